@@ -1,0 +1,39 @@
+"""Who may read what: the one place that turns a person into a filter.
+
+Every search takes an `AccessFilter` by type, so a query without one does not type-check. Everything here fails
+closed: an unknown user, an empty set of principals or a missing grant reads nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVERYONE = "group:everyone"
+LOCAL_USER = "local"
+
+
+def user_principal(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+def group_principal(group: str) -> str:
+    return f"group:{group}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessFilter:
+    """The principals a person acts as, and the collections the question is about.
+
+    `collections` are collection ids; `None` means every collection the principals can read. The index narrows by
+    this; the catalogue rechecks every hit before release.
+    """
+
+    principals: frozenset[str]
+    collections: frozenset[str] | None = None
+
+    def may_read(self, allow: frozenset[str], deny: frozenset[str]) -> bool:
+        """True when some principal is allowed and none is denied; deny wins."""
+        return bool(self.principals & allow) and not (self.principals & deny)
+
+
+NOBODY = AccessFilter(frozenset(), frozenset())

@@ -1,0 +1,309 @@
+"""The Protocols that rooms talk through, so that ingest, retrieval and models never import each other.
+
+`strongroom.app` is the one place that picks adapters. Each Protocol has one contract test class under
+`tests/contract/`, run against every adapter. Unless a method says otherwise it may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strongroom.access import AccessFilter
+from strongroom.types import (
+    AskEvent,
+    AskRequest,
+    DeletionReceipt,
+    DocumentInfo,
+    FileOutcome,
+    IndexHit,
+    IngestEvent,
+    IngestRequest,
+    IngestSummary,
+    Message,
+    PageView,
+    ParsedDocument,
+    SearchRequest,
+    SearchResult,
+    SourceFile,
+    Status,
+    Usage,
+    VerifyReport,
+)
+
+Vectors = NDArray[np.float32]
+Vector = NDArray[np.float32]
+OnEvent = Callable[[IngestEvent], None]
+
+
+# ------------------------------------------------------------------------------------------------ models
+
+
+class Tokenizer(Protocol):
+    """The embedder's tokenizer, cheap enough to live in every parser process."""
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Character spans of the content tokens of `text` (no special tokens), in order."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Number of content tokens in `text`."""
+        ...
+
+
+class Embedder(Protocol):
+    """Text to unit vectors. Deterministic up to cosine 0.9999: batch composition may change the last bits."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special tokens included; longer texts are cut at the end."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever vectors stop being comparable: weights hash, pooling, maximum length."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, shape `(len(texts), dimension)`, float32, in the order given. Empty input gives shape `(0, d)`."""
+        ...
+
+    def embed_query(self, text: str) -> Vector:
+        """One unit vector, shape `(dimension,)`, float32."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationOptions:
+    """How to generate. `schema` constrains output to JSON of that schema; `allowed` constrains it to quote.
+
+    `allowed` holds source texts: the output is then made of verbatim runs of these texts, nothing else.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    schema: Mapping[str, Any] | None = None
+    allowed: tuple[str, ...] | None = None
+
+
+class ChatModel(Protocol):
+    """A language model that streams text. One generation at a time per context; calls queue."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context_tokens(self) -> int: ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` by the model's own tokenizer, without special tokens."""
+        ...
+
+    def count_prompt(self, messages: Sequence[Message]) -> int:
+        """Tokens of the whole prompt after the model's own chat template."""
+        ...
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions,
+        *,
+        cancel: threading.Event | None = None,
+        on_usage: Callable[[Usage], None] | None = None,
+    ) -> Iterator[str]:
+        """Yield text pieces as they are decoded.
+
+        Closing the iterator or setting `cancel` stops generation at the next token and frees the context.
+        `on_usage` is called once when generation ends. Raises `UsageError` when the prompt does not fit.
+        """
+        ...
+
+
+# ------------------------------------------------------------------------------------------------ index
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPoint:
+    """One chunk for the index. `text` is what the sparse encoder sees; no adapter stores it."""
+
+    id: str  # UUID
+    dense: Vector
+    text: str
+    document_id: str
+    version_id: str
+    collection_id: str
+    allow: tuple[str, ...]  # principals that may read
+    deny: tuple[str, ...] = ()  # principals that may not, whatever `allow` says
+
+
+@dataclass(frozen=True, slots=True)
+class IndexQuery:
+    """A hybrid query: the question's dense vector and its words for BM25."""
+
+    dense: Vector
+    text: str
+
+
+class VectorIndex(Protocol):
+    """Ids, vectors and filter fields; derived from the catalogue and rebuildable from it. Holds no text.
+
+    All writes are idempotent. Errors are raised as `IndexUnreachableError`.
+    """
+
+    def upsert(self, points: Sequence[IndexPoint]) -> None:
+        """Insert or replace points by id."""
+        ...
+
+    def delete_versions(self, version_ids: Sequence[str]) -> None:
+        """Remove all points of these versions; unknown ids are fine."""
+        ...
+
+    def delete_documents(self, document_ids: Sequence[str]) -> None:
+        """Remove all points of these documents; unknown ids are fine."""
+        ...
+
+    def set_access(self, document_id: str, allow: Sequence[str], deny: Sequence[str]) -> None:
+        """Replace the principals on every point of a document."""
+        ...
+
+    def search(self, query: IndexQuery, access: AccessFilter, limit: int) -> list[IndexHit]:
+        """Best `limit` candidates, best first, under `access`; IDF counts only points inside `access`.
+
+        An `AccessFilter` without principals matches nothing.
+        """
+        ...
+
+    def version_points(self, version_id: str) -> set[str]:
+        """Ids of the points of a version."""
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
+        """Dense vectors by id, for those that exist."""
+        ...
+
+    def all_points(self) -> dict[str, str]:
+        """Every point id with its version id (for `verify`)."""
+        ...
+
+    def count(self) -> int:
+        """Number of points."""
+        ...
+
+    def flush(self) -> None:
+        """Make all writes so far durable."""
+        ...
+
+    def clear(self) -> None:
+        """Remove every point (for `reindex`)."""
+        ...
+
+    def close(self) -> None:
+        """Flush and release files or connections. Safe to call twice."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------ ingest
+
+
+@runtime_checkable
+class Parser(Protocol):
+    """Bytes to text with pages. Pure: the same file gives the same result. Raises `ParseError`/`QuarantineError`."""
+
+    def parse(self, path: Path, mime: str) -> ParsedDocument: ...
+
+
+# ------------------------------------------------------------------------------------------------ engine
+
+
+class Engine(Protocol):
+    """Everything a front end can ask for, as one user.
+
+    Two implementations are held to one contract suite: in process (`strongroom.app`) and over HTTP
+    (`strongroom.client`). Errors are `StrongroomError`s in both.
+    """
+
+    def ingest(
+        self, request: IngestRequest, *, on_event: OnEvent, cancel: threading.Event | None = None
+    ) -> IngestSummary:
+        """Ingest files and folders, reporting each file's outcome; one bad file never stops the run."""
+        ...
+
+    def ingest_files(
+        self,
+        files: Iterable[SourceFile],
+        *,
+        collection: str,
+        on_event: OnEvent,
+        cancel: threading.Event | None = None,
+    ) -> IngestSummary:
+        """Ingest files that are already at hand (uploads), identified by their `uri`."""
+        ...
+
+    def search(self, request: SearchRequest) -> SearchResult: ...
+
+    def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
+        """Stream the answer; the last event is an `AnswerEvent` or an `ErrorEvent`."""
+        ...
+
+    def documents(self, collection: str | None = None) -> list[DocumentInfo]: ...
+
+    def document(self, document_id: str) -> DocumentInfo:
+        """Raises `NotFoundError` for unknown and for unreadable documents alike."""
+        ...
+
+    def page(self, document_id: str, index: int) -> PageView:
+        """The page at 0-based `index`."""
+        ...
+
+    def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
+        """PNG of the page as displayed. Raises `NotFoundError` for formats that have no page image."""
+        ...
+
+    def original(self, document_id: str) -> bytes:
+        """The file as it was ingested."""
+        ...
+
+    def delete(self, document_id: str) -> DeletionReceipt: ...
+
+    def collections(self) -> list[str]: ...
+
+    def status(self) -> Status: ...
+
+    def verify(self) -> VerifyReport: ...
+
+    def close(self) -> None: ...
+
+
+__all__ = [
+    "AccessFilter",
+    "ChatModel",
+    "Embedder",
+    "Engine",
+    "FileOutcome",
+    "GenerationOptions",
+    "IndexPoint",
+    "IndexQuery",
+    "OnEvent",
+    "Parser",
+    "Tokenizer",
+    "Vector",
+    "VectorIndex",
+    "Vectors",
+]

@@ -1,0 +1,462 @@
+"""Domain types that every layer shares: documents, pages, chunks, hits, answers.
+
+Frozen values, standard library only, no behaviour beyond tiny derivations. Field names are the JSON names that
+scripts rely on (`strongroom.wire` turns these into JSON and back), so renaming a field here is a breaking change.
+
+Positions: every `start`/`end` is a character offset into the whole document's text (`ParsedDocument.text`), end
+exclusive. Boxes are `(x0, y0, x1, y1)` in PDF points (1/72 inch), origin at the top left of the page as displayed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+Box = tuple[float, float, float, float]
+LocatorKind = Literal["page", "slide", "sheet", "section", "message", "line"]
+Support = Literal["supported", "partial", "unsupported"]
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """What a person calls the place: page 3, slide 2, sheet "Budget", section "4.2 Fees"."""
+
+    kind: LocatorKind
+    label: str
+
+
+# ------------------------------------------------------------------------------------------------ parsing
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file to ingest: where its bytes are now and the URI that identifies it for good."""
+
+    path: str  # readable on this machine now (a spooled upload or the file itself)
+    uri: str  # identity within a collection, e.g. "file:///contracts/a.pdf"
+    name: str  # what people call it
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page, slide, sheet or section of a document, in reading order.
+
+    `number` is 1-based and only set for formats that really have pages (PDF, slides, scans); others carry `None` and
+    are found by `locator` and offsets. `layout` packs word boxes (see `strongroom.layout`); empty when there are none.
+    `rotation` (0/90/180/270) and sizes describe the page as displayed.
+    """
+
+    index: int  # 0-based position in the document
+    number: int | None
+    locator: Locator
+    start: int
+    end: int
+    width: float | None = None
+    height: float | None = None
+    layout: bytes = b""
+    ocr_confidence: float | None = None  # mean 0..1 when the text came from OCR, else None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading's own span and its level (1 is the outermost)."""
+
+    start: int
+    end: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """What a parser returns: one text, its pages (which tile it in order), headings, and facts about the file."""
+
+    text: str
+    pages: tuple[Page, ...]
+    mime: str
+    title: str | None = None
+    headings: tuple[Heading, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document as the chunker cut it: `text == document.text[start:end]` exactly."""
+
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    headings: tuple[str, ...] = ()  # heading path, outermost first
+    pages: tuple[int, ...] = ()  # 0-based page indexes that the span touches
+
+
+# ------------------------------------------------------------------------------------------------ catalogue
+
+
+class DocumentState(StrEnum):
+    """Where a document stands. Only `INDEXED` documents answer questions."""
+
+    PENDING = "pending"
+    PARSED = "parsed"
+    INDEXED = "indexed"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRef:
+    """The part of a document that results show."""
+
+    id: str
+    name: str
+    path: str  # the source URI
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """A document as lists and the documents page show it."""
+
+    id: str
+    name: str
+    path: str
+    collection: str
+    state: DocumentState
+    mime: str
+    size: int
+    pages: int
+    chunks: int
+    reason: str | None
+    added: datetime
+    updated: datetime
+    version: str  # id of the version that answers questions (or, before the first is whole, the one being made)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk as the catalogue released it to someone who may read it."""
+
+    id: str  # UUID; also the point id in the index
+    document: DocumentRef
+    version_id: str
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    headings: tuple[str, ...]
+    pages: tuple[int, ...]  # 0-based page indexes
+    page_numbers: tuple[int, ...]  # 1-based numbers where the format has pages, else empty
+    locator: Locator  # of the first page touched
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """One page of a stored document, for the viewer and for citations."""
+
+    document: DocumentRef
+    version_id: str
+    index: int
+    count: int
+    number: int | None
+    locator: Locator
+    start: int
+    end: int
+    text: str
+    width: float | None
+    height: float | None
+    layout: bytes
+    mime: str
+    ocr_confidence: float | None = None
+
+
+# ------------------------------------------------------------------------------------------------ ingest outcomes
+
+Outcome = Literal["indexed", "unchanged", "failed", "quarantined", "skipped", "removed", "vanished"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of one file. `reason` is set for everything that did not end well, in words a person can act on."""
+
+    path: str
+    outcome: Outcome
+    document_id: str | None = None
+    pages: int = 0
+    chunks: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSummary:
+    """Totals of one ingest run. `outcomes` counts files by outcome."""
+
+    outcomes: dict[str, int]
+    files: int
+    pages: int
+    chunks: int
+    seconds: float
+    dry_run: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """True when some file failed or was quarantined (exit code 3)."""
+        return bool(self.outcomes.get("failed", 0) or self.outcomes.get("quarantined", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress:
+    """A snapshot for progress bars; totals are `None` until they are known."""
+
+    files_done: int
+    files_total: int | None
+    pages_done: int
+    chunks_done: int
+    seconds: float
+    stage: str = ""
+
+
+IngestEvent = FileOutcome | IngestProgress
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionReceipt:
+    """What a deletion destroyed, when and by whom, and which copies it could not reach."""
+
+    document_id: str
+    at: datetime
+    by: str
+    destroyed: dict[str, int]
+    out_of_reach: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------ search
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexHit:
+    """A candidate from the vector index: not yet checked against the catalogue, so not to be shown to anyone.
+
+    `dense` is the cosine similarity of question and chunk where the dense search returned it, else `None`.
+    """
+
+    chunk_id: str
+    score: float
+    dense: float | None = None
+    sparse: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A released passage. `pages` holds 1-based page numbers, empty for formats without pages."""
+
+    document: DocumentRef
+    pages: tuple[int, ...]
+    locator: Locator
+    text: str
+    score: float
+    chunk_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits in rank order with the time each step took in milliseconds (`total` is always present)."""
+
+    hits: tuple[SearchHit, ...]
+    timings_ms: dict[str, float]
+    id: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------ answers
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a quote stands: a 1-based page (or `None`), document offsets, and boxes on that page.
+
+    `page_index` is the 0-based position in the document, which the viewer opens; it is set for every format.
+    """
+
+    page: int | None
+    start: int
+    end: int
+    boxes: tuple[Box, ...] = ()
+    page_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A verbatim quote from a document: `quote` equals the document's text at `spans`, joined."""
+
+    n: int
+    document: DocumentRef
+    page: int | None
+    locator: Locator
+    quote: str
+    spans: tuple[Span, ...]
+    score: float
+    chunk_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of an answer and how far the cited quotes carry it.
+
+    `citations` are numbers into `Answer.citations`; `invalid` are numbers that the model invented.
+    """
+
+    text: str
+    support: Support
+    citations: tuple[int, ...] = ()
+    invalid: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. When `abstained`, `answer` says so and `citations` are the nearest passages, not evidence."""
+
+    answer: str
+    abstained: bool
+    confidence: float  # 0..1, calibrated probability that the documents answer the question
+    sentences: tuple[Sentence, ...]
+    citations: tuple[Citation, ...]
+    model: str
+    usage: Usage
+    timings_ms: dict[str, float]
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvent:
+    """The pipeline moved on: `retrieving`, `reading`, `writing`, `checking`."""
+
+    stage: str
+    detail: str = ""
+    kind: Literal["stage"] = "stage"
+
+
+@dataclass(frozen=True, slots=True)
+class CitationsEvent:
+    """The quotes that the answer may cite; sent before the first word."""
+
+    citations: tuple[Citation, ...]
+    kind: Literal["citations"] = "citations"
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvent:
+    """Words of the answer, in order. Never holds markup for citations: those are typed events."""
+
+    text: str
+    kind: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """The last event: the whole answer, checked."""
+
+    answer: Answer
+    kind: Literal["answer"] = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    """The answer broke off. `code` is the exit code the CLI would use."""
+
+    message: str
+    hint: str
+    code: int
+    kind: Literal["error"] = "error"
+
+
+AskEvent = StageEvent | CitationsEvent | TextEvent | AnswerEvent | ErrorEvent
+
+
+# ------------------------------------------------------------------------------------------------ requests
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRequest:
+    """What to ingest. `paths` are files and folders as the caller names them."""
+
+    paths: tuple[str, ...]
+    collection: str = "default"
+    groups: tuple[str, ...] = ()
+    workers: int | None = None
+    prune: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    question: str
+    k: int = 8
+    collection: str | None = None
+    history: tuple[Message, ...] = ()
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskRequest:
+    question: str
+    collection: str | None = None
+    history: tuple[Message, ...] = ()
+    model: str | None = None
+    verbatim: bool = False
+    id: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------ health
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, which thing, and what to do about it."""
+
+    what: str
+    hint: str
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """The outcome of `strongroom verify`: counts that were compared, and every disagreement found."""
+
+    checked: dict[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not any(p.severity == "error" for p in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `strongroom status` shows."""
+
+    version: str
+    mode: Literal["server", "local"]
+    data_dir: str
+    collections: dict[str, int]  # documents by collection
+    states: dict[str, int]  # documents by state
+    chunks: int
+    points: int
+    embedder: str
+    model: str
+    extra: dict[str, str] = field(default_factory=dict)
