@@ -1,0 +1,193 @@
+"""Settings: one model, read from a TOML file and the environment, with every value's origin known.
+
+Precedence, highest first: command-line option, `STRONGROOM_*` environment variable, TOML file
+(`--config`, `STRONGROOM_CONFIG`, or `<data_dir>/strongroom.toml`), default. An unknown key or a malformed value is an error that names
+key and value. Reads nothing at import.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from strongroom.errors import ConfigError
+
+PREFIX = "STRONGROOM_"
+_NOT_SETTINGS = {"STRONGROOM_CONFIG"}  # read here, before the model
+_TEST_PREFIX = "STRONGROOM_TEST_"  # addresses of real services for the test suite
+
+
+def data_home() -> Path:
+    """The user's data home by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+
+
+class Settings(BaseSettings):
+    """Every setting of the appliance. Units are in the names."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data_dir: Path = Field(
+        default_factory=lambda: data_home() / "strongroom" / "data",
+        description="Where documents, catalogue, index and keys live. Owned by one user, mode 0700.",
+    )
+    models_dir: Path = Field(
+        default_factory=lambda: data_home() / "strongroom" / "models",
+        description="Where installed models live; many data directories can share it.",
+    )
+    keys_dir: Path | None = Field(
+        default=None,
+        description="Where keys live. Default: `keys` in the data directory; put it on another disk to back it up apart.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address the server listens on.")
+    port: int = Field(default=8600, ge=0, le=65535, description="Port of the server.")
+    ui_host: str = Field(default="127.0.0.1", description="Address the UI listens on.")
+    ui_port: int = Field(default=8601, ge=0, le=65535, description="Port of the UI.")
+    allow_remote: bool = Field(
+        default=False,
+        description="Permit listening on an address that is not loopback. Put a TLS reverse proxy in front first.",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="Hosts of the organisation that the appliance may connect to. Empty: loopback only."
+    )
+    public_hosts: tuple[str, ...] = Field(
+        default=(), description="Host names under which the server may be addressed, besides loopback names."
+    )
+    embedder: str = Field(default="all-minilm-l6-v2", description="Catalogue id of the embedding model.")
+    embedder_backend: Literal["auto", "fast", "reference"] = Field(
+        default="auto", description="`fast` is OpenVINO, `reference` is fp32 torch, `auto` picks fast when it passes its self-test."
+    )
+    model: str = Field(default="smollm2-135m-instruct-q4_1", description="Catalogue id of the language model.")
+    context_tokens: int = Field(default=4096, ge=512, description="Context window of the language model, in tokens.")
+    answer_tokens: int = Field(default=160, ge=16, description="Longest generated answer, in tokens.")
+    threads: int = Field(default=0, ge=0, description="CPU threads for models; 0 means the CPU quota of this process.")
+    chunk_tokens: int = Field(default=200, ge=32, le=2048, description="Longest chunk, in the embedder's tokens.")
+    chunk_overlap_tokens: int = Field(default=20, ge=0, description="Tokens that neighbouring chunks share.")
+    ocr: Literal["auto", "always", "never"] = Field(default="auto", description="When to read page images by OCR.")
+    workers: int = Field(default=0, ge=0, description="Parser processes; 0 means one fewer than the CPU quota, at least 1.")
+    parse_seconds: float = Field(default=300.0, gt=0, description="Wall-clock limit for parsing one file, in seconds.")
+    parse_memory_mb: int = Field(default=2048, ge=256, description="Memory limit of one parser process, in MiB.")
+    max_file_mb: int = Field(default=512, ge=1, description="Largest file that is ingested, in MiB.")
+    search_k: int = Field(default=8, ge=1, le=100, description="Hits a search returns unless told otherwise.")
+    abstain_below: float = Field(
+        default=0.35, ge=0, le=1, description="Answers whose confidence is lower are replaced by \"not found\"."
+    )
+    qdrant_url: str | None = Field(default=None, description="Use this Qdrant server instead of the embedded index.")
+    qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server.")
+    qdrant_ca: Path | None = Field(default=None, description="CA certificate of the Qdrant server.")
+    qdrant_collection: str = Field(default="strongroom", description="Collection name on the Qdrant server.")
+    audit_questions: Literal["hash", "text"] = Field(
+        default="hash", description="Whether the audit log holds a keyed hash of a question or its (encrypted) text."
+    )
+
+    @field_validator("data_dir", "models_dir", "keys_dir", "qdrant_ca")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @property
+    def keys(self) -> Path:
+        """The key directory in force."""
+        return self.keys_dir or self.data_dir / "keys"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only explicit values and the environment: no .env files, no secrets directory."""
+        return (init_settings, env_settings)
+
+
+SECRET_KEYS = frozenset({"qdrant_api_key"})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings with the origin of each value: `option`, `environment`, `file PATH` or `default`."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Loaded:
+    """Read file and environment and merge them under `overrides`. Raises `ConfigError` naming key and value."""
+    given = {k: v for k, v in (overrides or {}).items() if v is not None}
+    _refuse_unknown_environment()
+    path = config_file or _path_from_environment() or _default_file(given)
+    from_file = _read_toml(path, required=config_file is not None or "STRONGROOM_CONFIG" in os.environ)
+    from_env = {key for key in Settings.model_fields if PREFIX + key.upper() in os.environ}
+    below_env = {key: value for key, value in from_file.items() if key not in from_env}
+    try:
+        settings = Settings(**{**below_env, **given})
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc), hint="Run `strongroom config show` to see every key.") from exc
+    origins = {}
+    for key in Settings.model_fields:
+        if key in given:
+            origins[key] = "option"
+        elif key in from_env:
+            origins[key] = f"environment {PREFIX}{key.upper()}"
+        elif key in from_file:
+            origins[key] = f"file {path}"
+        else:
+            origins[key] = "default"
+    return Loaded(settings, origins)
+
+
+def _refuse_unknown_environment() -> None:
+    known = {PREFIX + key.upper() for key in Settings.model_fields} | _NOT_SETTINGS
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(_TEST_PREFIX):
+            raise ConfigError(
+                f"unknown environment variable {name}={os.environ[name]!r}",
+                hint="Run `strongroom config show` for the known keys, or unset it.",
+            )
+
+
+def _path_from_environment() -> Path | None:
+    value = os.environ.get("STRONGROOM_CONFIG")
+    return Path(value) if value else None
+
+
+def _default_file(given: Mapping[str, Any]) -> Path:
+    data_dir = given.get("data_dir") or os.environ.get("STRONGROOM_DATA_DIR")
+    return (Path(data_dir) if data_dir else data_home() / "strongroom" / "data") / "strongroom.toml"
+
+
+def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"configuration file {path} does not exist", hint="Check the path.") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigError(f"configuration file {path}: {exc}", hint="Mend the file; it must be TOML.") from exc
+    for key, value in values.items():
+        if key not in Settings.model_fields:
+            raise ConfigError(
+                f"configuration file {path}: unknown key {key} = {value!r}",
+                hint="Run `strongroom config show` for the known keys.",
+            )
+    return values
+
+
+def _explain(exc: ValidationError) -> str:
+    parts = []
+    for error in exc.errors():
+        key = ".".join(str(p) for p in error["loc"])
+        shown = "(hidden)" if key in SECRET_KEYS else repr(error.get("input"))
+        parts.append(f"{key} = {shown}: {error['msg']}")
+    return "bad configuration: " + "; ".join(parts)
