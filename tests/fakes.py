@@ -23,9 +23,8 @@ from strongroom.types import Message, Usage
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w+")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
-_STOP = frozenset(
-    "a an and are at be by do does for from how in is it of on or the this to was what when which who".split()
-)
+_STOP_WORDS = "a an and are at be by do does for from how in is it of on or the this to was what when which who"
+_STOP = frozenset(_STOP_WORDS.split())
 
 
 class FakeTokenizer:
@@ -185,10 +184,7 @@ class FakeChatModel:
         last = next((m.content for m in reversed(messages) if m.role == "user"), "")
         lines = [line for line in last.splitlines() if line.strip()]
         question = lines[-1] if lines else ""
-        if options.allowed is not None:
-            sources = list(options.allowed)
-        else:
-            sources = [m.content for m in messages]
+        sources = list(options.allowed) if options.allowed is not None else [m.content for m in messages]
         wanted = _words(question)
         sentences = [s.strip() for source in sources for s in _SENTENCE.findall(source) if s.strip()]
         candidates = [s for s in sentences if options.allowed is not None or s not in question]
