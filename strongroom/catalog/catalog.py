@@ -1,0 +1,170 @@
+"""`Catalog`: the truth about documents, in one object put together from its parts."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from strongroom.access import LOCAL_USER
+from strongroom.catalog import grants
+from strongroom.catalog.ingesting import IngestingMixin
+from strongroom.catalog.reading import ReadingMixin
+from strongroom.catalog.records import Collection
+from strongroom.catalog.store import utc_now
+from strongroom.catalog.tables import (
+    chunks,
+    collections,
+    deletions,
+    documents,
+    memberships,
+    meta,
+    pages,
+    removals,
+    users,
+    versions,
+)
+from strongroom.crypto import CATALOGUE_KEY
+from strongroom.errors import NotFoundError
+from strongroom.types import DeletionReceipt
+
+OUT_OF_REACH = (
+    "backups of the key store made before this deletion, until they expire",
+    "blocks that flash storage has remapped",
+)
+
+
+class Catalog(IngestingMixin, ReadingMixin):
+    """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
+
+    # ------------------------------------------------------------------------------------------------ collections
+
+    def ensure_collection(self, name: str, *, owner: str = LOCAL_USER) -> Collection:
+        """The collection of that name, made (and granted to `owner` alone) if it does not exist."""
+        name_mac = self.vault.mac("collection", name)
+        with self.store.write() as conn:
+            found = conn.execute(select(collections.c.id).where(collections.c.name_mac == name_mac)).scalar()
+            if found is not None:
+                return Collection(found, name)
+            collection_id = str(uuid.uuid4())
+            conn.execute(
+                insert(collections).values(
+                    id=collection_id,
+                    name_mac=name_mac,
+                    name=self.vault.seal_text(CATALOGUE_KEY, name, f"collections.name:{collection_id}"),
+                    created_at=utc_now(),
+                )
+            )
+            for principal in sorted(grants.user_principals(conn, owner)):
+                if principal.startswith("user:"):
+                    grants.add_grant(conn, principal, "collection", collection_id)
+        return Collection(collection_id, name)
+
+    def collection(self, name: str) -> Collection:
+        """The collection of that name. Raises `NotFoundError`."""
+        with self.store.read() as conn:
+            found = conn.execute(
+                select(collections.c.id).where(collections.c.name_mac == self.vault.mac("collection", name))
+            ).scalar()
+        if found is None:
+            raise NotFoundError(f"collection {name!r} does not exist", hint="`strongroom collections` lists them.")
+        return Collection(found, name)
+
+    def collections(self) -> list[Collection]:
+        """Every collection, by name. For those who administer; what a user may see goes through `documents`."""
+        with self.store.read() as conn:
+            rows = conn.execute(select(collections.c.id, collections.c.name)).all()
+        named = [Collection(r.id, self.vault.open_text(r.name, f"collections.name:{r.id}")) for r in rows]
+        return sorted(named, key=lambda c: c.name.casefold())
+
+    # ------------------------------------------------------------------------------------------------ users
+
+    def ensure_user(self, name: str, role: str, groups: tuple[str, ...] = ()) -> str:
+        """Make a user unless one of that name exists; returns the id."""
+        with self.store.write() as conn:
+            conn.execute(
+                upsert(users)
+                .values(id=str(uuid.uuid4()), name=name, role=role, created_at=utc_now())
+                .on_conflict_do_nothing()
+            )
+            user_id = conn.execute(select(users.c.id).where(users.c.name == name)).scalar_one()
+            for group in groups:
+                conn.execute(upsert(memberships).values(user_id=user_id, group_name=group).on_conflict_do_nothing())
+        return str(user_id)
+
+    def role(self, name: str) -> str | None:
+        """The role of a user, or `None` for an unknown one."""
+        with self.store.read() as conn:
+            return conn.execute(select(users.c.role).where(users.c.name == name)).scalar()
+
+    # ------------------------------------------------------------------------------------------------ deletion
+
+    def key_of(self, document_id: str) -> str:
+        """Id of the document's data key. Raises `NotFoundError`."""
+        with self.store.read() as conn:
+            key_id = conn.execute(select(documents.c.key_id).where(documents.c.id == document_id)).scalar()
+        if key_id is None:
+            raise NotFoundError(f"document {document_id} does not exist", hint="It may have been deleted.")
+        return str(key_id)
+
+    def delete_document(self, document_id: str, *, by: str) -> DeletionReceipt:
+        """Remove a document's rows and destroy its key; its points go on the removal list.
+
+        The rows and the ledger entry go in one transaction; the key is destroyed right after it, and `finish_deletions`
+        repeats that after a crash in between.
+        """
+        with self.store.write() as conn:
+            row = conn.execute(select(documents).where(documents.c.id == document_id)).first()
+            if row is None:
+                raise NotFoundError(f"document {document_id} does not exist", hint="It may have been deleted already.")
+            ids = list(conn.execute(select(versions.c.id).where(versions.c.document_id == document_id)).scalars())
+            destroyed = {"key": 1, "versions": len(ids), "pages": 0, "chunks": 0}
+            for version_id in ids:
+                destroyed["pages"] += conn.execute(delete(pages).where(pages.c.version_id == version_id)).rowcount
+                destroyed["chunks"] += conn.execute(delete(chunks).where(chunks.c.version_id == version_id)).rowcount
+                conn.execute(upsert(removals).values(version_id=version_id, at=utc_now()).on_conflict_do_nothing())
+            conn.execute(delete(versions).where(versions.c.document_id == document_id))
+            conn.execute(delete(grants.grants).where(grants.grants.c.resource_id == document_id))
+            conn.execute(delete(documents).where(documents.c.id == document_id))
+            now = utc_now()
+            conn.execute(
+                insert(deletions).values(
+                    document_id=document_id, key_id=row.key_id, at=now, by=by, destroyed=json.dumps(destroyed)
+                )
+            )
+        self.vault.keys.destroy([row.key_id])
+        return DeletionReceipt(document_id, datetime.fromisoformat(now), by, destroyed, OUT_OF_REACH)
+
+    def finish_deletions(self) -> int:
+        """Destroy keys that a crash left behind a committed deletion; returns how many there were."""
+        with self.store.read() as conn:
+            key_ids = list(conn.execute(select(deletions.c.key_id)).scalars())
+        return self.vault.keys.destroy(set(key_ids) & self.vault.keys.ids())
+
+    # ------------------------------------------------------------------------------------------------ facts
+
+    def get_meta(self, key: str) -> str | None:
+        with self.store.read() as conn:
+            return conn.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+    def set_meta(self, key: str, value: str) -> None:
+        with self.store.write() as conn:
+            statement = upsert(meta).values(key=key, value=value)
+            conn.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def chunk_ids(self, version_id: str) -> set[str]:
+        """Ids of a version's chunks (for `verify`)."""
+        with self.store.read() as conn:
+            return set(conn.execute(select(chunks.c.id).where(chunks.c.version_id == version_id)).scalars())
+
+    def version_files(self) -> list[tuple[str, str, str]]:
+        """`(document id, version id, state)` of every version (for `verify` of the originals)."""
+        with self.store.read() as conn:
+            rows = conn.execute(select(versions.c.document_id, versions.c.id, versions.c.state)).all()
+        return [(r.document_id, r.id, r.state) for r in rows]
+
+    def close(self) -> None:
+        self.store.close()

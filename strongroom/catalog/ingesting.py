@@ -1,0 +1,321 @@
+"""The catalogue's writing side: what ingest calls while a version is made, swapped in, replaced or given up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from strongroom.catalog import grants
+from strongroom.catalog.base import CatalogBase
+from strongroom.catalog.records import Begun, Existing, PointSource
+from strongroom.catalog.store import utc_now
+from strongroom.catalog.tables import chunks, documents, pages, removals, versions
+from strongroom.crypto import Sealed
+from strongroom.errors import NotFoundError
+from strongroom.types import Chunk, DocumentState, ParsedDocument, SourceFile
+
+
+class IngestingMixin(CatalogBase):
+    """Methods of `Catalog` for `ingest.pipeline`."""
+
+    def find(self, collection_id: str, uri: str) -> Existing | None:
+        """The newest version of the document at (collection, uri), whatever its state."""
+        with self.store.read() as conn:
+            row = conn.execute(
+                select(documents.c.id, versions)
+                .join(versions, versions.c.id == documents.c.newest_version_id)
+                .where(documents.c.collection_id == collection_id, documents.c.source_mac == self._source_mac(uri))
+            ).first()
+        if row is None:
+            return None
+        version_id = row[1]
+        reason = row.reason and self.vault.open_text(row.reason, f"versions.reason:{version_id}")
+        return Existing(
+            document_id=row[0],
+            version_id=version_id,
+            sha256=self.vault.open_text(row.sha256, f"versions.sha256:{version_id}"),
+            state=DocumentState(row.state),
+            recipe=row.recipe,
+            reason=reason,
+            pages=row.page_count,
+            chunks=row.chunk_count,
+        )
+
+    def begin(
+        self,
+        collection_id: str,
+        file: SourceFile,
+        *,
+        sha256: str,
+        mime: str,
+        recipe: str,
+        groups: Sequence[str] = (),
+    ) -> Begun:
+        """Open a new version in state `pending`; an unfinished newest version is replaced, a finished one kept.
+
+        The version id follows from document, content and recipe, so a resumed run makes the same ids again.
+        """
+        now = utc_now()
+        with self.store.write() as conn:
+            found = conn.execute(
+                select(documents.c.id, documents.c.key_id, documents.c.current_version_id).where(
+                    documents.c.collection_id == collection_id, documents.c.source_mac == self._source_mac(file.uri)
+                )
+            ).first()
+            document_id, key_id = (found.id, found.key_id) if found else self._new_document(conn, collection_id, file, now)
+            version_id = str(uuid.uuid5(uuid.UUID(document_id), f"{sha256}:{recipe}"))
+            current = found.current_version_id if found else None
+            self._drop_versions(conn, document_id, keep={current} if current != version_id else set())
+            if current == version_id:  # only reached when a re-ingest was forced
+                conn.execute(update(documents).where(documents.c.id == document_id).values(current_version_id=None))
+            conn.execute(delete(removals).where(removals.c.version_id == version_id))
+            conn.execute(
+                insert(versions).values(
+                    id=version_id,
+                    document_id=document_id,
+                    content_mac=self.vault.mac("content", sha256),
+                    sha256=self.vault.seal_text(key_id, sha256, f"versions.sha256:{version_id}"),
+                    recipe=recipe,
+                    state=DocumentState.PENDING,
+                    mime=mime,
+                    size=file.size,
+                    page_count=0,
+                    chunk_count=0,
+                    created_at=now,
+                )
+            )
+            conn.execute(
+                update(documents)
+                .where(documents.c.id == document_id)
+                .values(newest_version_id=version_id, updated_at=now)
+            )
+            for group in groups:
+                grants.add_grant(conn, f"group:{group}", "document", document_id)
+            allow, deny = grants.document_principals(conn, document_id, collection_id)
+        return Begun(document_id, version_id, collection_id, tuple(sorted(allow)), tuple(sorted(deny)))
+
+    def store_parsed(self, begun: Begun, parsed: ParsedDocument, cut: Sequence[Chunk]) -> list[PointSource]:
+        """Write pages and chunks and move the version to `parsed`, in one transaction.
+
+        Raises `NotFoundError` when the document was deleted meanwhile: deletion wins.
+        """
+        version_id = begun.version_id
+        with self.store.write() as conn:
+            row = self._version_row(conn, version_id)
+            key_id = row.key_id
+            conn.execute(delete(pages).where(pages.c.version_id == version_id))
+            conn.execute(delete(chunks).where(chunks.c.version_id == version_id))
+            if parsed.pages:
+                conn.execute(insert(pages), [self._page_values(key_id, version_id, parsed, i) for i in range(len(parsed.pages))])
+            if cut:
+                conn.execute(insert(chunks), [self._chunk_values(key_id, version_id, chunk) for chunk in cut])
+            title: Sealed | None = None
+            if parsed.title:
+                title = self.vault.seal_text(key_id, parsed.title, f"versions.title:{version_id}")
+            conn.execute(
+                update(versions)
+                .where(versions.c.id == version_id)
+                .values(
+                    state=DocumentState.PARSED,
+                    reason=None,
+                    title=title,
+                    mime=parsed.mime,
+                    page_count=len(parsed.pages),
+                    chunk_count=len(cut),
+                )
+            )
+        name = self.vault.open_text(row.name, f"documents.name:{begun.document_id}")
+        return [
+            PointSource(
+                chunk_id=self.chunk_id(version_id, chunk.ordinal),
+                document_id=begun.document_id,
+                version_id=version_id,
+                collection_id=begun.collection_id,
+                allow=begun.allow,
+                deny=begun.deny,
+                name=name,
+                title=parsed.title,
+                headings=chunk.headings,
+                text=chunk.text,
+            )
+            for chunk in cut
+        ]
+
+    def mark_indexed(self, version_ids: Sequence[str]) -> None:
+        """Make versions the current ones of their documents; what they replace goes on the removal list.
+
+        Versions whose document was deleted meanwhile are passed over.
+        """
+        now = utc_now()
+        with self.store.write() as conn:
+            for version_id in version_ids:
+                row = conn.execute(select(versions.c.document_id).where(versions.c.id == version_id)).first()
+                if row is None:
+                    continue
+                self._drop_versions(conn, row.document_id, keep={version_id})
+                conn.execute(update(versions).where(versions.c.id == version_id).values(state=DocumentState.INDEXED))
+                conn.execute(
+                    update(documents)
+                    .where(documents.c.id == row.document_id)
+                    .values(current_version_id=version_id, newest_version_id=version_id, updated_at=now)
+                )
+
+    def mark_failed(self, begun: Begun, state: DocumentState, reason: str) -> None:
+        """Give a version up with a reason; an older indexed version stays current. A deleted document is passed over."""
+        with self.store.write() as conn:
+            try:
+                row = self._version_row(conn, begun.version_id)
+            except NotFoundError:
+                return
+            sealed = self.vault.seal_text(row.key_id, reason, f"versions.reason:{begun.version_id}")
+            conn.execute(
+                update(versions).where(versions.c.id == begun.version_id).values(state=state, reason=sealed)
+            )
+
+    def unindexed(self) -> list[str]:
+        """Versions that were parsed but not yet indexed: what a crash left."""
+        with self.store.read() as conn:
+            query = select(versions.c.id).where(versions.c.state == DocumentState.PARSED).order_by(versions.c.created_at)
+            return list(conn.execute(query).scalars())
+
+    def indexed_versions(self) -> list[str]:
+        """Versions that answer questions now."""
+        with self.store.read() as conn:
+            query = (
+                select(versions.c.id)
+                .join(documents, documents.c.current_version_id == versions.c.id)
+                .where(versions.c.state == DocumentState.INDEXED)
+                .order_by(versions.c.created_at, versions.c.id)
+            )
+            return list(conn.execute(query).scalars())
+
+    def point_sources(self, version_id: str) -> list[PointSource]:
+        """What is needed to embed a version again, from the catalogue alone."""
+        with self.store.read() as conn:
+            row = self._version_row(conn, version_id)
+            allow, deny = grants.document_principals(conn, row.document_id, row.collection_id)
+            rows = conn.execute(
+                select(chunks.c.id, chunks.c.text, chunks.c.headings)
+                .where(chunks.c.version_id == version_id)
+                .order_by(chunks.c.ordinal)
+            ).all()
+        name = self.vault.open_text(row.name, f"documents.name:{row.document_id}")
+        title = row.title and self.vault.open_text(row.title, f"versions.title:{version_id}")
+        return [
+            PointSource(
+                chunk_id=r.id,
+                document_id=row.document_id,
+                version_id=version_id,
+                collection_id=row.collection_id,
+                allow=tuple(sorted(allow)),
+                deny=tuple(sorted(deny)),
+                name=name,
+                title=title,
+                headings=tuple(self.vault.open_json(r.headings, f"chunks.headings:{r.id}")),
+                text=self.vault.open_text(r.text, f"chunks.text:{r.id}"),
+            )
+            for r in rows
+        ]
+
+    def removals(self) -> list[str]:
+        """Versions whose points must still leave the index."""
+        with self.store.read() as conn:
+            return list(conn.execute(select(removals.c.version_id)).scalars())
+
+    def removals_done(self, version_ids: Sequence[str]) -> None:
+        with self.store.write() as conn:
+            for at in range(0, len(version_ids), 500):
+                conn.execute(delete(removals).where(removals.c.version_id.in_(version_ids[at : at + 500])))
+
+    def sources(self, collection_id: str) -> list[tuple[str, str]]:
+        """`(document id, source URI)` of every document in a collection."""
+        with self.store.read() as conn:
+            rows = conn.execute(
+                select(documents.c.id, documents.c.source).where(documents.c.collection_id == collection_id)
+            ).all()
+        return [(r.id, self.vault.open_text(r.source, f"documents.source:{r.id}")) for r in rows]
+
+    @staticmethod
+    def chunk_id(version_id: str, ordinal: int) -> str:
+        """Id of a chunk: the same for the same version and place, so that a resumed run repeats no point."""
+        return str(uuid.uuid5(uuid.UUID(version_id), str(ordinal)))
+
+    # -------------------------------------------------------------------------------------------- inside a transaction
+
+    def _new_document(self, conn: Connection, collection_id: str, file: SourceFile, now: str) -> tuple[str, str]:
+        document_id = str(uuid.uuid4())
+        key_id = self.vault.keys.create()
+        conn.execute(
+            insert(documents).values(
+                id=document_id,
+                collection_id=collection_id,
+                source_mac=self._source_mac(file.uri),
+                source=self.vault.seal_text(key_id, file.uri, f"documents.source:{document_id}"),
+                name=self.vault.seal_text(key_id, file.name, f"documents.name:{document_id}"),
+                key_id=key_id,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        return document_id, key_id
+
+    def _drop_versions(self, conn: Connection, document_id: str, keep: set[str]) -> None:
+        """Delete the document's other versions and put them on the removal list."""
+        ids = conn.execute(select(versions.c.id).where(versions.c.document_id == document_id)).scalars()
+        for version_id in [i for i in ids if i not in keep]:
+            conn.execute(upsert(removals).values(version_id=version_id, at=utc_now()).on_conflict_do_nothing())
+            conn.execute(delete(versions).where(versions.c.id == version_id))
+
+    def _version_row(self, conn: Connection, version_id: str) -> Row[tuple[object, ...]]:
+        row = conn.execute(
+            select(
+                versions.c.id,
+                versions.c.title,
+                versions.c.state,
+                documents.c.id.label("document_id"),
+                documents.c.collection_id,
+                documents.c.key_id,
+                documents.c.name,
+            )
+            .join(documents, documents.c.id == versions.c.document_id)
+            .where(versions.c.id == version_id)
+        ).first()
+        if row is None:
+            raise NotFoundError(f"version {version_id} does not exist", hint="Its document was deleted or replaced.")
+        return row  # type: ignore[return-value]
+
+    def _page_values(self, key_id: str, version_id: str, parsed: ParsedDocument, i: int) -> dict[str, object]:
+        page = parsed.pages[i]
+        row = f"{version_id}/{page.index}"
+        return {
+            "version_id": version_id,
+            "idx": page.index,
+            "number": page.number,
+            "kind": page.locator.kind,
+            "label": self.vault.seal_text(key_id, page.locator.label, f"pages.label:{row}"),
+            "start": page.start,
+            "end": page.end,
+            "width": page.width,
+            "height": page.height,
+            "ocr_confidence": page.ocr_confidence,
+            "text": self.vault.seal_text(key_id, parsed.text[page.start : page.end], f"pages.text:{row}"),
+            "layout": self.vault.seal_packed(key_id, page.layout, f"pages.layout:{row}"),
+        }
+
+    def _chunk_values(self, key_id: str, version_id: str, chunk: Chunk) -> dict[str, object]:
+        chunk_id = self.chunk_id(version_id, chunk.ordinal)
+        touched = chunk.pages or (0,)
+        return {
+            "id": chunk_id,
+            "version_id": version_id,
+            "ordinal": chunk.ordinal,
+            "start": chunk.start,
+            "end": chunk.end,
+            "page_first": min(touched),
+            "page_last": max(touched),
+            "text": self.vault.seal_text(key_id, chunk.text, f"chunks.text:{chunk_id}"),
+            "headings": self.vault.seal_json(key_id, list(chunk.headings), f"chunks.headings:{chunk_id}"),
+        }

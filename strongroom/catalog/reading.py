@@ -1,0 +1,244 @@
+"""The catalogue's reading side: what retrieval and front ends get, always under an `AccessFilter`.
+
+The index only narrows. Whatever it proposes is released here, after a check of version, state and grants as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from strongroom.access import AccessFilter
+from strongroom.catalog import grants
+from strongroom.catalog.base import CatalogBase
+from strongroom.catalog.tables import chunks, collections, documents, pages, versions
+from strongroom.errors import NotFoundError
+from strongroom.types import DocumentInfo, DocumentRef, DocumentState, Locator, PageView, StoredChunk
+
+_BATCH = 500
+
+
+class ReadingMixin(CatalogBase):
+    """Methods of `Catalog` for `retrieval` and the front ends."""
+
+    def access_for(self, user: str, collection: str | None = None) -> AccessFilter:
+        """The filter of a user, over one collection or all. An unknown user reads nothing.
+
+        Raises `NotFoundError` for a collection that does not exist or holds nothing the user may read: the two look the same.
+        """
+        with self.store.read() as conn:
+            principals = grants.user_principals(conn, user)
+        if collection is None:
+            return AccessFilter(principals)
+        with self.store.read() as conn:
+            collection_id = conn.execute(
+                select(collections.c.id).where(collections.c.name_mac == self.vault.mac("collection", collection))
+            ).scalar()
+        if collection_id is None or not self._reads_something(collection_id, principals):
+            raise NotFoundError(f"collection {collection!r} does not exist", hint="`strongroom collections` lists them.")
+        return AccessFilter(principals, frozenset({collection_id}))
+
+    def release(self, chunk_ids: Sequence[str], access: AccessFilter) -> list[StoredChunk]:
+        """The chunks among `chunk_ids` that `access` may read now, in the order given.
+
+        A chunk is released only when its version is the current, indexed one of its document and the document's grants,
+        read in the same snapshot, allow it.
+        """
+        if not access.principals or not chunk_ids:
+            return []
+        with self.store.read() as conn:
+            rows: list[Row[Any]] = []
+            for at in range(0, len(chunk_ids), _BATCH):
+                rows += conn.execute(_CHUNK_QUERY.where(chunks.c.id.in_(chunk_ids[at : at + _BATCH]))).all()
+            principals = grants.principals_by_resource(
+                conn, [i for row in rows for i in (row.document_id, row.collection_id)]
+            )
+        found = {}
+        for row in rows:
+            allow, deny = grants.merge(principals[row.document_id], principals[row.collection_id])
+            in_scope = access.collections is None or row.collection_id in access.collections
+            if in_scope and access.may_read(allow, deny):
+                found[row.id] = self._stored_chunk(row)
+        return [found[i] for i in chunk_ids if i in found]
+
+    def documents(self, access: AccessFilter) -> list[DocumentInfo]:
+        """Every document that `access` may read, by name."""
+        with self.store.read() as conn:
+            rows = conn.execute(_DOCUMENT_QUERY).all()
+            names = {r.id: r.name for r in conn.execute(select(collections.c.id, collections.c.name))}
+            principals = grants.principals_by_resource(conn, [*names, *(r.id for r in rows)])
+        opened = {i: self.vault.open_text(name, f"collections.name:{i}") for i, name in names.items()}
+        shown = []
+        for row in rows:
+            allow, deny = grants.merge(principals[row.id], principals[row.collection_id])
+            in_scope = access.collections is None or row.collection_id in access.collections
+            if in_scope and access.may_read(allow, deny):
+                shown.append(self._document_info(row, opened[row.collection_id]))
+        return sorted(shown, key=lambda d: (d.name.casefold(), d.path))
+
+    def document(self, document_id: str, access: AccessFilter) -> DocumentInfo:
+        """One document. Raises `NotFoundError` for unknown and for unreadable ones alike."""
+        row, collection_name = self._readable_row(document_id, access)
+        return self._document_info(row, collection_name)
+
+    def page(self, document_id: str, index: int, access: AccessFilter) -> PageView:
+        """Page `index` (0-based) of the current version. Raises `NotFoundError` as `document` does."""
+        row, _ = self._readable_row(document_id, access)
+        return self._page(row, index)
+
+    def cited_page(self, version_id: str, index: int) -> PageView:
+        """Page of a version whose chunk was released a moment ago, for making a citation of it."""
+        with self.store.read() as conn:
+            row = conn.execute(_DOCUMENT_QUERY.where(versions.c.id == version_id)).first()
+        if row is None:
+            raise NotFoundError("the document was deleted or replaced while it was read", hint="Ask again.")
+        return self._page(row, index)
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int], int]:
+        """Documents by collection name, documents by state, and chunks that answer questions."""
+        with self.store.read() as conn:
+            names = {r.id: r.name for r in conn.execute(select(collections.c.id, collections.c.name))}
+            per = conn.execute(select(documents.c.collection_id, func.count()).group_by(documents.c.collection_id)).all()
+            states = conn.execute(
+                select(versions.c.state, func.count())
+                .join(documents, documents.c.newest_version_id == versions.c.id)
+                .group_by(versions.c.state)
+            ).all()
+            total = conn.execute(
+                select(func.coalesce(func.sum(versions.c.chunk_count), 0)).join(
+                    documents, documents.c.current_version_id == versions.c.id
+                )
+            ).scalar_one()
+        by_id = dict.fromkeys(names, 0) | {row[0]: row[1] for row in per}
+        by_name = {self.vault.open_text(names[i], f"collections.name:{i}"): n for i, n in by_id.items()}
+        return by_name, {row[0]: row[1] for row in states}, int(total)
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _reads_something(self, collection_id: str, principals: frozenset[str]) -> bool:
+        with self.store.read() as conn:
+            own = grants.principals_by_resource(conn, [collection_id])[collection_id]
+            if AccessFilter(principals).may_read(*own):
+                return True
+            ids = list(conn.execute(select(documents.c.id).where(documents.c.collection_id == collection_id)).scalars())
+            per = grants.principals_by_resource(conn, ids)
+        return any(AccessFilter(principals).may_read(*grants.merge(p, own)) for p in per.values())
+
+    def _readable_row(self, document_id: str, access: AccessFilter) -> tuple[Row[Any], str]:
+        with self.store.read() as conn:
+            row = conn.execute(_DOCUMENT_QUERY.where(documents.c.id == document_id)).first()
+            readable = False
+            if row is not None:
+                readable = access.may_read(*grants.document_principals(conn, row.id, row.collection_id))
+                name = conn.execute(select(collections.c.name).where(collections.c.id == row.collection_id)).scalar_one()
+        if row is None or not readable:
+            raise NotFoundError(f"document {document_id} does not exist", hint="`strongroom documents list` lists them.")
+        return row, self.vault.open_text(name, f"collections.name:{row.collection_id}")
+
+    def _page(self, row: Row[Any], index: int) -> PageView:
+        with self.store.read() as conn:
+            page = conn.execute(
+                select(pages).where(pages.c.version_id == row.version_id, pages.c.idx == index)
+            ).first()
+        if page is None:
+            raise NotFoundError(
+                f"document {row.id} has no page at position {index + 1}", hint=f"It has {row.page_count} pages."
+            )
+        key = f"{row.version_id}/{index}"
+        return PageView(
+            document=self._ref(row.id, row),
+            version_id=row.version_id,
+            index=index,
+            count=row.page_count,
+            number=page.number,
+            locator=Locator(page.kind, self.vault.open_text(page.label, f"pages.label:{key}")),
+            start=page.start,
+            end=page.end,
+            text=self.vault.open_text(page.text, f"pages.text:{key}"),
+            width=page.width,
+            height=page.height,
+            layout=self.vault.open_packed(page.layout, f"pages.layout:{key}"),
+            mime=row.mime,
+            ocr_confidence=page.ocr_confidence,
+        )
+
+    def _stored_chunk(self, row: Row[Any]) -> StoredChunk:
+        with self.store.read() as conn:
+            touched = conn.execute(
+                select(pages.c.idx, pages.c.number, pages.c.kind, pages.c.label)
+                .where(pages.c.version_id == row.version_id, pages.c.idx.between(row.page_first, row.page_last))
+                .order_by(pages.c.idx)
+            ).all()
+        first = touched[0]
+        return StoredChunk(
+            id=row.id,
+            document=self._ref(row.document_id, row),
+            version_id=row.version_id,
+            ordinal=row.ordinal,
+            start=row.start,
+            end=row.end,
+            text=self.vault.open_text(row.text, f"chunks.text:{row.id}"),
+            headings=tuple(self.vault.open_json(row.headings, f"chunks.headings:{row.id}")),
+            pages=tuple(range(row.page_first, row.page_last + 1)),
+            page_numbers=tuple(p.number for p in touched if p.number is not None),
+            locator=Locator(first.kind, self.vault.open_text(first.label, f"pages.label:{row.version_id}/{first.idx}")),
+        )
+
+    def _ref(self, document_id: str, row: Row[Any]) -> DocumentRef:
+        return DocumentRef(
+            id=document_id,
+            name=self.vault.open_text(row.name, f"documents.name:{document_id}"),
+            path=self.vault.open_text(row.source, f"documents.source:{document_id}"),
+        )
+
+    def _document_info(self, row: Row[Any], collection: str) -> DocumentInfo:
+        ref = self._ref(row.id, row)
+        return DocumentInfo(
+            id=ref.id,
+            name=ref.name,
+            path=ref.path,
+            collection=collection,
+            state=DocumentState(row.state),
+            mime=row.mime,
+            size=row.size,
+            pages=row.page_count,
+            chunks=row.chunk_count,
+            reason=row.reason and self.vault.open_text(row.reason, f"versions.reason:{row.version_id}"),
+            added=datetime.fromisoformat(row.created_at),
+            updated=datetime.fromisoformat(row.updated_at),
+            version=row.version_id,
+        )
+
+
+_CHUNK_QUERY: Select[Any] = (
+    select(
+        chunks,
+        documents.c.id.label("document_id"),
+        documents.c.collection_id,
+        documents.c.name,
+        documents.c.source,
+    )
+    .join(versions, versions.c.id == chunks.c.version_id)
+    .join(documents, documents.c.current_version_id == versions.c.id)
+    .where(versions.c.state == DocumentState.INDEXED)
+)
+
+# The version shown is the one that answers questions; before the first is whole, the one being made.
+_DOCUMENT_QUERY: Select[Any] = select(
+    documents.c.id,
+    documents.c.collection_id,
+    documents.c.name,
+    documents.c.source,
+    documents.c.created_at,
+    documents.c.updated_at,
+    versions.c.id.label("version_id"),
+    versions.c.state,
+    versions.c.mime,
+    versions.c.size,
+    versions.c.page_count,
+    versions.c.chunk_count,
+    versions.c.reason,
+).join(versions, versions.c.id == func.coalesce(documents.c.current_version_id, documents.c.newest_version_id))

@@ -1,0 +1,61 @@
+"""Values that the catalogue hands out to the ingest side. What retrieval gets lives in `strongroom.types`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from strongroom.types import DocumentState
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The newest version of a document, as ingest needs it to decide whether there is work."""
+
+    document_id: str
+    version_id: str
+    sha256: str
+    state: DocumentState
+    recipe: str
+    reason: str | None
+    pages: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A version that is being made."""
+
+    document_id: str
+    version_id: str
+    collection_id: str
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PointSource:
+    """All that (re)making a chunk's index point needs."""
+
+    chunk_id: str
+    document_id: str
+    version_id: str
+    collection_id: str
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
+    name: str
+    title: str | None
+    headings: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    name: str
+    role: str

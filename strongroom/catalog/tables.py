@@ -1,0 +1,183 @@
+"""Tables of the catalogue, the truth about documents. The first migration holds the same schema.
+
+Every column that can hold words of a document is an `EncryptedText`: it accepts `Sealed` values only, so plaintext
+cannot be written by mistake. Look-ups by such a value go through a keyed fingerprint in a `*_mac` column.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator
+
+from strongroom.crypto import Sealed
+
+
+class EncryptedText(TypeDecorator[bytes]):
+    """Ciphertext column. Binding anything but `Sealed` is an error."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> bytes | None:
+        if value is None:
+            return None
+        if not isinstance(value, Sealed):
+            raise TypeError(f"an encrypted column takes Sealed values, not {type(value).__name__}")
+        return bytes(value)
+
+    def process_result_value(self, value: Any, dialect: Any) -> Sealed | None:
+        return None if value is None else Sealed(value)
+
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name_mac", LargeBinary(32), nullable=False, unique=True),
+    Column("name", EncryptedText, nullable=False),
+    Column("created_at", String(32), nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("collection_id", String(36), ForeignKey("collections.id"), nullable=False),
+    Column("source_mac", LargeBinary(32), nullable=False),
+    Column("source", EncryptedText, nullable=False),
+    Column("name", EncryptedText, nullable=False),
+    Column("key_id", String(36), nullable=False),
+    Column("current_version_id", String(36)),
+    Column("newest_version_id", String(36)),
+    Column("created_at", String(32), nullable=False),
+    Column("updated_at", String(32), nullable=False),
+    UniqueConstraint("collection_id", "source_mac", name="uq_documents_source"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("document_id", String(36), ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("content_mac", LargeBinary(32), nullable=False),
+    Column("sha256", EncryptedText, nullable=False),
+    Column("recipe", String(128), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", EncryptedText),
+    Column("title", EncryptedText),
+    Column("mime", String(128), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("page_count", Integer, nullable=False, default=0),
+    Column("chunk_count", Integer, nullable=False, default=0),
+    Column("created_at", String(32), nullable=False),
+    Index("ix_versions_document", "document_id"),
+    Index("ix_versions_state", "state"),
+    Index("ix_versions_content", "content_mac"),
+)
+
+pages = Table(
+    "pages",
+    metadata,
+    Column("version_id", String(36), ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("idx", Integer, primary_key=True),
+    Column("number", Integer),
+    Column("kind", String(16), nullable=False),
+    Column("label", EncryptedText, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("width", Float),
+    Column("height", Float),
+    Column("ocr_confidence", Float),
+    Column("text", EncryptedText, nullable=False),
+    Column("layout", EncryptedText, nullable=False),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("version_id", String(36), ForeignKey("versions.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("page_first", Integer, nullable=False),
+    Column("page_last", Integer, nullable=False),
+    Column("text", EncryptedText, nullable=False),
+    Column("headings", EncryptedText, nullable=False),
+    UniqueConstraint("version_id", "ordinal", name="uq_chunks_ordinal"),
+)
+
+# Versions whose points must leave the index. Written in the transaction that made them stale, emptied once they are gone.
+removals = Table(
+    "removals",
+    metadata,
+    Column("version_id", String(36), primary_key=True),
+    Column("at", String(32), nullable=False),
+)
+
+# What was deleted, for restores to replay: ids and counts, never words.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("document_id", String(36), primary_key=True),
+    Column("key_id", String(36), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("destroyed", Text, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("created_at", String(32), nullable=False),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_name", String(64), primary_key=True),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("principal", String(96), nullable=False),
+    Column("resource", String(16), nullable=False),  # collection | document
+    Column("resource_id", String(36), nullable=False),
+    Column("effect", String(8), nullable=False),  # allow | deny
+    Column("created_at", String(32), nullable=False),
+    UniqueConstraint("principal", "resource", "resource_id", "effect", name="uq_grants"),
+    Index("ix_grants_resource", "resource_id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),  # canonical JSON
+    Column("hash", LargeBinary(32), nullable=False),
+)

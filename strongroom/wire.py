@@ -1,0 +1,258 @@
+"""Domain values as JSON and back, for the server, its client and every `--json`.
+
+Field names are the dataclasses' own, so the JSON is exactly what `strongroom.types` says. pydantic does the checking
+and is imported on first use: `strongroom --help` must not pay for it. Reading is tolerant of unknown fields in what a
+server sends (a newer server may say more) and strict in what a client sends (a misspelled `collection` must not
+silently search everything).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from strongroom import errors
+from strongroom.errors import ExitCode, StrongroomError, UsageError
+from strongroom.types import (
+    AnswerEvent,
+    AskEvent,
+    Box,
+    CitationsEvent,
+    ErrorEvent,
+    FileOutcome,
+    IngestEvent,
+    IngestProgress,
+    IngestSummary,
+    PageView,
+    StageEvent,
+    TextEvent,
+)
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+ASK_EVENTS: dict[str, type] = {
+    "stage": StageEvent,
+    "citations": CitationsEvent,
+    "text": TextEvent,
+    "answer": AnswerEvent,
+    "error": ErrorEvent,
+}
+"""The class of each event of an answer, by its `kind` (which is also the name of the server-sent event)."""
+
+
+# ------------------------------------------------------------------------------------------------ wire-only values
+
+
+@dataclass(frozen=True, slots=True)
+class IngestJobRequest:
+    """Open an upload job. `roots` are URI prefixes whose vanished documents are reported, and removed with `prune`."""
+
+    collection: str = "default"
+    groups: tuple[str, ...] = ()
+    workers: int | None = None
+    roots: tuple[str, ...] = ()
+    prune: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """An open job: its id, to be used in the job's other routes."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileOffer:
+    """A file that a client could send. `sha256` is of the content, in lower-case hexadecimal."""
+
+    uri: str
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReply:
+    """URIs that the server wants sent; those left out are unchanged and already reported as such."""
+
+    wanted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageReply:
+    """A page without its packed layout, and the boxes of the span that was asked for."""
+
+    page: PageView
+    boxes: tuple[Box, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------ encoding
+
+
+@lru_cache(maxsize=64)
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """The (cached) pydantic adapter of a type of `strongroom.types` or of this module."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def dumps(value: Any, *, kind: Any = None) -> bytes:
+    """JSON bytes of a dataclass value; `kind` is needed for containers such as `list[DocumentInfo]`."""
+    return adapter(kind if kind is not None else type(value)).dump_json(value)
+
+
+def to_data(value: Any, *, kind: Any = None) -> Any:
+    """JSON-able Python data of a dataclass value, for `--json` lines that add fields of their own."""
+    return adapter(kind if kind is not None else type(value)).dump_python(value, mode="json")
+
+
+def loads(kind: type[T], data: bytes | str) -> T:
+    """Read a value that the server sent. Raises `StrongroomError` when it is not what the protocol promises."""
+    from pydantic import ValidationError
+
+    try:
+        value: T = adapter(kind).validate_json(data, extra="ignore")
+    except ValidationError as exc:
+        raise StrongroomError(
+            f"the server sent a malformed {_name(kind)} ({_first(exc)})",
+            hint="Client and server may be of different versions: install the same version on both.",
+        ) from exc
+    return value
+
+
+def loads_request(kind: type[T], data: bytes | str) -> T:
+    """Read a value that a client sent. Unknown fields are refused. Raises `UsageError` naming the field."""
+    from pydantic import ValidationError
+
+    try:
+        value: T = adapter(kind).validate_json(data, extra="forbid")
+    except ValidationError as exc:
+        raise UsageError(
+            f"malformed request: {_first(exc)}", hint=f"Send JSON with the fields of {_name(kind)}."
+        ) from exc
+    return value
+
+
+def _name(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
+
+
+def _first(exc: Any) -> str:
+    # The input itself is left out: it may hold words of a document or a question.
+    error = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in error["loc"])
+    return f"{where}: {error['msg']}" if where else str(error["msg"])
+
+
+def without_layout(page: PageView) -> PageView:
+    """The page as it travels: word boxes stay on the server, callers ask for the boxes of a span instead."""
+    return replace(page, layout=b"")
+
+
+# ------------------------------------------------------------------------------------------------ events
+
+
+def dump_ask_event(event: AskEvent) -> bytes:
+    """JSON of one event of an answer."""
+    return dumps(event)
+
+
+def load_ask_event(kind: str, data: bytes | str) -> AskEvent | None:
+    """One event of an answer by its kind; `None` for a kind this version does not know."""
+    cls = ASK_EVENTS.get(kind)
+    return None if cls is None else loads(cls, data)
+
+
+def dump_ingest_line(value: IngestEvent | IngestSummary | StrongroomError) -> bytes:
+    """One NDJSON line of an ingest: `{"outcome": …}`, `{"progress": …}`, `{"summary": …}` or `{"error": …}`."""
+    if isinstance(value, StrongroomError):
+        return json.dumps(error_body(value), ensure_ascii=False).encode() + b"\n"
+    key = {FileOutcome: b"outcome", IngestProgress: b"progress", IngestSummary: b"summary"}[type(value)]
+    return b'{"' + key + b'":' + dumps(value) + b"}\n"
+
+
+def load_ingest_line(line: bytes | str) -> IngestEvent | IngestSummary | StrongroomError | None:
+    """The value of one NDJSON line; `None` for a heartbeat or a line this version does not know."""
+    data = json.loads(line)
+    if "error" in data:
+        return error_from(data, status=500)
+    for key, cls in (("outcome", FileOutcome), ("progress", IngestProgress), ("summary", IngestSummary)):
+        if key in data:
+            value: IngestEvent | IngestSummary = loads(cls, json.dumps(data[key]))  # type: ignore[arg-type]
+            return value
+    return None
+
+
+def dump_sse(kind: str, data: bytes) -> bytes:
+    """One server-sent event. `data` is JSON, so it holds no line break."""
+    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def parse_sse(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """`(event, data)` pairs of a server-sent event stream; comment lines come out as `("", "")`.
+
+    Comments are the server's heartbeats: passing them on lets the reader look up from a quiet stream.
+    """
+    name, data = "message", list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield name, "\n".join(data)
+            name, data = "message", []
+        elif line.startswith(":"):
+            yield "", ""
+        else:
+            key, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if key == "event":
+                name = value
+            elif key == "data":
+                data.append(value)
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+
+def error_body(exc: StrongroomError) -> dict[str, dict[str, Any]]:
+    """The JSON body of an error: message, hint, exit code and class name."""
+    return {
+        "error": {
+            "message": str(exc),
+            "hint": exc.hint,
+            "code": int(exc.exit_code),
+            "type": type(exc).__name__,
+        }
+    }
+
+
+def error_from(body: Any, *, status: int) -> StrongroomError:
+    """The error that a body stands for: by class name, else by exit code and HTTP status, else the root class."""
+    detail = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(detail, dict):
+        return StrongroomError(f"the server answered with HTTP status {status}", hint="See the server's log.")
+    cls = _error_classes().get(str(detail.get("type"))) or _by_code(detail.get("code"), status)
+    return cls(str(detail.get("message", "")), hint=str(detail.get("hint", "")))
+
+
+@lru_cache(maxsize=1)
+def _error_classes() -> dict[str, type[StrongroomError]]:
+    found = (getattr(errors, name) for name in dir(errors))
+    return {c.__name__: c for c in found if isinstance(c, type) and issubclass(c, StrongroomError)}
+
+
+def _by_code(code: object, status: int) -> type[StrongroomError]:
+    if code == ExitCode.USAGE and status == errors.NotFoundError.http_status:
+        return errors.NotFoundError
+    for cls in _error_classes().values():
+        # Only direct children: of the classes that share a code, the general one is the safe guess.
+        if cls.__base__ is StrongroomError and int(cls.exit_code) == code:
+            return cls
+    return StrongroomError
