@@ -161,8 +161,11 @@ def without_layout(page: PageView) -> PageView:
 
 
 def dump_ask_event(event: AskEvent) -> bytes:
-    """JSON of one event of an answer."""
-    return dumps(event)
+    """JSON of one event of an answer, in ASCII.
+
+    Line splitters of HTTP clients break at U+0085 and U+2028 too, so no such character may stand raw in a stream.
+    """
+    return adapter(type(event)).dump_json(event, ensure_ascii=True)
 
 
 def load_ask_event(kind: str, data: bytes | str) -> AskEvent | None:
@@ -174,9 +177,9 @@ def load_ask_event(kind: str, data: bytes | str) -> AskEvent | None:
 def dump_ingest_line(value: IngestEvent | IngestSummary | StrongroomError) -> bytes:
     """One NDJSON line of an ingest: `{"outcome": …}`, `{"progress": …}`, `{"summary": …}` or `{"error": …}`."""
     if isinstance(value, StrongroomError):
-        return json.dumps(error_body(value), ensure_ascii=False).encode() + b"\n"
+        return json.dumps(error_body(value)).encode() + b"\n"
     key = {FileOutcome: b"outcome", IngestProgress: b"progress", IngestSummary: b"summary"}[type(value)]
-    return b'{"' + key + b'":' + dumps(value) + b"}\n"
+    return b'{"' + key + b'":' + adapter(type(value)).dump_json(value, ensure_ascii=True) + b"}\n"
 
 
 def load_ingest_line(line: bytes | str) -> IngestEvent | IngestSummary | StrongroomError | None:

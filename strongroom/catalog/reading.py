@@ -5,11 +5,12 @@ The index only narrows. Whatever it proposes is released here, after a check of 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, and_, func, select
 
 from strongroom.access import AccessFilter
 from strongroom.catalog import grants
@@ -51,8 +52,12 @@ class ReadingMixin(CatalogBase):
             return []
         with self.store.read() as conn:
             rows: list[Row[Any]] = []
+            touched: dict[str, list[Row[Any]]] = defaultdict(list)
             for at in range(0, len(chunk_ids), _BATCH):
-                rows += conn.execute(_CHUNK_QUERY.where(chunks.c.id.in_(chunk_ids[at : at + _BATCH]))).all()
+                batch = chunks.c.id.in_(chunk_ids[at : at + _BATCH])
+                rows += conn.execute(_CHUNK_QUERY.where(batch)).all()
+                for page in conn.execute(_TOUCHED_PAGES_QUERY.where(batch)):
+                    touched[page.chunk_id].append(page)
             principals = grants.principals_by_resource(
                 conn, [i for row in rows for i in (row.document_id, row.collection_id)]
             )
@@ -61,7 +66,7 @@ class ReadingMixin(CatalogBase):
             allow, deny = grants.merge(principals[row.document_id], principals[row.collection_id])
             in_scope = access.collections is None or row.collection_id in access.collections
             if in_scope and access.may_read(allow, deny):
-                found[row.id] = self._stored_chunk(row)
+                found[row.id] = self._stored_chunk(row, touched[row.id])
         return [found[i] for i in chunk_ids if i in found]
 
     def documents(self, access: AccessFilter) -> list[DocumentInfo]:
@@ -165,13 +170,7 @@ class ReadingMixin(CatalogBase):
             ocr_confidence=page.ocr_confidence,
         )
 
-    def _stored_chunk(self, row: Row[Any]) -> StoredChunk:
-        with self.store.read() as conn:
-            touched = conn.execute(
-                select(pages.c.idx, pages.c.number, pages.c.kind, pages.c.label)
-                .where(pages.c.version_id == row.version_id, pages.c.idx.between(row.page_first, row.page_last))
-                .order_by(pages.c.idx)
-            ).all()
+    def _stored_chunk(self, row: Row[Any], touched: Sequence[Row[Any]]) -> StoredChunk:
         first = touched[0]
         return StoredChunk(
             id=row.id,
@@ -224,6 +223,15 @@ _CHUNK_QUERY: Select[Any] = (
     .join(versions, versions.c.id == chunks.c.version_id)
     .join(documents, documents.c.current_version_id == versions.c.id)
     .where(versions.c.state == DocumentState.INDEXED)
+)
+
+_TOUCHED_PAGES_QUERY: Select[Any] = (
+    select(chunks.c.id.label("chunk_id"), pages.c.idx, pages.c.number, pages.c.kind, pages.c.label)
+    .join(
+        pages,
+        and_(pages.c.version_id == chunks.c.version_id, pages.c.idx.between(chunks.c.page_first, chunks.c.page_last)),
+    )
+    .order_by(pages.c.idx)
 )
 
 # The version shown is the one that answers questions; before the first is whole, the one being made.
