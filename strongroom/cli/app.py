@@ -1,0 +1,52 @@
+"""The command tree. Each command lives in the module named after what it is about."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from strongroom import __version__
+from strongroom.cli import admin, ask, ingest, library, models, search, up
+
+app = typer.Typer(
+    name="strongroom",
+    help=(
+        "Ask questions of private documents and get exact quotes, on your own hardware.\n\n"
+        "Nothing leaves this machine. Start with `strongroom up`, or `strongroom ingest PATH` and `strongroom ask QUESTION`."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  # typer's callback signature
+    if value:
+        typer.echo(f"strongroom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Ask questions of private documents and get exact quotes, on your own hardware."""
+
+
+app.command()(up.up)
+app.command()(ingest.ingest)
+app.command()(search.search)
+app.command()(ask.ask)
+app.add_typer(library.documents_app, name="documents")
+app.command()(library.collections)
+app.add_typer(models.app, name="models")
+app.add_typer(admin.audit_app, name="audit")
+app.add_typer(admin.index_app, name="index")
+app.add_typer(admin.config_app, name="config")
+app.command()(admin.check)
+app.command()(admin.verify)
+app.command()(admin.reindex)
+app.command()(admin.status)

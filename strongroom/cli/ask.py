@@ -1,0 +1,138 @@
+"""`strongroom ask`: an answer with quotes, streamed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from strongroom.cli.common import AsUser, Collection, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.errors import StrongroomError, UsageError
+from strongroom.types import AnswerEvent, AskRequest, ErrorEvent, StageEvent, TextEvent
+
+if TYPE_CHECKING:
+    from strongroom.ports import Engine
+    from strongroom.types import Answer, Citation
+
+
+def ask(
+    question: Annotated[str | None, typer.Argument(help="The question.", show_default=False)] = None,
+    collection: Collection = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Answer with this installed model.")] = None,
+    verbatim: Annotated[
+        bool, typer.Option("--verbatim", help="Only words that stand in the documents: the model may quote, not write.")
+    ] = False,
+    batch: Annotated[
+        Path | None, typer.Option("--batch", help='JSON lines {"id", "question", "history"?}; one answer a line. `-` reads stdin.')
+    ] = None,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Answer a question from the documents, with a quote, page and place for every claim.
+
+    Examples:
+
+        strongroom ask "When does the agreement end?"
+
+        strongroom ask "Who approves expenses?" --verbatim --collection policies
+
+        strongroom ask --batch questions.jsonl > answers.jsonl
+    """
+    from strongroom.cli.batch import read_batch
+
+    if (question is None) == (batch is None):
+        raise UsageError("give either a question or --batch FILE", hint="See `strongroom ask --help`.")
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom ask", as_user=as_user) as opened:
+        if batch is not None:
+            for line in read_batch(batch):
+                request = AskRequest(
+                    line.question,
+                    collection=collection,
+                    history=line.history,
+                    model=model,
+                    verbatim=verbatim,
+                    id=line.id,
+                )
+                print_json(to_json(final_answer(opened, request)))
+            return
+        request = AskRequest(question or "", collection=collection, model=model, verbatim=verbatim)
+        if json_output:
+            print_json(to_json(final_answer(opened, request)))
+        else:
+            stream_answer(opened, request)
+
+
+def final_answer(opened: Engine, request: AskRequest) -> Answer:
+    """Run a question to its end and return the whole answer. Raises what went wrong."""
+    answer: Answer | None = None
+    for event in opened.ask(request):
+        if isinstance(event, AnswerEvent):
+            answer = event.answer
+        elif isinstance(event, ErrorEvent):
+            raise _error(event)
+    if answer is None:
+        raise StrongroomError("the answer broke off", hint="Ask again; `strongroom check` may show a cause.")
+    return answer
+
+
+def stream_answer(opened: Engine, request: AskRequest) -> None:
+    """Print words as they come, then the quotes they rest on."""
+    answer: Answer | None = None
+    begun = False
+    for event in opened.ask(request):
+        if isinstance(event, StageEvent) and not begun and sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{event.stage}…")
+            sys.stderr.flush()
+        elif isinstance(event, TextEvent):
+            if not begun and sys.stderr.isatty():
+                sys.stderr.write("\r\x1b[2K")
+            begun = True
+            sys.stdout.write(event.text)
+            sys.stdout.flush()
+        elif isinstance(event, AnswerEvent):
+            answer = event.answer
+        elif isinstance(event, ErrorEvent):
+            raise _error(event)
+    if answer is not None:
+        show_sources(answer, printed=begun)
+
+
+def show_sources(answer: Answer, *, printed: bool) -> None:
+    """Print what the words rest on: each citation with document, page and quote, and what no quote carries."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    if not printed:
+        console.print(Text(answer.answer))
+    console.print()
+    cited = {n for s in answer.sentences for n in s.citations}
+    shown = [c for c in answer.citations if answer.abstained or c.n in cited] or list(answer.citations)
+    if answer.abstained:
+        console.print(Text("Nearest passages (not an answer):", style="bold"))
+    for citation in shown:
+        console.print(Text.assemble((f"[{citation.n}] ", "bold"), citation.document.name, f", {place_of(citation)}"))
+        console.print(Text("    “" + " ".join(citation.quote.split()) + "”", style="italic"))
+    for sentence in answer.sentences:
+        if sentence.support != "supported":
+            console.print(Text(f"{sentence.support}: {' '.join(sentence.text.split())}", style="yellow"))
+    total = answer.timings_ms.get("total", 0.0) / 1000
+    console.print(Text(f"\n{answer.model}, confidence {answer.confidence:.2f}, {total:.1f} s", style="dim"))
+
+
+def place_of(citation: Citation) -> str:
+    """`page 3`, or what the format has instead of pages."""
+    if citation.page is not None:
+        return f"page {citation.page}"
+    return f"{citation.locator.kind} {citation.locator.label}"
+
+
+def _error(event: ErrorEvent) -> StrongroomError:
+    from strongroom.wire import error_from
+
+    return error_from({"error": {"message": event.message, "hint": event.hint, "code": event.code}}, status=500)

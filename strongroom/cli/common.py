@@ -1,0 +1,67 @@
+"""What commands share: options, settings, the choice of engine, JSON output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from strongroom.config import Loaded, Settings
+    from strongroom.ports import Engine
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Data directory (default: STRONGROOM_DATA_DIR, else the user's data home)."),
+]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML configuration file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+AsUser = Annotated[
+    str | None, typer.Option("--as", metavar="USER", help="Act as another user; administrators only, and audited.")
+]
+Collection = Annotated[str | None, typer.Option("--collection", "-c", help="Only this collection.")]
+
+
+def load_settings(data_dir: Path | None, config: Path | None, **overrides: Any) -> Loaded:
+    """Settings for a command, with the socket guard set to their allow-list."""
+    from strongroom import airgap
+    from strongroom.config import load
+
+    loaded = load({"data_dir": data_dir, **overrides}, config_file=config)
+    settings = loaded.settings
+    log = settings.data_dir / "egress.log" if settings.data_dir.is_dir() else None
+    airgap.enforce(settings.allowed_hosts, log=log)
+    return loaded
+
+
+@contextmanager
+def engine(settings: Settings, *, purpose: str, as_user: str | None = None) -> Iterator[Engine]:
+    """The running server's engine when there is one, else the appliance in this process under the exclusive lock."""
+    from strongroom import app
+
+    opened = app.open_engine(settings, purpose=purpose, as_user=as_user)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line of stdout, flushed so that readers of a pipe see it at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def to_json(value: Any) -> Any:
+    from strongroom.wire import to_data
+
+    return to_data(value)
+
+
+def is_terminal() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,126 @@
+"""`strongroom ingest`: files and folders into the index, with progress."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.errors import ExitCode
+from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestRequest, IngestSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)],
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Collection to put them in.")] = "default",
+    group: Annotated[list[str] | None, typer.Option("--group", "-g", help="Group that may read them; repeatable.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Parser processes.")] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete documents whose files have vanished from PATHS.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Read files and folders, and make them searchable.
+
+    Unchanged files cost nothing, changed ones replace their old version, and a bad file is named with its reason while
+    the rest goes on. The run can be broken off and repeated at any time. Exit code 3 means that some files failed.
+
+    Examples:
+
+        strongroom ingest ./contracts
+
+        strongroom ingest ./policies report.pdf --collection policies --prune
+
+        strongroom ingest /archive --dry-run --json
+    """
+    settings = load_settings(data_dir, config).settings
+    request = IngestRequest(
+        paths=tuple(str(p) for p in paths),
+        collection=collection,
+        groups=tuple(group or ()),
+        workers=workers,
+        prune=prune,
+        dry_run=dry_run,
+    )
+    cancel = threading.Event()
+    with engine(settings, purpose="strongroom ingest", as_user=as_user) as opened, _reporting(json_output) as on_event:
+        try:
+            summary = opened.ingest(request, on_event=on_event, cancel=cancel)
+        except KeyboardInterrupt:
+            cancel.set()
+            raise
+    if json_output:
+        print_json({"summary": to_json(summary)})
+    else:
+        show_summary(summary)
+    if summary.partial:
+        raise typer.Exit(int(ExitCode.PARTIAL))
+
+
+def show_summary(summary: IngestSummary) -> None:
+    """One line of totals on stderr."""
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(summary.outcomes.items()) if n) or "nothing to do"
+    rate = summary.pages / summary.seconds if summary.seconds > 0 else 0.0
+    prefix = "would be: " if summary.dry_run else ""
+    typer.echo(
+        f"{prefix}{counts} ({summary.pages} pages, {summary.chunks} chunks, {summary.seconds:.1f} s, {rate:.1f} pages/s)",
+        err=True,
+    )
+
+
+@contextmanager
+def _reporting(json_output: bool) -> Iterator[Callable[[IngestEvent], None]]:  # noqa: FBT001
+    """Events to stdout (JSON) or stderr (people), with a progress bar on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda event: _report(event, json_output)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    from rich.console import Console
+
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("files", total=None, rate="")
+
+        def on_event(event: IngestEvent) -> None:
+            if isinstance(event, IngestProgress):
+                rate = event.pages_done / event.seconds if event.seconds > 0 else 0.0
+                bar.update(
+                    task,
+                    total=event.files_total,
+                    completed=event.files_done,
+                    description=event.stage or "files",
+                    rate=f"{event.pages_done} pages, {rate:.1f}/s",
+                )
+            else:
+                _report(event, json_output, write=bar.console.print)
+
+        yield on_event
+
+
+def _report(event: IngestEvent, json_output: bool, write: Callable[[str], object] | None = None) -> None:  # noqa: FBT001
+    if not isinstance(event, FileOutcome):
+        return
+    if json_output:
+        print_json(to_json(event))
+    elif event.outcome not in ("indexed", "unchanged"):
+        line = f"{event.outcome}: {event.path}" + (f" ({event.reason})" if event.reason else "")
+        (write or (lambda text: typer.echo(text, err=True)))(line)

@@ -1,0 +1,49 @@
+"""Run the typer app and map every outcome to an exit code: the one place where errors become codes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from strongroom.errors import ExitCode, StrongroomError
+
+log = logging.getLogger("strongroom")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Execute one command line. Unexpected errors print a short line; `STRONGROOM`'s log keeps the traceback."""
+    from strongroom.cli.app import app
+
+    try:
+        result = app(args=list(argv), prog_name="strongroom", standalone_mode=False)
+    except StrongroomError as exc:
+        report(exc)
+        return int(exc.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("interrupted", err=True)
+        return int(ExitCode.INTERRUPTED)
+    except typer.Exit as exc:
+        return exc.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away: not our error, and nothing more can be said
+        return int(ExitCode.OK)
+    except Exception as exc:  # noqa: BLE001  # the outermost edge
+        show = getattr(exc, "show", None)
+        if show is not None and hasattr(exc, "exit_code"):  # typer's usage errors
+            show()
+            return int(exc.exit_code)
+        log.exception("unexpected error")
+        typer.echo(f"unexpected error: {type(exc).__name__}: {exc}", err=True)
+        typer.echo("hint: this is a defect; `strongroom check` may show a cause.", err=True)
+        return int(ExitCode.UNEXPECTED)
+    return result if isinstance(result, int) else int(ExitCode.OK)
+
+
+def report(exc: StrongroomError) -> None:
+    """Print an expected error with its hint."""
+    typer.echo(f"error: {exc}", err=True)
+    if exc.hint:
+        typer.echo(f"hint: {exc.hint}", err=True)

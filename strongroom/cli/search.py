@@ -1,0 +1,73 @@
+"""`strongroom search`: the passages that match a question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from strongroom.cli.common import AsUser, Collection, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.errors import UsageError
+from strongroom.types import SearchRequest
+
+if TYPE_CHECKING:
+    from strongroom.types import SearchResult
+
+
+def search(
+    question: Annotated[str | None, typer.Argument(help="What to look for.", show_default=False)] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, max=100, help="How many passages.")] = None,
+    collection: Collection = None,
+    batch: Annotated[
+        Path | None, typer.Option("--batch", help='JSON lines {"id", "question"}; one result a line. `-` reads stdin.')
+    ] = None,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Find the passages that match a question, best first.
+
+    Examples:
+
+        strongroom search "notice period for termination"
+
+        strongroom search "liability cap" -k 3 --collection contracts --json
+
+        strongroom search --batch questions.jsonl > results.jsonl
+    """
+    from strongroom.cli.batch import read_batch
+
+    if (question is None) == (batch is None):
+        raise UsageError("give either a question or --batch FILE", hint="See `strongroom search --help`.")
+    settings = load_settings(data_dir, config).settings
+    limit = k or settings.search_k
+    with engine(settings, purpose="strongroom search", as_user=as_user) as opened:
+        if batch is not None:
+            for line in read_batch(batch):
+                result = opened.search(
+                    SearchRequest(line.question, k=limit, collection=collection, history=line.history, id=line.id)
+                )
+                print_json(to_json(result))
+            return
+        result = opened.search(SearchRequest(question or "", k=limit, collection=collection))
+    if json_output:
+        print_json(to_json(result))
+    else:
+        _show(result)
+
+
+def _show(result: SearchResult) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=False)
+    if not result.hits:
+        console.print("No passage matches.")
+    for n, hit in enumerate(result.hits, start=1):
+        place = f"page {hit.pages[0]}" if hit.pages else f"{hit.locator.kind} {hit.locator.label}"
+        console.print(Text.assemble((f"{n}. ", "bold"), (hit.document.name, "bold"), f", {place}", (f"  {hit.score:.3f}", "dim")))
+        console.print(Text("   " + " ".join(hit.text.split())[:400]))
+        console.print()
+    console.print(Text(f"{len(result.hits)} passages in {result.timings_ms['total']:.0f} ms", style="dim"))
