@@ -1,0 +1,1 @@
+"""Sample documents of a fictional organisation, and the script that makes them."""
