@@ -1,0 +1,83 @@
+"""Is there work to do for this file? Content hash, what the catalogue knows, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from ingest.work import TRIED_AGAIN, ChangedError, outcome_of
+from strongroom.catalog.records import Existing
+from strongroom.errors import ParseError
+from strongroom.types import DocumentState, FileOutcome, SourceFile
+
+_SETTLED = (DocumentState.FAILED, DocumentState.QUARANTINED)
+TWICE = "The same source was given twice in this run."
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What changes when a file is replaced or written to."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, info: os.stat_result) -> Stamp:
+        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+
+
+def fingerprint(path: str) -> tuple[str, Stamp]:
+    """SHA-256 of a file and its stamp. Raises `ChangedError` when it was written to meanwhile, `OSError` otherwise."""
+    # Without O_NONBLOCK, a named pipe put in the file's place after the listing would hang the run.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as source:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise ParseError("This is not a regular file.", hint="Only files are ingested.")
+        digest = hashlib.file_digest(source, "sha256").hexdigest()
+        if Stamp.of(os.fstat(fd)) != Stamp.of(before):
+            raise changed()
+    return digest, Stamp.of(before)
+
+
+def unchanged_since(path: str, stamp: Stamp) -> bool:
+    """True when the file at `path` is the one that was stamped, untouched."""
+    try:
+        return Stamp.of(Path(path).stat()) == stamp
+    except FileNotFoundError:
+        return False
+
+
+def changed() -> ChangedError:
+    return ChangedError("The file changed while it was being read.", hint=TRIED_AGAIN)
+
+
+def settled(file: SourceFile, known: Existing | None, *, sha256: str, recipe: str, retry: bool) -> FileOutcome | None:
+    """The outcome of a file that needs no work, or `None` when it must be parsed.
+
+    Failures come back with their stored reason, but for those that had nothing to do with the content. `retry` tries
+    every failure again.
+    """
+    if known is None or known.sha256 != sha256 or known.recipe != recipe:
+        return None
+    if known.state == DocumentState.INDEXED:
+        return FileOutcome(shown(file.uri), "unchanged", known.document_id, known.pages, known.chunks)
+    if known.state in _SETTLED and not retry and not (known.reason or "").endswith(TRIED_AGAIN):
+        return FileOutcome(shown(file.uri), outcome_of(known.state), known.document_id, reason=known.reason)
+    return None
+
+
+def shown(uri: str) -> str:
+    """A source URI as people and scripts know it: the plain path for local files, else the URI itself.
+
+    Bytes that are no UTF-8 show as U+FFFD, as in the outcomes of `ingest.discover`.
+    """
+    if uri.startswith("file:///"):
+        return unquote_to_bytes(uri[len("file://") :]).decode("utf-8", "replace")
+    return uri

@@ -1,0 +1,221 @@
+"""The front half of the pipeline: from a listing to versions whose text is safe in the catalogue.
+
+Three threads. One drains the listing, so that totals are known early; one hashes, asks the catalogue and hands files to
+the parsers; one takes what they return, in whatever order, and stores it. A file's trouble ends with that file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+
+from ingest.decide import TWICE, changed, fingerprint, settled, shown, unchanged_since
+from ingest.finish import Finisher, deleted_meanwhile, stage
+from ingest.flow import Channel, Halt, Halted
+from ingest.progress import Tally
+from ingest.prune import Seen
+from ingest.work import ParserPool, Parts, Work, ends_run, verdict
+from strongroom.errors import IntegrityError, NotFoundError, ParseError
+from strongroom.types import Chunk, FileOutcome, ParsedDocument, SourceFile
+
+_UNKNOWN_TYPE = "application/octet-stream"
+_EVERYTHING = float("inf")
+_Parsed = tuple[ParsedDocument, list[Chunk]]
+
+
+class Intake:
+    """Lists, hashes, parses and stores the files of one run, and feeds the finisher."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        halt: Halt,
+        tally: Tally,
+        finisher: Finisher,
+        *,
+        collection_id: str,
+        groups: tuple[str, ...],
+        seen: Seen,
+        claim: Callable[[str, str], bool],
+        remade: set[str],
+        retry: bool,
+        workers: int | None,
+    ) -> None:
+        self._parts = parts
+        self._halt = halt
+        self._tally = tally
+        self._finisher = finisher
+        self._collection_id = collection_id
+        self._groups = groups
+        self._seen = seen
+        self._claim = claim
+        self._remade = remade
+        self._retry = retry
+        self._workers = workers
+        self._pool: ParserPool | None = None
+        self._slots: Channel[None] | None = None  # one item for each file between hand-over and storage
+        self._listed: Channel[SourceFile] = Channel(halt, _EVERYTHING)
+        self._parsed: Channel[tuple[Work, Future[_Parsed]] | int] = Channel(halt, _EVERYTHING)
+        self.claimed: set[tuple[str, str]] = set()
+
+    def threads(self, files: Iterable[SourceFile | FileOutcome]) -> list[threading.Thread]:
+        return [
+            stage("list", lambda: self._list(files), self._halt, self._listed.close),
+            stage("hash", self._hash_all, self._halt, lambda: None),
+            stage("store", self._store_all, self._halt, self._finisher.close),
+        ]
+
+    def close(self) -> None:
+        """End the parsers. Call it when the threads have ended."""
+        if self._pool is not None:
+            self._pool.close()
+
+    # ---------------------------------------------------------------------------------------------- list
+
+    def _list(self, files: Iterable[SourceFile | FileOutcome]) -> None:
+        count = 0
+        for item in files:
+            self._halt.check()
+            count += 1
+            if isinstance(item, FileOutcome):
+                self._seen.passed_over(item)
+                self._tally.outcome(item)
+            elif self._seen.file(item.uri):
+                self._listed.put(item)
+            else:
+                self._tally.outcome(FileOutcome(shown(item.uri), "skipped", reason=TWICE))
+        self._tally.files_total = count
+        self._tally.stage = "ingesting"
+
+    # ---------------------------------------------------------------------------------------------- hash
+
+    def _hash_all(self) -> None:
+        handed_over = 0
+        while listed := self._listed.get():
+            try:
+                handed_over += self._hash(listed[0])
+            except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
+                self._failed(listed[0], exc)
+        self._parsed.put(handed_over)
+
+    def _hash(self, file: SourceFile) -> int:
+        """Settle a file, or hand it to the parsers; returns how many were handed over (0 or 1)."""
+        catalog, recipe = self._parts.catalog, self._parts.settings.recipe
+        if not self._claim(self._collection_id, file.uri):
+            reason = "Another ingest is working on it at this moment."
+            self._tally.outcome(FileOutcome(shown(file.uri), "skipped", reason=reason))
+            return 0
+        self.claimed.add((self._collection_id, file.uri))
+        sha256, stamp = fingerprint(file.path)
+        known = catalog.find(self._collection_id, file.uri)
+        done = settled(file, known, sha256=sha256, recipe=recipe, retry=self._retry)
+        if done is not None:
+            self._tally.outcome(self._credited(done, known.version_id if known else ""))
+            return 0
+        try:
+            mime, refused = self._parts.detect(file), None
+        except ParseError as exc:
+            mime, refused = _UNKNOWN_TYPE, exc
+        with self._parts.index_lock:  # not while the removal list is being worked through
+            begun = catalog.begin(
+                self._collection_id, file, sha256=sha256, mime=mime, recipe=recipe, groups=self._groups
+            )
+        work = Work(begun, file, stamp)
+        if refused is not None:
+            self._failed(file, refused, work)
+            return 0
+        return self._hand_over(work, Path(file.path), mime)
+
+    def _hand_over(self, work: Work, path: Path, mime: str) -> int:
+        if self._pool is None or self._slots is None:
+            self._pool = self._parts.pool(self._workers)
+            ahead = self._pool.workers * (1 + self._parts.settings.parse_ahead)
+            self._slots = Channel(self._halt, ahead)
+        self._slots.put(None)
+        try:
+            future = self._pool.submit(path, mime)
+        except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
+            self._slots.get()
+            assert work.file is not None
+            self._failed(work.file, exc, work)
+            return 0
+        future.add_done_callback(lambda done: self._hand_back(work, done))
+        return 1
+
+    def _hand_back(self, work: Work, done: Future[_Parsed]) -> None:
+        with suppress(Halted):  # the run is over; the version stays pending and is begun again next time
+            self._parsed.put((work, done))
+
+    def _credited(self, done: FileOutcome, version_id: str) -> FileOutcome:
+        """A version that this run's recovery finished counts as this run's work."""
+        if done.outcome == "unchanged" and version_id in self._remade:
+            return FileOutcome(done.path, "indexed", done.document_id, done.pages, done.chunks)
+        return done
+
+    # ---------------------------------------------------------------------------------------------- store
+
+    def _store_all(self) -> None:
+        stored, expected = 0, _EVERYTHING
+        while stored < expected:
+            for item in self._parsed.get():
+                if isinstance(item, int):
+                    expected = item
+                    continue
+                stored += 1
+                self._store_one(*item)
+
+    def _store_one(self, work: Work, future: Future[_Parsed]) -> None:
+        assert work.file is not None
+        assert self._slots is not None
+        try:
+            self._store(work, work.file, *future.result())
+        except NotFoundError:
+            self._forget(work, work.file)
+        except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
+            if isinstance(exc, IntegrityError) and self._is_gone(work, work.file):  # its key was destroyed
+                self._forget(work, work.file)
+            else:
+                self._failed(work.file, exc, work)
+        finally:
+            with suppress(Halted):
+                self._slots.get()
+
+    def _store(self, work: Work, file: SourceFile, parsed: ParsedDocument, chunks: list[Chunk]) -> None:
+        """Original first, then text in one transaction: a version in state `parsed` has both."""
+        if not chunks:
+            raise ParseError("No text was found in it.", hint="If it is a scan, see that OCR is switched on.")
+        parts, begun = self._parts, work.begun
+        parts.blobs.put(begun.document_id, begun.version_id, Path(file.path))
+        if work.stamp is None or not unchanged_since(file.path, work.stamp):
+            raise changed()
+        sources = parts.catalog.store_parsed(begun, parsed, chunks)
+        work.pages = len(parsed.pages)
+        self._finisher.put(work, sources)
+
+    def _is_gone(self, work: Work, file: SourceFile) -> bool:
+        known = self._parts.catalog.find(self._collection_id, file.uri)
+        return known is None or known.version_id != work.version_id
+
+    def _forget(self, work: Work, file: SourceFile) -> None:
+        """The document was deleted while it was read: deletion wins, and nothing of it stays."""
+        self._parts.blobs.delete(work.version_id)
+        self._tally.outcome(deleted_meanwhile(shown(file.uri)))
+
+    # ---------------------------------------------------------------------------------------------- trouble
+
+    def _failed(self, file: SourceFile, exc: Exception, work: Work | None = None) -> None:
+        """One file's trouble: record why and go on; re-raise what concerns the whole run."""
+        if isinstance(exc, Halted):
+            raise exc
+        self._halt.check()  # parsers that are being closed fail their files; that is no fault of the files
+        if (error := ends_run(exc)) is not None:
+            raise error from exc
+        found = verdict(exc, item=f"version {work.version_id}" if work else "a file that was not begun")
+        if work is not None:
+            self._parts.catalog.mark_failed(work.begun, found.state, found.reason)
+            self._parts.blobs.delete(work.version_id)
+        document_id = work.begun.document_id if work else None
+        self._tally.outcome(FileOutcome(shown(file.uri), found.outcome, document_id, reason=found.reason))

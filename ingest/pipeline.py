@@ -1,0 +1,313 @@
+"""Files into the catalogue and the index, as bounded stages: list, hash, parse, store, embed, index.
+
+The catalogue commits before the index is written and is told only after the index is durable, so that a kill at any
+moment leaves a version that is either whole and current or that `recover` finishes; see `ingest.finish`. Nothing here
+parses, walks folders, prints or draws: those parts are given in. Progress goes to `on_event` in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ingest.decide import TWICE, fingerprint, settled, shown
+from ingest.finish import Finisher, apply_removals, remake, stage, sweep
+from ingest.flow import Halt
+from ingest.intake import Intake
+from ingest.progress import Tally, cancelled, run_stages
+from ingest.prune import Seen
+from ingest.work import Parts, ends_run, verdict
+from strongroom.catalog.records import Collection
+from strongroom.errors import LockedError, NotFoundError
+from strongroom.ports import OnEvent
+from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestSummary, SourceFile
+
+log = logging.getLogger(__name__)
+
+_LOCK_POLL_S = 0.1
+BY = "ingest --prune"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What `recover` did. `missing` counts indexed versions whose points were not all in the index."""
+
+    finished: int = 0
+    removed: int = 0
+    missing: int = 0
+
+
+class Pipeline:
+    """Ingests, recovers, rebuilds. One per data directory; runs may overlap in time, each with parsers of its own."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._lock = threading.Lock()
+        self._active = 0
+        self._swept = False
+        self._claims: set[tuple[str, str]] = set()
+
+    def run(
+        self,
+        files: Iterable[SourceFile | FileOutcome],
+        *,
+        collection: str,
+        on_event: OnEvent,
+        groups: tuple[str, ...] = (),
+        roots: tuple[str, ...] = (),
+        prune: bool = False,
+        dry_run: bool = False,
+        retry: bool = False,
+        workers: int | None = None,
+        cancel: threading.Event | None = None,
+    ) -> IngestSummary:
+        """Ingest `files` into `collection`; each ends in exactly one `FileOutcome`, in the order they get done.
+
+        `roots` are the URIs of what was listed: documents below them whose file is gone are reported as `vanished`, or
+        deleted and reported as `removed` with `prune`. `retry` tries files again that failed for their content.
+        `dry_run` reports what would happen and writes nothing at all. Raises `CancelledError` when `cancel` is set, and
+        what makes going on senseless (index unreachable, disk full); what was finished by then stays finished, and
+        nothing unfinished is visible.
+        """
+        seen = Seen(roots)
+        if dry_run:
+            return self._plan(files, collection, seen, prune=prune, retry=retry, on_event=on_event, cancel=cancel)
+        halt = Halt()
+        tally = Tally(halt)
+        with self._running(on_event, cancel) as remade:
+            place = self.parts.catalog.ensure_collection(collection)
+            finisher = Finisher(self.parts, halt, tally)
+            intake = Intake(
+                self.parts,
+                halt,
+                tally,
+                finisher,
+                collection_id=place.id,
+                groups=groups,
+                seen=seen,
+                claim=self._claim,
+                remade=remade,
+                retry=retry,
+                workers=workers,
+            )
+            try:
+                run_stages([*intake.threads(files), *finisher.threads()], halt, tally, on_event, cancel)
+                tally.stage = "pruning"
+                self._vanished(place, seen, tally, prune=prune, on_event=on_event, cancel=cancel)
+            except BaseException:
+                self._swept = False  # whatever it left is for the next run's recovery
+                raise
+            finally:
+                intake.close()
+                self._release(intake.claimed)
+        tally.stage = "done"
+        on_event(tally.progress())
+        return tally.summary()
+
+    def recover(
+        self, *, on_event: OnEvent | None = None, cancel: threading.Event | None = None, repair: bool = True
+    ) -> RecoveryReport:
+        """Finish what a crash left: parsed versions are indexed, stale and orphan points leave the index.
+
+        With `repair`, indexed versions that lack points are embedded again; without, they are only counted, so that
+        start-up stays short after an index was lost. Does nothing while an ingest runs: that one has recovered already.
+        """
+        with self._exclusive(cancel):
+            if self._active:
+                return RecoveryReport()
+            report, _ = self._recover(on_event or _ignore, cancel, repair=repair)
+        return report
+
+    def reindex(self, on_event: OnEvent, *, cancel: threading.Event | None = None) -> IngestSummary:
+        """Empty the index and rebuild it from the catalogue, without a file being read.
+
+        Raises `LockedError` while an ingest runs. After a kill, `recover` (or the next ingest) goes on with what is
+        missing.
+        """
+        with self._exclusive(cancel):
+            if self._active:
+                raise LockedError("an ingest is running", hint="Wait for it to end, or cancel it, then reindex.")
+            self._swept = False
+            self.parts.index.clear()
+            self.parts.index.flush()
+            current = self.parts.catalog.indexed_versions()
+            tally = self._remake(current, on_event, cancel, mark=False, name="reindexing")
+            self._recover(on_event, cancel, repair=True)
+        on_event(tally.progress())
+        return tally.summary()
+
+    def apply_removals(self) -> int:
+        """Take points and originals of deleted and replaced versions out now; returns how many versions."""
+        return apply_removals(self.parts)
+
+    # ------------------------------------------------------------------------------------------ recovery
+
+    def _recover(
+        self, on_event: OnEvent, cancel: threading.Event | None, *, repair: bool
+    ) -> tuple[RecoveryReport, set[str]]:
+        parts = self.parts
+        parts.catalog.finish_deletions()
+        removed = apply_removals(parts)
+        left = parts.catalog.unindexed()
+        if left:
+            log.info("finishing %d versions that were parsed but not indexed", len(left))
+            self._remake(left, on_event, cancel, mark=True, name="recovering")
+            removed += apply_removals(parts)
+        missing: list[str] = []
+        if not self._swept:
+            missing = sweep(parts)
+            if missing and repair:
+                log.warning("embedding %d versions again whose points are not all in the index", len(missing))
+                self._remake(missing, on_event, cancel, mark=False, name="repairing")
+            self._swept = repair or not missing
+        return RecoveryReport(len(left), removed, len(missing)), {*left}
+
+    def _remake(
+        self, version_ids: list[str], on_event: OnEvent, cancel: threading.Event | None, *, mark: bool, name: str
+    ) -> Tally:
+        """Embed and index versions from the catalogue's text."""
+        halt = Halt()
+        tally = Tally(halt, stage=name)
+        tally.files_total = len(version_ids)
+        finisher = Finisher(self.parts, halt, tally, mark=mark)
+        feed = stage("remake", lambda: remake(self.parts, finisher, version_ids, halt), halt, finisher.close)
+        run_stages([feed, *finisher.threads()], halt, tally, on_event, cancel)
+        return tally
+
+    # ------------------------------------------------------------------------------------------ who runs when
+
+    @contextmanager
+    def _exclusive(self, cancel: threading.Event | None) -> Iterator[None]:
+        while not self._lock.acquire(timeout=_LOCK_POLL_S):
+            if cancel is not None and cancel.is_set():
+                raise cancelled()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _running(self, on_event: OnEvent, cancel: threading.Event | None) -> Iterator[set[str]]:
+        """Count a run in; the first of overlapping ones recovers, and gets the versions that this finished."""
+        remade: set[str] = set()
+        with self._exclusive(cancel):
+            if not self._active:
+                _, remade = self._recover(on_event, cancel, repair=True)
+            self._active += 1
+        try:
+            yield remade
+        finally:
+            with self._lock:
+                self._active -= 1
+
+    def _claim(self, collection_id: str, uri: str) -> bool:
+        """Reserve a source for one run; two runs that make the same version would take each other's points out."""
+        with self._lock:
+            if (collection_id, uri) in self._claims:
+                return False
+            self._claims.add((collection_id, uri))
+            return True
+
+    def _release(self, claimed: set[tuple[str, str]]) -> None:
+        with self._lock:
+            self._claims -= claimed
+
+    # ------------------------------------------------------------------------------------------ vanished, dry run
+
+    def _vanished(
+        self,
+        place: Collection,
+        seen: Seen,
+        tally: Tally,
+        *,
+        prune: bool,
+        on_event: OnEvent,
+        cancel: threading.Event | None,
+        dry_run: bool = False,
+    ) -> None:
+        """Report documents whose file is gone, and delete them when asked to."""
+        reason = "Its file is gone; `--prune` removes such documents."
+        for document_id, uri in seen.vanished(self.parts.catalog.sources(place.id)):
+            if cancel is not None and cancel.is_set():
+                raise cancelled()
+            if not prune:
+                tally.outcome(FileOutcome(shown(uri), "vanished", document_id, reason=reason))
+            elif dry_run:
+                tally.outcome(FileOutcome(shown(uri), "removed", document_id, reason="Would be removed."))
+            elif self._delete(document_id):
+                tally.outcome(FileOutcome(shown(uri), "removed", document_id, reason="Its file is gone."))
+            for event in tally.left_over():
+                on_event(event)
+        if prune and not dry_run:
+            apply_removals(self.parts)
+
+    def _delete(self, document_id: str) -> bool:
+        try:
+            self.parts.catalog.delete_document(document_id, by=BY)
+        except NotFoundError:
+            return False  # someone else was faster
+        return True
+
+    def _plan(
+        self,
+        files: Iterable[SourceFile | FileOutcome],
+        collection: str,
+        seen: Seen,
+        *,
+        prune: bool,
+        retry: bool,
+        on_event: OnEvent,
+        cancel: threading.Event | None,
+    ) -> IngestSummary:
+        """The dry run: hash and compare, in the caller's thread."""
+        halt = Halt()
+        tally = Tally(halt, stage="planning")
+        try:
+            place: Collection | None = self.parts.catalog.collection(collection)
+        except NotFoundError:
+            place = None
+        for item in files:
+            if cancel is not None and cancel.is_set():
+                raise cancelled()
+            if isinstance(item, FileOutcome):
+                seen.passed_over(item)
+                tally.outcome(item)
+            elif seen.file(item.uri):
+                tally.outcome(self._would_do(item, place, retry=retry))
+            else:
+                tally.outcome(FileOutcome(shown(item.uri), "skipped", reason=TWICE))
+            events: list[IngestEvent] = list(tally.left_over())
+            if (progress := tally.due()) is not None:
+                events.append(progress)
+            for event in events:
+                on_event(event)
+        if place is not None:
+            self._vanished(place, seen, tally, prune=prune, on_event=on_event, cancel=cancel, dry_run=True)
+        on_event(tally.progress())
+        return tally.summary(dry_run=True)
+
+    def _would_do(self, file: SourceFile, place: Collection | None, *, retry: bool) -> FileOutcome:
+        try:
+            sha256, _ = fingerprint(file.path)
+        except Exception as exc:
+            if (error := ends_run(exc)) is not None:
+                raise error from exc
+            failed = verdict(exc, item="a file of the dry run")
+            return FileOutcome(shown(file.uri), failed.outcome, reason=failed.reason)
+        known = self.parts.catalog.find(place.id, file.uri) if place is not None else None
+        done = settled(file, known, sha256=sha256, recipe=self.parts.settings.recipe, retry=retry)
+        if done is not None:
+            return done
+        if known is None:
+            return FileOutcome(shown(file.uri), "indexed", reason="Would be added.")
+        why = "changed" if known.sha256 != sha256 else "unfinished, failed before or read by another parser version"
+        if known.state == DocumentState.INDEXED and known.sha256 == sha256:
+            why = "read by another parser version"
+        return FileOutcome(shown(file.uri), "indexed", known.document_id, reason=f"Would be read again: {why}.")
+
+
+def _ignore(_event: IngestEvent) -> None:
+    """For callers that want no events."""
