@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from strongroom import errors
 from strongroom.errors import ExitCode, StrongroomError, UsageError
@@ -86,6 +87,13 @@ class OfferReply:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseRequest:
+    """No more files will come. `passed_over` are paths that the client met but did not offer (skipped, unreadable)."""
+
+    passed_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PageReply:
     """A page without its packed layout, and the boxes of the span that was asked for."""
 
@@ -96,12 +104,17 @@ class PageReply:
 # ------------------------------------------------------------------------------------------------ encoding
 
 
-@lru_cache(maxsize=64)
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """The (cached) pydantic adapter of a type of `strongroom.types` or of this module."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+    found = _adapters.get(kind)
+    if found is None:
+        found = _adapters[kind] = TypeAdapter(kind)
+    return found
 
 
 def dumps(value: Any, *, kind: Any = None) -> bytes:
@@ -152,6 +165,13 @@ def _first(exc: Any) -> str:
     return f"{where}: {error['msg']}" if where else str(error["msg"])
 
 
+def shown_uri(uri: str) -> str:
+    """A source URI as people and scripts know it: the plain path for local files, else the URI itself."""
+    if uri.startswith("file:///"):
+        return unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "replace")
+    return uri
+
+
 def without_layout(page: PageView) -> PageView:
     """The page as it travels: word boxes stay on the server, callers ask for the boxes of a span instead."""
     return replace(page, layout=b"")
@@ -189,8 +209,8 @@ def load_ingest_line(line: bytes | str) -> IngestEvent | IngestSummary | Strongr
         return error_from(data, status=500)
     for key, cls in (("outcome", FileOutcome), ("progress", IngestProgress), ("summary", IngestSummary)):
         if key in data:
-            value: IngestEvent | IngestSummary = loads(cls, json.dumps(data[key]))  # type: ignore[arg-type]
-            return value
+            value: Any = loads(cls, json.dumps(data[key]))
+            return value  # type: ignore[no-any-return]
     return None
 
 

@@ -1,0 +1,70 @@
+"""Put the server together: routes, guard, error mapping, thread pools. Knows one `Engine` a user and nothing below it.
+
+The interactive documentation pages stay off, as their scripts come from a CDN; `/openapi.json` stands behind the
+token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from server import errors, routes_answers, routes_documents, routes_health, routes_ingest
+from server.guard import Guard
+from server.jobs import JobBoard
+from server.metrics import Metrics
+from server.settings import ServerSettings
+from server.state import State
+from strongroom import __version__
+from strongroom.access import LOCAL_USER
+from strongroom.ports import Engine
+
+
+def create_app(
+    engine_for: Callable[[str], Engine],
+    *,
+    token: str,
+    settings: ServerSettings,
+    ready: Callable[[], bool] | None = None,
+) -> FastAPI:
+    """The ASGI application over the engines that `engine_for(user)` gives.
+
+    `engine_for` is called once a request and must be cheap and thread-safe; the engines stay the caller's to close.
+    `ready` tells whether models are loaded and the index is open; by default, whether `status()` works.
+    """
+
+    def status_works() -> bool:
+        engine_for(LOCAL_USER).status()
+        return True
+
+    metrics = Metrics()
+    state = State(
+        engine_for=engine_for,
+        settings=settings,
+        metrics=metrics,
+        jobs=JobBoard(settings, metrics),
+        ready=ready or status_works,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        state.close()
+
+    app = FastAPI(
+        title="Strongroom",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        # Otherwise OTEL_* variables of the environment would switch on an exporter.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.strongroom = state
+    errors.install(app)
+    for module in (routes_health, routes_answers, routes_documents, routes_ingest):
+        app.include_router(module.router)
+    app.add_middleware(Guard, token=token, hosts=settings.hosts, observe=metrics.observe)
+    return app

@@ -1,0 +1,86 @@
+"""The one place where errors become HTTP responses: `{"error": {"message", "hint", "code", "type"}}`.
+
+An unexpected error is logged with its traceback and answered without any detail, which could hold words of a document.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from strongroom.errors import NotFoundError, NotPermittedError, StrongroomError, UsageError
+from strongroom.wire import error_body
+
+log = logging.getLogger("strongroom.server")
+
+
+class TooLargeError(UsageError):
+    """The request's body is larger than the server accepts."""
+
+    http_status = 413
+
+
+class UnauthorizedError(NotPermittedError):
+    """The request carries no valid token."""
+
+    http_status = 401
+
+
+class HostRefusedError(UsageError):
+    """The request names a host that this server does not answer to."""
+
+    http_status = 421
+
+
+class UnexpectedError(StrongroomError):
+    """A defect of the server; the log holds the traceback."""
+
+    def __init__(self) -> None:
+        super().__init__("the server failed on this request", hint="See the server's log for the traceback.")
+
+
+def error_response(exc: StrongroomError) -> Response:
+    """The response for an expected error."""
+    headers = {"WWW-Authenticate": "Bearer"} if exc.http_status == 401 else None
+    return JSONResponse(error_body(exc), status_code=exc.http_status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers for expected errors, bad parameters and the framework's own 404 and 405."""
+
+    @app.exception_handler(StrongroomError)
+    async def _expected(_request: Request, exc: StrongroomError) -> Response:
+        return error_response(exc)
+
+    @app.exception_handler(RequestValidationError)
+    async def _parameters(_request: Request, exc: RequestValidationError) -> Response:
+        error = exc.errors()[0]
+        where = ".".join(str(part) for part in error["loc"])
+        return error_response(UsageError(f"bad parameter {where}: {error['msg']}", hint="See /openapi.json."))
+
+    @app.exception_handler(HTTPException)
+    async def _framework(_request: Request, exc: HTTPException) -> Response:
+        if exc.status_code == 404:
+            return error_response(NotFoundError("no such address", hint="See /openapi.json."))
+        body = error_body(UsageError(str(exc.detail), hint="See /openapi.json."))
+        return JSONResponse(body, status_code=exc.status_code, headers=exc.headers)
+
+
+@contextmanager
+def hidden_if_unreadable() -> Iterator[None]:
+    """Answer "no such document" alike for what does not exist and for what the asker may not read.
+
+    The engine's own wording is dropped: any difference in it would tell one case from the other.
+    """
+    try:
+        yield
+    except (NotFoundError, NotPermittedError):
+        raise NotFoundError(
+            "no such document or page", hint="List what you can read with `strongroom documents`."
+        ) from None

@@ -1,0 +1,99 @@
+"""Search and ask. An answer is a stream of server-sent events, one for each event of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from server.errors import UnexpectedError, log
+from server.schema import takes
+from server.state import State, call, engine_of, read_request, state_of
+from strongroom.errors import StrongroomError
+from strongroom.ports import Engine
+from strongroom.types import AskEvent, AskRequest, ErrorEvent, SearchRequest, SearchResult
+from strongroom.wire import dump_ask_event, dump_sse, dumps
+
+router = APIRouter(prefix="/api", tags=["answers"])
+
+_HEARTBEAT = b": waiting\n\n"
+
+
+@router.post("/search", openapi_extra=takes(SearchRequest), responses={200: {"model": SearchResult}})
+async def search(request: Request) -> Response:
+    """Passages for a question, best first."""
+    wanted = await read_request(request, SearchRequest)
+    with state_of(request).metrics.searches.time():
+        result = await call(request, engine_of(request).search, wanted)
+    return Response(dumps(result), media_type="application/json")
+
+
+@router.post("/ask", openapi_extra=takes(AskRequest))
+async def ask(request: Request) -> Response:
+    """Stream an answer. Each event's name is its `kind`; comment lines are heartbeats. Leaving cancels the answer."""
+    wanted = await read_request(request, AskRequest)
+    stream = _AskStream(state_of(request), engine_of(request), wanted)
+    return StreamingResponse(stream.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+class _AskStream:
+    """Carries events from the engine's blocking iterator, in a pool thread, to the response on the event loop."""
+
+    def __init__(self, state: State, engine: Engine, wanted: AskRequest) -> None:
+        self._state = state
+        self._engine = engine
+        self._wanted = wanted
+        self._cancel = threading.Event()
+        self._queue: asyncio.Queue[AskEvent | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Server-sent events. Closing this (the client left, the server stops) cancels the generation."""
+        started, first, end = time.monotonic(), True, "left"
+        self._state.asks.submit(self._produce)
+        self._state.metrics.asking.inc()
+        try:
+            while True:
+                try:
+                    event = await asyncio.wait_for(self._queue.get(), self._state.settings.heartbeat)
+                except TimeoutError:
+                    yield _HEARTBEAT
+                    continue
+                if event is None:
+                    return
+                if event.kind == "text" and first:
+                    first = False
+                    self._state.metrics.first_token.observe(time.monotonic() - started)
+                elif event.kind == "answer":
+                    end = "abstained" if event.answer.abstained else "answered"
+                elif event.kind == "error":
+                    end = "error"
+                yield dump_sse(event.kind, dump_ask_event(event))
+        finally:
+            self._cancel.set()
+            self._state.metrics.asking.dec()
+            self._state.metrics.answers.labels(end).inc()
+
+    def _produce(self) -> None:
+        try:
+            if not self._cancel.is_set():
+                for event in self._engine.ask(self._wanted, cancel=self._cancel):
+                    self._put(event)
+                    if self._cancel.is_set():
+                        break
+        except StrongroomError as exc:
+            self._put(ErrorEvent(str(exc), exc.hint, int(exc.exit_code)))
+        except Exception:  # noqa: BLE001 - the outermost edge of the answering thread
+            log.exception("an answer failed")
+            defect = UnexpectedError()
+            self._put(ErrorEvent(str(defect), defect.hint, int(defect.exit_code)))
+        finally:
+            self._put(None)
+
+    def _put(self, event: AskEvent | None) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)

@@ -1,0 +1,72 @@
+"""Run the HTTP server, and tell clients on this machine where it is for as long as it runs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from server.app import create_app
+from server.settings import ServerSettings
+from strongroom.client import ServerInfo, remove_server_info, write_server_info
+from strongroom.listen import BackgroundServer, bind, serve, url_of
+from strongroom.ports import Engine
+
+
+def new_token() -> str:
+    """A token for one run of the server."""
+    return secrets.token_urlsafe(32)
+
+
+def run(
+    engine_for: Callable[[str], Engine],
+    *,
+    data_dir: Path,
+    settings: ServerSettings,
+    host: str = "127.0.0.1",
+    port: int = 8600,
+    allow_remote: bool = False,
+    token: str | None = None,
+    ready: Callable[[], bool] | None = None,
+    on_start: Callable[[ServerInfo], None] | None = None,
+) -> None:
+    """Serve in this thread until SIGINT or SIGTERM. `on_start` is told the address once the port is taken.
+
+    Raises `NotPermittedError` for an address that is not loopback without `allow_remote`.
+    """
+    token = token or new_token()
+    app = create_app(engine_for, token=token, settings=settings, ready=ready)
+    sock = bind(host, port, allow_remote=allow_remote)
+    info = write_server_info(data_dir, url=url_of(sock), token=token)
+    try:
+        if on_start is not None:
+            on_start(info)
+        serve(app, sock)
+    finally:
+        remove_server_info(data_dir, info)
+        sock.close()
+
+
+@contextmanager
+def running(
+    engine_for: Callable[[str], Engine],
+    *,
+    data_dir: Path,
+    settings: ServerSettings,
+    host: str = "127.0.0.1",
+    port: int = 8600,
+    allow_remote: bool = False,
+    token: str | None = None,
+    ready: Callable[[], bool] | None = None,
+) -> Iterator[ServerInfo]:
+    """Serve in a background thread for the time of the block."""
+    token = token or new_token()
+    app = create_app(engine_for, token=token, settings=settings, ready=ready)
+    sock = bind(host, port, allow_remote=allow_remote)
+    with BackgroundServer(app, sock):
+        info = write_server_info(data_dir, url=url_of(sock), token=token)
+        try:
+            yield info
+        finally:
+            remove_server_info(data_dir, info)

@@ -1,0 +1,111 @@
+"""Listen and serve, for the server and the UI alike: loopback unless told otherwise, no access log, a graceful end."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from strongroom.errors import NotPermittedError, StrongroomError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_GRACE_SECONDS = 5
+
+
+def is_loopback(host: str) -> bool:
+    """True for loopback addresses and the name `localhost`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(host: str, port: int, *, allow_remote: bool = False) -> socket.socket:
+    """A listening socket. Port 0 picks a free one.
+
+    Raises `NotPermittedError` for an address that is not loopback without `allow_remote`, and `StrongroomError` when
+    the port is taken.
+    """
+    if not allow_remote and not is_loopback(host):
+        raise NotPermittedError(
+            f"refusing to listen on {host}: it is not a loopback address",
+            hint="Put a TLS reverse proxy in front, then set `allow_remote = true`.",
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(128)
+    except OSError as exc:
+        sock.close()
+        raise StrongroomError(
+            f"cannot listen on {host} port {port}: {exc.strerror}", hint="Choose another port, or stop what uses it."
+        ) from exc
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """The `http://` address of a bound socket."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _uvicorn(app: Any) -> uvicorn.Server:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,  # request lines hold document ids and sign-in codes
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ws_max_size=64 << 20,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(app: Any, sock: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM (in the main thread), then close connections within seconds."""
+    _uvicorn(app).run(sockets=[sock])
+
+
+class BackgroundServer:
+    """The same server in a thread of its own; a context manager that stops it."""
+
+    def __init__(self, app: Any, sock: socket.socket) -> None:
+        self.url = url_of(sock)
+        self._server = _uvicorn(app)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [sock]}, name="http-server", daemon=True
+        )
+
+    def start(self, *, timeout: float = 30.0) -> BackgroundServer:
+        """Start and wait until requests are answered. Raises `StrongroomError` when that takes too long."""
+        self._thread.start()
+        deadline = time.monotonic() + timeout
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise StrongroomError(f"the server at {self.url} did not start", hint="See the log above.")
+            time.sleep(0.01)
+        return self
+
+    def stop(self) -> None:
+        """Ask it to stop and wait. Safe to call twice."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(_GRACE_SECONDS + 5)
+
+    def __enter__(self) -> BackgroundServer:
+        return self.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()

@@ -1,0 +1,354 @@
+"""A small, deterministic `Engine` whose answers depend on its documents, for tests of the server and the UI.
+
+It keeps documents in memory, reads PDFs by PDFium and everything else as UTF-8 text, finds passages by shared words
+and "writes" an answer by quoting. No models, no index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from strongroom.errors import CancelledError, NotFoundError, UsageError
+from strongroom.layout import boxes_for, pack_words
+from strongroom.types import (
+    Answer,
+    AnswerEvent,
+    AskEvent,
+    AskRequest,
+    Citation,
+    CitationsEvent,
+    DeletionReceipt,
+    DocumentInfo,
+    DocumentRef,
+    DocumentState,
+    FileOutcome,
+    IngestProgress,
+    IngestRequest,
+    IngestSummary,
+    Locator,
+    PageView,
+    SearchHit,
+    SearchRequest,
+    SearchResult,
+    Sentence,
+    SourceFile,
+    Span,
+    StageEvent,
+    Status,
+    TextEvent,
+    Usage,
+    VerifyReport,
+)
+from strongroom.wire import FileOffer, shown_uri
+
+_EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_STOP = frozenset("the a an of is are was what which who when how to in on for and or does do it its by be".split())
+
+
+def make_pdf(pages: Sequence[Sequence[str]]) -> bytes:
+    """A PDF with one text line for each string, 12 point Helvetica on A4, made by hand so that tests need no tool."""
+    objects: list[bytes] = [b"", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    kids = []
+    for lines in pages:
+        escaped = [line.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)") for line in lines]
+        body = "BT /F1 12 Tf 72 770 Td 18 TL\n" + "".join(f"({line}) Tj T*\n" for line in escaped) + "ET"
+        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(body), body.encode("latin-1")))
+        objects.append(
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents %d 0 R "
+            b"/Resources << /Font << /F1 3 0 R >> >> >>" % len(objects)
+        )
+        kids.append(b"%d 0 R" % len(objects))
+    objects[0] = b"<< /Type /Catalog /Pages 2 0 R >>"
+    objects[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(kids))
+    out, offsets = bytearray(b"%PDF-1.4\n"), []
+    for number, content in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    start = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    out += b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
+    return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    start: int
+    end: int
+    number: int | None
+    width: float | None
+    height: float | None
+    layout: bytes
+
+
+@dataclass(slots=True)
+class _Document:
+    info: DocumentInfo
+    data: bytes
+    text: str
+    pages: list[_Page]
+
+    @property
+    def ref(self) -> DocumentRef:
+        return DocumentRef(self.info.id, self.info.name, self.info.path)
+
+
+@dataclass(slots=True)
+class FakeEngine:
+    """`pause` is slept before each word of an answer and each ingested file, in seconds."""
+
+    pause: float = 0.0
+    asked_cancel: threading.Event = field(default_factory=threading.Event)  # set when an answer was stopped early
+    requests: list[object] = field(default_factory=list)
+    _documents: dict[str, _Document] = field(default_factory=dict)
+
+    # -------------------------------------------------------------------------------- ingest
+
+    def ingest(self, request: IngestRequest, *, on_event, cancel=None) -> IngestSummary:  # type: ignore[no-untyped-def]
+        files = []
+        for path in request.paths:
+            if not Path(path).exists():
+                raise UsageError(f"no such file or folder: {path}", hint="check the path and run again")
+            files += walk([path])
+        return self._ingest([f for f in files if isinstance(f, SourceFile)], request.collection, on_event, cancel)
+
+    def ingest_files(self, files: Iterable[SourceFile], *, collection: str, on_event, cancel=None):  # type: ignore[no-untyped-def]
+        return self._ingest(files, collection, on_event, cancel)
+
+    def _ingest(self, files, collection, on_event, cancel) -> IngestSummary:  # type: ignore[no-untyped-def]
+        counts: Counter[str] = Counter()
+        pages = chunks = 0
+        for file in files:
+            if cancel is not None and cancel.is_set():
+                raise CancelledError("the ingest was cancelled")
+            time.sleep(self.pause)
+            outcome = self._take(file, collection)
+            counts[outcome.outcome] += 1
+            pages, chunks = pages + outcome.pages, chunks + outcome.chunks
+            on_event(outcome)
+            on_event(IngestProgress(counts.total(), None, pages, chunks, 0.5, "embed"))
+        return IngestSummary(dict(counts), counts.total(), pages, chunks, 0.5)
+
+    def _take(self, file: SourceFile, collection: str) -> FileOutcome:
+        data = Path(file.path).read_bytes()
+        shown = shown_uri(file.uri)
+        if b"\0BAD" in data:
+            return FileOutcome(
+                shown, "quarantined", reason="The file is damaged. Open it in its program and save it again."
+            )
+        document_id = hashlib.sha256(f"{collection}\n{file.uri}".encode()).hexdigest()[:16]
+        version = hashlib.sha256(data).hexdigest()
+        known = self._documents.get(document_id)
+        if known is not None and known.info.version == version:
+            return FileOutcome(shown, "unchanged", document_id, known.info.pages, known.info.chunks)
+        text, pages, mime = _parse(data)
+        info = DocumentInfo(
+            id=document_id, name=file.name, path=file.uri, collection=collection, state=DocumentState.INDEXED,
+            mime=mime, size=len(data), pages=len(pages), chunks=len(_sentences(text)), reason=None,
+            added=_EPOCH, updated=_EPOCH, version=version,
+        )  # fmt: skip
+        self._documents[document_id] = _Document(info, data, text, pages)
+        return FileOutcome(shown, "indexed", document_id, info.pages, info.chunks)
+
+    def unchanged(self, offers: Sequence[FileOffer], *, collection: str) -> dict[str, FileOutcome]:
+        found = {}
+        for offer in offers:
+            for document in self._documents.values():
+                i = document.info
+                if (i.collection, i.path, i.version) == (collection, offer.uri, offer.sha256):
+                    found[offer.uri] = FileOutcome(shown_uri(i.path), "unchanged", i.id, i.pages, i.chunks)
+        return found
+
+    # -------------------------------------------------------------------------------- questions
+
+    def _passages(self, question: str, collection: str | None) -> list[tuple[float, _Document, int, int]]:
+        words = set(re.findall(r"\w+", question.lower())) - _STOP
+        found = []
+        for document in self._documents.values():
+            if collection is not None and document.info.collection != collection:
+                continue
+            for start, end in _sentences(document.text):
+                has = set(re.findall(r"\w+", document.text[start:end].lower()))
+                if words:
+                    found.append((round(len(words & has) / len(words), 4), document, start, end))
+        return sorted((p for p in found if p[0] > 0), key=lambda p: (-p[0], p[1].info.name, p[2]))
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        self.requests.append(request)
+        if not request.question.strip():
+            raise UsageError("the question is empty", hint="Ask something.")
+        hits = []
+        for score, document, start, end in self._passages(request.question, request.collection)[: request.k]:
+            page = document.pages[self._page_of(document, start)]
+            numbers = () if page.number is None else (page.number,)
+            text = document.text[start:end]
+            hits.append(SearchHit(document.ref, numbers, _locator(page), text, score, f"{document.info.id}:{start}"))
+        return SearchResult(tuple(hits), {"total": 1.0}, id=request.id)
+
+    def _citations(self, request: AskRequest) -> tuple[Citation, ...]:
+        out = []
+        for n, (score, document, start, end) in enumerate(self._passages(request.question, request.collection)[:3], 1):
+            index = self._page_of(document, start)
+            page = document.pages[index]
+            span = Span(page.number, start, end, boxes_for(page.layout, start, end), page_index=index)
+            out.append(
+                Citation(n, document.ref, page.number, _locator(page), document.text[start:end], (span,), score,
+                         f"{document.info.id}:{start}")
+            )  # fmt: skip
+        return tuple(out)
+
+    def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
+        self.requests.append(request)
+        finished = False
+        try:
+            yield StageEvent("retrieving")
+            citations = self._citations(request)
+            yield StageEvent("reading", f"{len(citations)} passages")
+            yield CitationsEvent(citations)
+            best = citations[0].score if citations else 0.0
+            sentences: tuple[Sentence, ...]
+            if best < 0.5:
+                answer, sentences = "Not found in your documents.", ()
+            else:
+                quote = " ".join(citations[0].quote.split())
+                sentences = (
+                    Sentence(quote, "supported", (1,)),
+                    Sentence(
+                        "Other passages touch on this as well.", "partial", tuple(c.n for c in citations[1:3]), (9,)
+                    ),
+                    Sentence("This is customary in the trade.", "unsupported"),
+                )
+                answer = " ".join(s.text for s in sentences)
+                yield StageEvent("writing")
+                for word in re.findall(r"\S+\s*", answer):
+                    if cancel is not None and cancel.is_set():
+                        return
+                    time.sleep(self.pause)
+                    yield TextEvent(word)
+            yield StageEvent("checking")
+            finished = True
+            yield AnswerEvent(
+                Answer(answer, best < 0.5, best, sentences, citations, "fake-1", Usage(10, len(answer.split())),
+                       {"retrieve": 1.0, "first_token": 2.0, "total": 3.0}, id=request.id)
+            )  # fmt: skip
+        finally:
+            if not finished:
+                self.asked_cancel.set()
+
+    # -------------------------------------------------------------------------------- documents
+
+    def documents(self, collection: str | None = None) -> list[DocumentInfo]:
+        infos = [d.info for d in self._documents.values() if collection in (None, d.info.collection)]
+        return sorted(infos, key=lambda i: (i.name, i.id))
+
+    def _get(self, document_id: str) -> _Document:
+        if document_id not in self._documents:
+            raise NotFoundError(f"document {document_id} does not exist", hint="Look at the list.")
+        return self._documents[document_id]
+
+    def document(self, document_id: str) -> DocumentInfo:
+        return self._get(document_id).info
+
+    def page(self, document_id: str, index: int) -> PageView:
+        document = self._get(document_id)
+        if not 0 <= index < len(document.pages):
+            raise NotFoundError(f"page {index} of {document_id} does not exist")
+        page = document.pages[index]
+        return PageView(
+            document.ref, document.info.version, index, len(document.pages), page.number, _locator(page), page.start,
+            page.end, document.text[page.start : page.end], page.width, page.height, page.layout, document.info.mime,
+        )  # fmt: skip
+
+    def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
+        import pypdfium2 as pdfium
+
+        document = self._get(document_id)
+        if document.info.mime != "application/pdf" or not 0 <= index < len(document.pages):
+            raise NotFoundError("this format has no page images")
+        pdf = pdfium.PdfDocument(document.data)
+        out = io.BytesIO()
+        pdf[index].render(scale=dpi / 72).to_pil().save(out, "PNG")
+        return out.getvalue()
+
+    def original(self, document_id: str) -> bytes:
+        return self._get(document_id).data
+
+    def delete(self, document_id: str) -> DeletionReceipt:
+        document = self._get(document_id)
+        del self._documents[document_id]
+        destroyed = {"originals": 1, "pages": len(document.pages), "vectors": document.info.chunks}
+        return DeletionReceipt(document_id, _EPOCH, "local", destroyed, ("older backups of the key store",))
+
+    def collections(self) -> list[str]:
+        return sorted({d.info.collection for d in self._documents.values()} | {"default"})
+
+    def status(self) -> Status:
+        infos = self.documents()
+        return Status(
+            "0.1.0", "server", "data", dict(Counter(i.collection for i in infos)),
+            dict(Counter(str(i.state) for i in infos)), sum(i.chunks for i in infos), sum(i.chunks for i in infos),
+            "fake-embedder", "fake-1",
+        )  # fmt: skip
+
+    def verify(self) -> VerifyReport:
+        return VerifyReport({"documents": len(self._documents)}, ())
+
+    def close(self) -> None:
+        return None
+
+    def _page_of(self, document: _Document, offset: int) -> int:
+        return next((i for i, p in enumerate(document.pages) if p.start <= offset < p.end), 0)
+
+
+def walk(paths: Sequence[str]) -> Iterator[SourceFile | FileOutcome]:
+    """A stand-in for the product's own file walk: every regular file, hidden ones passed over with a reason."""
+    for root in paths:
+        top = Path(root).absolute()
+        if not top.exists():
+            raise UsageError(f"no such file or folder: {root}", hint="check the path and run again")
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.name.startswith("."):
+                yield FileOutcome(str(path), "skipped", reason="hidden")
+            elif path.is_file():
+                yield SourceFile(str(path), path.as_uri(), path.name, path.stat().st_size)
+
+
+def _locator(page: _Page) -> Locator:
+    return Locator("section", "start") if page.number is None else Locator("page", str(page.number))
+
+
+def _sentences(text: str) -> list[tuple[int, int]]:
+    return [(m.start(), m.end()) for m in re.finditer(r"[^.!?\s][^.!?]*[.!?]?", text)]
+
+
+def _parse(data: bytes) -> tuple[str, list[_Page], str]:
+    if not data.startswith(b"%PDF"):
+        text = data.decode("utf-8", "replace")
+        return text, [_Page(0, len(text), None, None, None, b"")], "text/plain"
+    import pypdfium2 as pdfium
+
+    pdf = pdfium.PdfDocument(data)
+    text, pages = "", []
+    for index in range(len(pdf)):
+        page = pdf[index]
+        width, height = page.get_size()
+        textpage = page.get_textpage()
+        words, start = [], len(text)
+        content = textpage.get_text_range().replace("\r", " ")
+        for match in re.finditer(r"\S+", content):
+            boxes = [textpage.get_charbox(i) for i in range(match.start(), match.end())]
+            x0, x1 = min(b[0] for b in boxes), max(b[2] for b in boxes)
+            y0, y1 = height - max(b[3] for b in boxes), height - min(b[1] for b in boxes)
+            words.append((start + match.start(), start + match.end(), x0, y0, x1, y1))
+        text += content + "\n"
+        pages.append(_Page(start, len(text), index + 1, width, height, pack_words(words)))
+    return text, pages, "application/pdf"
