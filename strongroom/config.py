@@ -1,8 +1,8 @@
 """Settings: one model, read from a TOML file and the environment, with every value's origin known.
 
-Precedence, highest first: command-line option, `STRONGROOM_*` environment variable, TOML file
-(`--config`, `STRONGROOM_CONFIG`, or `<data_dir>/strongroom.toml`), default. An unknown key or a malformed value is an error that names
-key and value. Reads nothing at import.
+Precedence, highest first: command-line option, `STRONGROOM_*` environment variable, TOML file (`--config`,
+`STRONGROOM_CONFIG`, or `<data_dir>/strongroom.toml`), default. An unknown key or a malformed value is an error that
+names key and value. Reads nothing at import.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     )
     keys_dir: Path | None = Field(
         default=None,
-        description="Where keys live. Default: `keys` in the data directory; put it on another disk to back it up apart.",
+        description="Where keys live (default: `keys` in the data directory). Another disk lets you back it up apart.",
     )
     host: str = Field(default="127.0.0.1", description="Address the server listens on.")
     port: int = Field(default=8600, ge=0, le=65535, description="Port of the server.")
@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     )
     embedder: str = Field(default="all-minilm-l6-v2", description="Catalogue id of the embedding model.")
     embedder_backend: Literal["auto", "fast", "reference"] = Field(
-        default="auto", description="`fast` is OpenVINO, `reference` is fp32 torch, `auto` picks fast when it passes its self-test."
+        default="auto",
+        description="`fast` is OpenVINO, `reference` is fp32 torch, `auto` picks fast when it passes its self-test.",
     )
     model: str = Field(default="smollm2-135m-instruct-q4_1", description="Catalogue id of the language model.")
     context_tokens: int = Field(default=4096, ge=512, description="Context window of the language model, in tokens.")
@@ -71,13 +72,15 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(default=200, ge=32, le=2048, description="Longest chunk, in the embedder's tokens.")
     chunk_overlap_tokens: int = Field(default=20, ge=0, description="Tokens that neighbouring chunks share.")
     ocr: Literal["auto", "always", "never"] = Field(default="auto", description="When to read page images by OCR.")
-    workers: int = Field(default=0, ge=0, description="Parser processes; 0 means one fewer than the CPU quota, at least 1.")
+    workers: int = Field(
+        default=0, ge=0, description="Parser processes; 0 means one fewer than the CPU quota, at least 1."
+    )
     parse_seconds: float = Field(default=300.0, gt=0, description="Wall-clock limit for parsing one file, in seconds.")
     parse_memory_mb: int = Field(default=2048, ge=256, description="Memory limit of one parser process, in MiB.")
     max_file_mb: int = Field(default=512, ge=1, description="Largest file that is ingested, in MiB.")
     search_k: int = Field(default=8, ge=1, le=100, description="Hits a search returns unless told otherwise.")
     abstain_below: float = Field(
-        default=0.35, ge=0, le=1, description="Answers whose confidence is lower are replaced by \"not found\"."
+        default=0.35, ge=0, le=1, description='Answers whose confidence is lower are replaced by "not found".'
     )
     qdrant_url: str | None = Field(default=None, description="Use this Qdrant server instead of the embedded index.")
     qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server.")

@@ -44,7 +44,8 @@ def own_data_dir(data_dir: Path) -> None:
     status = data_dir.stat()
     if status.st_uid != os.geteuid():
         raise NotPermittedError(
-            f"data directory {data_dir} belongs to another user", hint="Run as its owner, or through the server with a token."
+            f"data directory {data_dir} belongs to another user",
+            hint="Run as its owner, or through the server with a token.",
         )
     if status.st_mode & 0o077:
         raise NotPermittedError(

@@ -80,7 +80,7 @@ class Embedder(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors, shape `(len(texts), dimension)`, float32, in the order given. Empty input gives shape `(0, d)`."""
+        """Unit vectors, shape `(len(texts), dimension)`, float32, in the order given; no texts give `(0, d)`."""
         ...
 
     def embed_query(self, text: str) -> Vector:

@@ -1,4 +1,4 @@
-"""The catalogue: documents, versions, pages, chunks, grants and audit in SQLAlchemy; the truth that the index follows."""
+"""The catalogue: documents, versions, pages, chunks, grants, audit; the truth that the index follows."""
 
 from strongroom.catalog.catalog import Catalog
 from strongroom.catalog.records import Begun, Collection, Existing, PointSource

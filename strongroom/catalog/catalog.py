@@ -27,6 +27,9 @@ from strongroom.catalog.tables import (
     users,
     versions,
 )
+from strongroom.catalog.tables import (
+    grants as grants_table,
+)
 from strongroom.crypto import CATALOGUE_KEY
 from strongroom.errors import NotFoundError
 from strongroom.types import DeletionReceipt
@@ -127,7 +130,7 @@ class Catalog(IngestingMixin, ReadingMixin):
                 destroyed["chunks"] += conn.execute(delete(chunks).where(chunks.c.version_id == version_id)).rowcount
                 conn.execute(upsert(removals).values(version_id=version_id, at=utc_now()).on_conflict_do_nothing())
             conn.execute(delete(versions).where(versions.c.document_id == document_id))
-            conn.execute(delete(grants.grants).where(grants.grants.c.resource_id == document_id))
+            conn.execute(delete(grants_table).where(grants_table.c.resource_id == document_id))
             conn.execute(delete(documents).where(documents.c.id == document_id))
             now = utc_now()
             conn.execute(

@@ -65,10 +65,12 @@ class IngestingMixin(CatalogBase):
                     documents.c.collection_id == collection_id, documents.c.source_mac == self._source_mac(file.uri)
                 )
             ).first()
-            document_id, key_id = (found.id, found.key_id) if found else self._new_document(conn, collection_id, file, now)
+            document_id, key_id = (
+                (found.id, found.key_id) if found else self._new_document(conn, collection_id, file, now)
+            )
             version_id = str(uuid.uuid5(uuid.UUID(document_id), f"{sha256}:{recipe}"))
             current = found.current_version_id if found else None
-            self._drop_versions(conn, document_id, keep={current} if current != version_id else set())
+            self._drop_versions(conn, document_id, keep={current} if current and current != version_id else set())
             if current == version_id:  # only reached when a re-ingest was forced
                 conn.execute(update(documents).where(documents.c.id == document_id).values(current_version_id=None))
             conn.execute(delete(removals).where(removals.c.version_id == version_id))
@@ -109,7 +111,9 @@ class IngestingMixin(CatalogBase):
             conn.execute(delete(pages).where(pages.c.version_id == version_id))
             conn.execute(delete(chunks).where(chunks.c.version_id == version_id))
             if parsed.pages:
-                conn.execute(insert(pages), [self._page_values(key_id, version_id, parsed, i) for i in range(len(parsed.pages))])
+                conn.execute(
+                    insert(pages), [self._page_values(key_id, version_id, parsed, i) for i in range(len(parsed.pages))]
+                )
             if cut:
                 conn.execute(insert(chunks), [self._chunk_values(key_id, version_id, chunk) for chunk in cut])
             title: Sealed | None = None
@@ -164,21 +168,21 @@ class IngestingMixin(CatalogBase):
                 )
 
     def mark_failed(self, begun: Begun, state: DocumentState, reason: str) -> None:
-        """Give a version up with a reason; an older indexed version stays current. A deleted document is passed over."""
+        """Give a version up with a reason; an older indexed version stays current. Deletion wins."""
         with self.store.write() as conn:
             try:
                 row = self._version_row(conn, begun.version_id)
             except NotFoundError:
                 return
             sealed = self.vault.seal_text(row.key_id, reason, f"versions.reason:{begun.version_id}")
-            conn.execute(
-                update(versions).where(versions.c.id == begun.version_id).values(state=state, reason=sealed)
-            )
+            conn.execute(update(versions).where(versions.c.id == begun.version_id).values(state=state, reason=sealed))
 
     def unindexed(self) -> list[str]:
         """Versions that were parsed but not yet indexed: what a crash left."""
         with self.store.read() as conn:
-            query = select(versions.c.id).where(versions.c.state == DocumentState.PARSED).order_by(versions.c.created_at)
+            query = (
+                select(versions.c.id).where(versions.c.state == DocumentState.PARSED).order_by(versions.c.created_at)
+            )
             return list(conn.execute(query).scalars())
 
     def indexed_versions(self) -> list[str]:

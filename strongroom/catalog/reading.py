@@ -1,6 +1,7 @@
 """The catalogue's reading side: what retrieval and front ends get, always under an `AccessFilter`.
 
-The index only narrows. Whatever it proposes is released here, after a check of version, state and grants as they are now.
+The index only narrows. Whatever it proposes is released here, after a check of version, state and grants as they
+are now.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class ReadingMixin(CatalogBase):
     def access_for(self, user: str, collection: str | None = None) -> AccessFilter:
         """The filter of a user, over one collection or all. An unknown user reads nothing.
 
-        Raises `NotFoundError` for a collection that does not exist or holds nothing the user may read: the two look the same.
+        Raises `NotFoundError` for a collection that does not exist or holds nothing the user may read: both look alike.
         """
         with self.store.read() as conn:
             principals = grants.user_principals(conn, user)
@@ -39,7 +40,9 @@ class ReadingMixin(CatalogBase):
                 select(collections.c.id).where(collections.c.name_mac == self.vault.mac("collection", collection))
             ).scalar()
         if collection_id is None or not self._reads_something(collection_id, principals):
-            raise NotFoundError(f"collection {collection!r} does not exist", hint="`strongroom collections` lists them.")
+            raise NotFoundError(
+                f"collection {collection!r} does not exist", hint="`strongroom collections` lists them."
+            )
         return AccessFilter(principals, frozenset({collection_id}))
 
     def release(self, chunk_ids: Sequence[str], access: AccessFilter) -> list[StoredChunk]:
@@ -106,7 +109,9 @@ class ReadingMixin(CatalogBase):
         """Documents by collection name, documents by state, and chunks that answer questions."""
         with self.store.read() as conn:
             names = {r.id: r.name for r in conn.execute(select(collections.c.id, collections.c.name))}
-            per = conn.execute(select(documents.c.collection_id, func.count()).group_by(documents.c.collection_id)).all()
+            per = conn.execute(
+                select(documents.c.collection_id, func.count()).group_by(documents.c.collection_id)
+            ).all()
             states = conn.execute(
                 select(versions.c.state, func.count())
                 .join(documents, documents.c.newest_version_id == versions.c.id)
@@ -138,16 +143,18 @@ class ReadingMixin(CatalogBase):
             readable = False
             if row is not None:
                 readable = access.may_read(*grants.document_principals(conn, row.id, row.collection_id))
-                name = conn.execute(select(collections.c.name).where(collections.c.id == row.collection_id)).scalar_one()
+                name = conn.execute(
+                    select(collections.c.name).where(collections.c.id == row.collection_id)
+                ).scalar_one()
         if row is None or not readable:
-            raise NotFoundError(f"document {document_id} does not exist", hint="`strongroom documents list` lists them.")
+            raise NotFoundError(
+                f"document {document_id} does not exist", hint="`strongroom documents list` lists them."
+            )
         return row, self.vault.open_text(name, f"collections.name:{row.collection_id}")
 
     def _page(self, row: Row[Any], index: int) -> PageView:
         with self.store.read() as conn:
-            page = conn.execute(
-                select(pages).where(pages.c.version_id == row.version_id, pages.c.idx == index)
-            ).first()
+            page = conn.execute(select(pages).where(pages.c.version_id == row.version_id, pages.c.idx == index)).first()
         if page is None:
             raise NotFoundError(
                 f"document {row.id} has no page at position {index + 1}", hint=f"It has {row.page_count} pages."

@@ -126,7 +126,7 @@ chunks = Table(
     UniqueConstraint("version_id", "ordinal", name="uq_chunks_ordinal"),
 )
 
-# Versions whose points must leave the index. Written in the transaction that made them stale, emptied once they are gone.
+# Versions whose points must leave the index: written in the transaction that made them stale, emptied once they left.
 removals = Table(
     "removals",
     metadata,

@@ -13,7 +13,8 @@ app = typer.Typer(
     name="strongroom",
     help=(
         "Ask questions of private documents and get exact quotes, on your own hardware.\n\n"
-        "Nothing leaves this machine. Start with `strongroom up`, or `strongroom ingest PATH` and `strongroom ask QUESTION`."
+        "Nothing leaves this machine. Start with `strongroom up`, or with `strongroom ingest PATH` and then "
+        "`strongroom ask QUESTION`."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -23,7 +24,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:  # noqa: FBT001  # typer's callback signature
+def _version(value: bool) -> None:  # typer's callback signature
     if value:
         typer.echo(f"strongroom {__version__}")
         raise typer.Exit
@@ -31,7 +32,9 @@ def _version(value: bool) -> None:  # noqa: FBT001  # typer's callback signature
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Ask questions of private documents and get exact quotes, on your own hardware."""
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from strongroom.cli.common import AsUser, Collection, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.cli.common import (
+    AsUser,
+    Collection,
+    ConfigFile,
+    DataDir,
+    Json,
+    engine,
+    load_settings,
+    print_json,
+    to_json,
+)
 from strongroom.errors import StrongroomError, UsageError
 from strongroom.types import AnswerEvent, AskRequest, ErrorEvent, StageEvent, TextEvent
 
@@ -25,7 +35,8 @@ def ask(
         bool, typer.Option("--verbatim", help="Only words that stand in the documents: the model may quote, not write.")
     ] = False,
     batch: Annotated[
-        Path | None, typer.Option("--batch", help='JSON lines {"id", "question", "history"?}; one answer a line. `-` reads stdin.')
+        Path | None,
+        typer.Option("--batch", help='JSON lines {"id", "question", "history"?}; one answer a line. `-` reads stdin.'),
     ] = None,
     as_user: AsUser = None,
     json_output: Json = False,

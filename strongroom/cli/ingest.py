@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)],
     collection: Annotated[str, typer.Option("--collection", "-c", help="Collection to put them in.")] = "default",
-    group: Annotated[list[str] | None, typer.Option("--group", "-g", help="Group that may read them; repeatable.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", "-g", help="Group that may read them; repeatable.")
+    ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Parser processes.")] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete documents whose files have vanished from PATHS.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete documents whose files have vanished from PATHS.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
     as_user: AsUser = None,
     json_output: Json = False,
@@ -74,13 +78,14 @@ def show_summary(summary: IngestSummary) -> None:
     rate = summary.pages / summary.seconds if summary.seconds > 0 else 0.0
     prefix = "would be: " if summary.dry_run else ""
     typer.echo(
-        f"{prefix}{counts} ({summary.pages} pages, {summary.chunks} chunks, {summary.seconds:.1f} s, {rate:.1f} pages/s)",
+        f"{prefix}{counts} ({summary.pages} pages, {summary.chunks} chunks, {summary.seconds:.1f} s, "
+        f"{rate:.1f} pages/s)",
         err=True,
     )
 
 
 @contextmanager
-def _reporting(json_output: bool) -> Iterator[Callable[[IngestEvent], None]]:  # noqa: FBT001
+def _reporting(json_output: bool) -> Iterator[Callable[[IngestEvent], None]]:
     """Events to stdout (JSON) or stderr (people), with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda event: _report(event, json_output)
@@ -116,7 +121,7 @@ def _reporting(json_output: bool) -> Iterator[Callable[[IngestEvent], None]]:  #
         yield on_event
 
 
-def _report(event: IngestEvent, json_output: bool, write: Callable[[str], object] | None = None) -> None:  # noqa: FBT001
+def _report(event: IngestEvent, json_output: bool, write: Callable[[str], object] | None = None) -> None:
     if not isinstance(event, FileOutcome):
         return
     if json_output:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from strongroom.cli.common import AsUser, Collection, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.cli.common import (
+    AsUser,
+    Collection,
+    ConfigFile,
+    DataDir,
+    Json,
+    engine,
+    load_settings,
+    print_json,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from strongroom.types import DocumentInfo

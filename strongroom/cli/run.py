@@ -30,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: not our error, and nothing more can be said
         return int(ExitCode.OK)
-    except Exception as exc:  # noqa: BLE001  # the outermost edge
+    except Exception as exc:  # the outermost edge
         show = getattr(exc, "show", None)
         if show is not None and hasattr(exc, "exit_code"):  # typer's usage errors
             show()

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from strongroom.cli.common import AsUser, Collection, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.cli.common import (
+    AsUser,
+    Collection,
+    ConfigFile,
+    DataDir,
+    Json,
+    engine,
+    load_settings,
+    print_json,
+    to_json,
+)
 from strongroom.errors import UsageError
 from strongroom.types import SearchRequest
 
@@ -67,7 +77,9 @@ def _show(result: SearchResult) -> None:
         console.print("No passage matches.")
     for n, hit in enumerate(result.hits, start=1):
         place = f"page {hit.pages[0]}" if hit.pages else f"{hit.locator.kind} {hit.locator.label}"
-        console.print(Text.assemble((f"{n}. ", "bold"), (hit.document.name, "bold"), f", {place}", (f"  {hit.score:.3f}", "dim")))
+        console.print(
+            Text.assemble((f"{n}. ", "bold"), (hit.document.name, "bold"), f", {place}", (f"  {hit.score:.3f}", "dim"))
+        )
         console.print(Text("   " + " ".join(hit.text.split())[:400]))
         console.print()
     console.print(Text(f"{len(result.hits)} passages in {result.timings_ms['total']:.0f} ms", style="dim"))

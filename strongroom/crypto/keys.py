@@ -1,7 +1,7 @@
 """The key store: one data key a document, wrapped by the appliance key, apart from the catalogue.
 
-Files in the key directory (mode 0700): `appliance.key` (32 random bytes, mode 0600) and `keys.sqlite` (wrapped keys). It is
-never part of a data backup, so that removing a key here makes every copy of that document's ciphertext unreadable.
+Files in the key directory (mode 0700): `appliance.key` (32 random bytes, mode 0600) and `keys.sqlite` (wrapped keys).
+It is never part of a data backup, so that removing a key here makes every copy of that document's ciphertext unreadable.
 SQLite runs with `secure_delete` and a rollback journal that is truncated, so a removed key leaves no page behind.
 """
 
@@ -51,7 +51,8 @@ class KeyStore:
         if path.exists():
             if path.stat().st_mode & 0o077:
                 raise NotPermittedError(
-                    f"key file {path} can be read by other users", hint=f"Run `chmod 600 {path}` and find out who read it."
+                    f"key file {path} can be read by other users",
+                    hint=f"Run `chmod 600 {path}` and find out who read it.",
                 )
             key = path.read_bytes()
             if len(key) != KEY_BYTES:
@@ -94,7 +95,8 @@ class KeyStore:
             row = self._db.execute("SELECT wrapped FROM keys WHERE id = ?", (key_id,)).fetchone()
         if row is None:
             raise IntegrityError(
-                f"key {key_id} does not exist", hint="The document was deleted, or the key store is older than the catalogue."
+                f"key {key_id} does not exist",
+                hint="The document was deleted, or the key store is older than the catalogue.",
             )
         key = unseal(self._wrapping, row[0], _WRAP_AAD.format(key_id))
         with self._lock:
@@ -115,7 +117,7 @@ class KeyStore:
             return {row[0] for row in self._db.execute("SELECT id FROM keys")}
 
     def mac(self, key_id: str, purpose: str, value: bytes) -> bytes:
-        """Keyed fingerprint for look-ups (HMAC-SHA-256): equal values match, and nothing can be tested without the key."""
+        """Keyed fingerprint for look-ups (HMAC-SHA-256): equal values match; nothing is tested without the key."""
         return hmac.new(self.get(key_id), purpose.encode() + b"\0" + value, hashlib.sha256).digest()
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
 """Authenticated encryption of small values and of files, with AES-256-GCM (NIST SP 800-38D).
 
-A sealed value is `0x01 | key id (16 bytes) | nonce (12 bytes) | ciphertext and tag`. Its associated data name the row it
-belongs to, so a ciphertext moved to another row or column does not open.
+A sealed value is `0x01 | key id (16 bytes) | nonce (12 bytes) | ciphertext and tag`. Its associated data name the row
+it belongs to, so a ciphertext moved to another row or column does not open.
 
 A file is sealed in segments of 1 MiB after the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015):
-the nonce of segment i is an 7-byte random prefix, a 4-byte counter and a final-segment byte, so that reordering, dropping
-or cutting segments is detected.
+the nonce of segment i is a 7-byte random prefix, a 4-byte counter and a final-segment byte, so that reordering,
+dropping or cutting segments is detected.
 """
 
 from __future__ import annotations

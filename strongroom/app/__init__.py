@@ -1,0 +1,40 @@
+"""Wiring: the one place that picks adapters. Front ends ask `open_engine` for an `Engine` and know nothing below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom.access import LOCAL_USER
+
+if TYPE_CHECKING:
+    from strongroom.config import Settings
+    from strongroom.ports import Engine
+
+__all__ = ["open_engine"]
+
+
+def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None) -> Engine:
+    """The running server's engine when one serves this data directory, else the appliance in this process.
+
+    `purpose` names the command in the lock file. Raises `LockedError` when another process works on the directory
+    without serving it, and `NotPermittedError` for an unknown `as_user`.
+    """
+    from strongroom.client import HttpEngine, read_server_info
+
+    served = read_server_info(settings.data_dir)
+    if served is not None:
+        from ingest.discover import discover
+
+        return HttpEngine(served.url, served.token, discover=discover, as_user=as_user)
+    from strongroom.app.appliance import Appliance
+
+    appliance = Appliance(settings, purpose=purpose)
+    try:
+        engine = appliance.as_user(as_user or LOCAL_USER)
+        if as_user is not None:
+            appliance.audit.append(LOCAL_USER, "act-as", as_user)
+        engine.owns_appliance = True
+        return engine
+    except BaseException:
+        appliance.close()
+        raise

@@ -1,0 +1,244 @@
+"""The appliance: every part over one data directory, adapters picked here and nowhere else.
+
+`Appliance` owns a data directory: its lock, keys, catalogue, index and models. What is slow to load is loaded on
+first use, so that listing documents needs no model.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom.access import LOCAL_USER
+from strongroom.audit import Audit
+from strongroom.blobs import BlobStore
+from strongroom.catalog import Catalog, Store
+from strongroom.config import Settings
+from strongroom.crypto import KeyStore, Vault
+from strongroom.errors import IndexMismatchError, NotPermittedError
+from strongroom.lock import DataLock, own_data_dir
+
+if TYPE_CHECKING:
+    from ingest.sandbox import ParserPool
+    from retrieval.answer import Answerer
+    from retrieval.search import Searcher
+
+    from ingest.pipeline import Pipeline
+    from strongroom.app.engine import LocalEngine
+    from strongroom.app.render import Renderer
+    from strongroom.ports import ChatModel, Embedder, OnEvent, VectorIndex
+    from strongroom.types import DeletionReceipt, IngestSummary
+
+INDEX_META = "index.fingerprint"
+
+
+class Appliance:
+    """All parts over one data directory. Closing it releases the lock; killing the process does too."""
+
+    def __init__(self, settings: Settings, *, purpose: str) -> None:
+        """Take the exclusive lock and open the stores.
+
+        Raises `LockedError`, `NotPermittedError` (the directory or keys are not ours alone) or `IntegrityError`.
+        """
+        self.settings = settings
+        own_data_dir(settings.data_dir)
+        self._lock_file = DataLock(settings.data_dir, purpose=purpose)
+        self._opening = threading.RLock()
+        try:
+            self.keys = KeyStore(settings.keys)
+            self.vault = Vault(self.keys)
+            self.store = Store(settings.data_dir / "catalog.sqlite")
+            self.catalog = Catalog(self.store, self.vault)
+            self.blobs = BlobStore(settings.data_dir / "blobs", self.keys, self.catalog.key_of)
+            self.audit = Audit(self.store, self.vault, settings.keys / "audit.head")
+            self.catalog.ensure_user(LOCAL_USER, "admin")
+            self.catalog.finish_deletions()
+            self.audit.fold_egress(settings.data_dir / "egress.log")
+        except BaseException:
+            self._lock_file.release()
+            raise
+
+    # ------------------------------------------------------------------------------------------------ parts
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        from models.defaults import open_embedder
+
+        with self._opening:
+            return open_embedder(
+                self.settings.models_dir,
+                self.settings.embedder,
+                backend=self.settings.embedder_backend,
+                threads=self.settings.threads,
+            )
+
+    @cached_property
+    def llm(self) -> ChatModel:
+        return self.open_llm(self.settings.model)
+
+    def open_llm(self, model_id: str) -> ChatModel:
+        """Load an installed language model. Raises `ModelError`."""
+        from models.defaults import open_llm
+
+        with self._opening:
+            return open_llm(
+                self.settings.models_dir,
+                model_id,
+                context_tokens=self.settings.context_tokens,
+                threads=self.settings.threads,
+            )
+
+    @cached_property
+    def raw_index(self) -> VectorIndex:
+        """The index without the fingerprint check: for `verify`, `reindex` and deletions, which need no vectors."""
+        from retrieval.index import open_index
+
+        with self._opening:
+            return open_index(
+                path=self.settings.data_dir / "index",
+                dimension=self._dimension(),
+                url=self.settings.qdrant_url,
+                api_key=self.settings.qdrant_api_key,
+                ca=self.settings.qdrant_ca,
+                collection=self.settings.qdrant_collection,
+            )
+
+    def _dimension(self) -> int:
+        from models.defaults import embedder_dimension
+
+        return embedder_dimension(self.settings.models_dir, self.settings.embedder)
+
+    @cached_property
+    def index(self) -> VectorIndex:
+        """The index, refused when it was built with another embedder. Raises `IndexMismatchError`."""
+        index = self.raw_index
+        wanted, found = self.fingerprint(), self.catalog.get_meta(INDEX_META)
+        if found is None and index.count() == 0:
+            self.catalog.set_meta(INDEX_META, wanted)
+        elif found != wanted:
+            raise IndexMismatchError(
+                f"the index was built with {found or 'an unknown configuration'}, this configuration is {wanted}",
+                hint="Run `strongroom reindex` to rebuild it, or set the embedder back.",
+            )
+        return index
+
+    def fingerprint(self) -> str:
+        """Names everything that makes vectors comparable: embedder, sparse encoder, embedded text."""
+        from ingest.chunk import EMBEDDED_TEXT
+        from retrieval.index import SPARSE
+
+        return f"{self.embedder.name}:{self.embedder.fingerprint[:16]}/{SPARSE}/{EMBEDDED_TEXT}"
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        from retrieval.search import Searcher
+
+        return Searcher(index=self.index, embedder=self.embedder, release=self.catalog.release)
+
+    def answerer(self, model_id: str | None = None) -> Answerer:
+        """The answering path with the default or another installed model."""
+        from retrieval.answer import Answerer
+
+        llm = self.llm if model_id in (None, self.settings.model) else self.open_llm(model_id or "")
+        return Answerer(
+            searcher=self.searcher,
+            embedder=self.embedder,
+            llm=llm,
+            pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index),
+            answer_tokens=self.settings.answer_tokens,
+            abstain_below=self.settings.abstain_below,
+        )
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """Ingest, recovery and re-indexing over this appliance's stores."""
+        from ingest.chunk import embedding_text
+
+        from ingest.mime import detect
+        from ingest.parse import RECIPE
+        from ingest.pipeline import Pipeline
+        from ingest.work import Parts, PipelineSettings
+
+        settings = self.settings
+        return Pipeline(
+            Parts(
+                catalog=self.catalog,
+                blobs=self.blobs,
+                index=self.index,
+                embedder=self.embedder,
+                pool=self._parser_pool,
+                detect=lambda file: detect(Path(file.path)),
+                text_for=lambda source: embedding_text(source.name, source.title, source.headings, source.text),
+                settings=PipelineSettings(
+                    recipe=f"{RECIPE}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
+                ),
+            )
+        )
+
+    def _parser_pool(self, workers: int | None) -> ParserPool:
+        from ingest.sandbox import Limits, ParserPool
+        from models.defaults import tokenizer_path
+
+        settings = self.settings
+        return ParserPool(
+            workers=workers or settings.workers or None,
+            limits=Limits(memory_bytes=settings.parse_memory_mb << 20, seconds=settings.parse_seconds),
+            tokenizer=tokenizer_path(settings.models_dir, settings.embedder),
+            chunk_tokens=settings.chunk_tokens,
+            overlap_tokens=settings.chunk_overlap_tokens,
+            ocr=settings.ocr,
+        )
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Page images, drawn in a child process."""
+        from strongroom.app.render import Renderer
+
+        return Renderer(self.blobs)
+
+    def recover(self) -> None:
+        """Finish what a crash left half done: unindexed versions and stale points."""
+        if self.catalog.unindexed() or self.catalog.removals():
+            self.pipeline.recover(repair=False)
+
+    def reindex(self, on_event: OnEvent) -> IngestSummary:
+        """Rebuild the index from the catalogue with the embedder that is configured now."""
+        self.catalog.set_meta(INDEX_META, "")  # an interrupted rebuild must not pass for either configuration
+        self.raw_index.clear()
+        self.__dict__["index"] = self.raw_index
+        summary = self.pipeline.reindex(on_event)
+        self.catalog.set_meta(INDEX_META, self.fingerprint())
+        return summary
+
+    def delete(self, document_id: str, *, by: str) -> DeletionReceipt:
+        """Delete a document everywhere: rows and key first, then its points, its original and freed pages."""
+        from ingest.finish import remove_versions
+
+        receipt = self.catalog.delete_document(document_id, by=by)
+        remove_versions(self.catalog, self.raw_index, self.blobs)
+        self.store.scrub()
+        return receipt
+
+    # ------------------------------------------------------------------------------------------------
+
+    def as_user(self, user: str) -> LocalEngine:
+        """The appliance as one user sees it. Raises `NotPermittedError` for an unknown user."""
+        from strongroom.app.engine import LocalEngine
+
+        if self.catalog.role(user) is None:
+            raise NotPermittedError(
+                f"user {user!r} does not exist", hint="Only the built-in user `local` exists so far."
+            )
+        return LocalEngine(self, user)
+
+    def close(self) -> None:
+        """Release everything. Safe to call twice."""
+        for name in ("pipeline", "llm", "raw_index"):
+            part = self.__dict__.pop(name, None)
+            if part is not None and hasattr(part, "close"):
+                part.close()
+        self.catalog.close()
+        self.keys.close()
+        self._lock_file.release()

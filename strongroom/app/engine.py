@@ -1,0 +1,237 @@
+"""The `Engine` in process: the appliance as one user sees it. Every call is checked, and what matters is audited."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom import __version__
+from strongroom.app.verify import verify
+from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
+from strongroom.types import (
+    AnswerEvent,
+    AskEvent,
+    AskRequest,
+    DeletionReceipt,
+    DocumentInfo,
+    FileOutcome,
+    IngestRequest,
+    IngestSummary,
+    PageView,
+    SearchRequest,
+    SearchResult,
+    SourceFile,
+    Status,
+    VerifyReport,
+)
+
+if TYPE_CHECKING:
+    from strongroom.app.appliance import Appliance
+    from strongroom.ports import OnEvent
+
+WRITERS = frozenset({"admin", "editor"})
+
+
+class LocalEngine:
+    """Implements `strongroom.ports.Engine`. Thread-safe; searches and answers may run while an ingest runs."""
+
+    def __init__(self, appliance: Appliance, user: str) -> None:
+        self._appliance = appliance
+        self._user = user
+        self.owns_appliance = False
+
+    # ------------------------------------------------------------------------------------------------ ingest
+
+    def ingest(
+        self, request: IngestRequest, *, on_event: OnEvent, cancel: threading.Event | None = None
+    ) -> IngestSummary:
+        from ingest.discover import discover, file_uri
+
+        for path in request.paths:
+            if not Path(path).exists():
+                raise UsageError(f"{path} does not exist", hint="Check the path; nothing was ingested.")
+        return self._run(
+            discover(request.paths, max_bytes=self._appliance.settings.max_file_mb << 20),
+            collection=request.collection,
+            groups=request.groups,
+            roots=tuple(file_uri(str(Path(path).absolute())) for path in request.paths),
+            prune=request.prune,
+            dry_run=request.dry_run,
+            workers=request.workers,
+            on_event=on_event,
+            cancel=cancel,
+        )
+
+    def ingest_files(
+        self,
+        files: Iterable[SourceFile],
+        *,
+        collection: str,
+        on_event: OnEvent,
+        cancel: threading.Event | None = None,
+        groups: tuple[str, ...] = (),
+        roots: tuple[str, ...] = (),
+        prune: bool = False,
+        dry_run: bool = False,
+        workers: int | None = None,
+    ) -> IngestSummary:
+        return self._run(
+            files,
+            collection=collection,
+            groups=groups,
+            roots=roots,
+            prune=prune,
+            dry_run=dry_run,
+            workers=workers,
+            on_event=on_event,
+            cancel=cancel,
+        )
+
+    def _run(
+        self,
+        files: Iterable[SourceFile | FileOutcome],
+        *,
+        collection: str,
+        groups: tuple[str, ...],
+        roots: tuple[str, ...],
+        prune: bool,
+        dry_run: bool,
+        workers: int | None,
+        on_event: OnEvent,
+        cancel: threading.Event | None,
+    ) -> IngestSummary:
+        self._require_writer("ingest")
+        if not collection.strip():
+            raise UsageError("the collection has no name", hint="Give `--collection NAME`.")
+        try:
+            summary = self._appliance.pipeline.run(
+                files,
+                collection=collection,
+                groups=groups,
+                roots=roots,
+                prune=prune,
+                dry_run=dry_run,
+                workers=workers,
+                on_event=on_event,
+                cancel=cancel,
+            )
+        except CancelledError:
+            self._audit("ingest.cancelled", collection=collection)
+            raise
+        if not dry_run:
+            self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)
+        return summary
+
+    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+        """Outcomes by URI of those `(uri, sha256)` offers that need no upload, for the server's clients."""
+        return self._appliance.pipeline.settled(offers, collection=collection)
+
+    # ------------------------------------------------------------------------------------------------ questions
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        from retrieval.search import to_search_result
+
+        access = self._appliance.catalog.access_for(self._user, request.collection)
+        scored, timings = self._appliance.searcher.search(
+            request.question, access=access, k=request.k, history=request.history
+        )
+        result = to_search_result(scored, timings, id=request.id)
+        self._audit(
+            "search",
+            question=self._appliance.audit.question_mark(request.question),
+            documents=_distinct(hit.document.id for hit in result.hits),
+        )
+        return result
+
+    def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
+        access = self._appliance.catalog.access_for(self._user, request.collection)
+        answerer = self._appliance.answerer(request.model)
+        for event in answerer.answer(request, access=access, cancel=cancel):
+            if isinstance(event, AnswerEvent):
+                # before the answer is released: what was shown is on record even if the reader goes away
+                self._audit(
+                    "ask",
+                    question=self._appliance.audit.question_mark(request.question),
+                    abstained=event.answer.abstained,
+                    model=event.answer.model,
+                    documents=_distinct(c.document.id for c in event.answer.citations),
+                )
+            yield event
+
+    # ------------------------------------------------------------------------------------------------ documents
+
+    def documents(self, collection: str | None = None) -> list[DocumentInfo]:
+        return self._appliance.catalog.documents(self._appliance.catalog.access_for(self._user, collection))
+
+    def document(self, document_id: str) -> DocumentInfo:
+        return self._appliance.catalog.document(document_id, self._appliance.catalog.access_for(self._user))
+
+    def page(self, document_id: str, index: int) -> PageView:
+        view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
+        self._audit("read", document_id, page=index)
+        return view
+
+    def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
+        view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
+        return self._appliance.renderer.page(view, dpi=dpi)
+
+    def original(self, document_id: str) -> bytes:
+        document = self.document(document_id)
+        if not self._appliance.blobs.exists(document.version):
+            raise NotFoundError(f"document {document_id} has no original", hint="It was not read completely.")
+        self._audit("export", document_id)
+        return self._appliance.blobs.read(document_id, document.version)
+
+    def delete(self, document_id: str) -> DeletionReceipt:
+        self._require_writer("delete")
+        self.document(document_id)  # the same NotFoundError for unknown and unreadable
+        receipt = self._appliance.delete(document_id, by=self._user)
+        self._audit("delete", document_id, **receipt.destroyed)
+        return receipt
+
+    def collections(self) -> list[str]:
+        readable = {d.collection for d in self.documents()}
+        if self._appliance.catalog.role(self._user) == "admin":
+            readable |= {c.name for c in self._appliance.catalog.collections()}
+        return sorted(readable, key=str.casefold)
+
+    # ------------------------------------------------------------------------------------------------ health
+
+    def status(self) -> Status:
+        collections, states, chunks = self._appliance.catalog.counts()
+        settings = self._appliance.settings
+        return Status(
+            version=__version__,
+            mode="local" if self.owns_appliance else "server",
+            data_dir=str(settings.data_dir),
+            collections=collections,
+            states=states,
+            chunks=chunks,
+            points=self._appliance.raw_index.count(),
+            embedder=settings.embedder,
+            model=settings.model,
+        )
+
+    def verify(self) -> VerifyReport:
+        self._require_writer("verify")
+        return verify(self._appliance)
+
+    def close(self) -> None:
+        if self.owns_appliance:
+            self._appliance.close()
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _require_writer(self, action: str) -> None:
+        if self._appliance.catalog.role(self._user) not in WRITERS:
+            self._audit("refused", action)
+            raise NotPermittedError(f"{self._user} may not {action}", hint="Ask an administrator.")
+
+    def _audit(self, action: str, subject: str = "", **detail: object) -> None:
+        self._appliance.audit.append(self._user, action, subject, **detail)
+
+
+def _distinct(ids: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(ids))

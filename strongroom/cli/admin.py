@@ -1,0 +1,239 @@
+"""Commands for the operator and the security officer: health, integrity, audit, configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.errors import ExitCode
+from strongroom.types import IngestEvent, IngestProgress, Problem
+
+if TYPE_CHECKING:
+    from strongroom.audit import Audit
+
+audit_app = typer.Typer(help="Read and verify the audit log.", no_args_is_help=True)
+index_app = typer.Typer(help="Facts about the vector index.", no_args_is_help=True)
+config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
+
+
+def check(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Look for problems in this installation, each with what to do. Exits 1 when there is an error.
+
+    Example:
+
+        strongroom check
+    """
+    settings = load_settings(data_dir, config).settings
+    from strongroom.app.checks import run_checks
+
+    problems = run_checks(settings)
+    show_problems(problems, json_output=json_output)
+    if not problems and not json_output:
+        typer.echo("no problems found")
+    if any(p.severity == "error" for p in problems):
+        raise typer.Exit(int(ExitCode.UNEXPECTED))
+
+
+def verify(
+    as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
+) -> None:
+    """Prove that catalogue, index, originals, keys and audit log agree. Exits 14 when they do not.
+
+    Example:
+
+        strongroom verify --json
+    """
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom verify", as_user=as_user) as opened:
+        report = opened.verify()
+    if json_output:
+        print_json({**to_json(report), "ok": report.ok})
+    else:
+        typer.echo("checked " + ", ".join(f"{n} {what}" for what, n in report.checked.items()))
+        show_problems(list(report.problems), json_output=False)
+        if report.ok:
+            typer.echo("everything agrees")
+    if not report.ok:
+        raise typer.Exit(int(ExitCode.INTEGRITY))
+
+
+def reindex(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Rebuild the vector index from the catalogue, for example after changing the embedder. Needs the server stopped.
+
+    Example:
+
+        strongroom reindex
+    """
+    from strongroom.app.appliance import Appliance
+
+    settings = load_settings(data_dir, config).settings
+    appliance = Appliance(settings, purpose="strongroom reindex")
+    try:
+        summary = appliance.reindex(_print_progress)
+        appliance.audit.append("local", "reindex", chunks=summary.chunks)
+    finally:
+        appliance.close()
+    if json_output:
+        print_json({"summary": to_json(summary)})
+    else:
+        typer.echo(f"rebuilt the index: {summary.chunks} chunks in {summary.seconds:.1f} s", err=True)
+
+
+def _print_progress(event: IngestEvent) -> None:
+    if isinstance(event, IngestProgress):
+        typer.echo(f"{event.stage}: {event.files_done} documents, {event.chunks_done} chunks", err=True)
+
+
+def status(
+    as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
+) -> None:
+    """Show what this data directory holds and whether a server serves it.
+
+    Example:
+
+        strongroom status --json
+    """
+    from strongroom.client import read_server_info
+
+    settings = load_settings(data_dir, config).settings
+    served = read_server_info(settings.data_dir)
+    with engine(settings, purpose="strongroom status", as_user=as_user) as opened:
+        found = opened.status()
+    if json_output:
+        print_json({**to_json(found), "server": served.url if served else None})
+        return
+    typer.echo(f"Strongroom {found.version}, {'served at ' + served.url if served else 'no server running'}")
+    typer.echo(f"data       {found.data_dir}")
+    typer.echo(f"documents  {sum(found.collections.values())} ({_counts(found.states)})")
+    typer.echo(f"chunks     {found.chunks}, index points {found.points}")
+    typer.echo(f"models     {found.embedder}, {found.model}")
+
+
+@index_app.command("info")
+def index_info(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Show which embedder and text format the index was built with, and how many points it holds."""
+    from strongroom.app.appliance import INDEX_META, Appliance
+
+    settings = load_settings(data_dir, config).settings
+    appliance = Appliance(settings, purpose="strongroom index info")
+    try:
+        info = {"fingerprint": appliance.catalog.get_meta(INDEX_META), "points": appliance.raw_index.count()}
+    finally:
+        appliance.close()
+    if json_output:
+        print_json(info)
+    else:
+        typer.echo(f"built with {info['fingerprint'] or 'nothing yet'}, {info['points']} points")
+
+
+@audit_app.command("show")
+def audit_show(
+    after: Annotated[int, typer.Option("--after", min=0, help="Only entries after this number.")] = 0,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Print audit entries, oldest first; `--json` is the export format, one entry a line.
+
+    Example:
+
+        strongroom audit show --json > audit.jsonl
+    """
+    with _audit(data_dir, config) as log:
+        for entry in log.entries(after=after):
+            if json_output:
+                print_json(to_json(entry))
+            else:
+                detail = " ".join(f"{k}={v}" for k, v in entry.detail.items())
+                typer.echo(
+                    f"{entry.seq:6} {entry.at} {entry.actor:10} {entry.action:16} {entry.subject} {detail}".rstrip()
+                )
+
+
+@audit_app.command("verify")
+def audit_verify(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Walk the hash chain. Any edit, removal or reordering exits 14.
+
+    Example:
+
+        strongroom audit verify
+    """
+    with _audit(data_dir, config) as log:
+        count, problems = log.verify()
+    if json_output:
+        print_json({"entries": count, "problems": to_json(problems), "ok": not problems})
+    else:
+        show_problems(problems, json_output=False)
+        if not problems:
+            typer.echo(f"{count} entries, unbroken")
+    if problems:
+        raise typer.Exit(int(ExitCode.INTEGRITY))
+
+
+@config_app.command("show")
+def config_show(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Print every setting, its value and where the value came from. Secrets are not shown.
+
+    Example:
+
+        strongroom config show
+    """
+    from strongroom.config import SECRET_KEYS
+
+    loaded = load_settings(data_dir, config)
+    for key in type(loaded.settings).model_fields:
+        value = getattr(loaded.settings, key)
+        shown = "(set)" if key in SECRET_KEYS and value else value
+        if json_output:
+            print_json({"key": key, "value": to_plain(shown), "origin": loaded.origins[key]})
+        else:
+            typer.echo(f"{key:22} {to_plain(shown)!s:44} {loaded.origins[key]}")
+
+
+@contextmanager
+def _audit(data_dir: Path | None, config: Path | None) -> Iterator[Audit]:
+    """The log, read beside a running server or alone: SQLite's snapshot makes both safe, and nothing is written."""
+    settings = load_settings(data_dir, config).settings
+    from strongroom.audit import Audit
+    from strongroom.catalog import Store
+    from strongroom.crypto import KeyStore, Vault
+    from strongroom.errors import UsageError
+    from strongroom.lock import own_data_dir
+
+    path = settings.data_dir / "catalog.sqlite"
+    if not path.exists():
+        raise UsageError(f"there is no catalogue in {settings.data_dir}", hint="Check `--data-dir`.")
+    own_data_dir(settings.data_dir)
+    keys = KeyStore(settings.keys)
+    store = Store(path)
+    try:
+        yield Audit(store, Vault(keys), settings.keys / "audit.head")
+    finally:
+        store.close()
+        keys.close()
+
+
+def to_plain(value: object) -> object:
+    """Paths and tuples as JSON can hold them."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+def show_problems(problems: list[Problem], *, json_output: bool) -> None:
+    """One problem a line with its hint below it."""
+    for problem in problems:
+        if json_output:
+            print_json(to_json(problem))
+        else:
+            typer.echo(f"{problem.severity}: {problem.what}")
+            typer.echo(f"  hint: {problem.hint}")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "none"
