@@ -1,7 +1,7 @@
 """Read the small markup in which the sample documents are written (samples/source/*.md).
 
 A front matter of `key: value` lines, then blocks: headings (`#`, `##`), paragraphs, numbered clauses (`1.1 text`),
-bullets, pipe tables and directives (`@name argument`). It is a subset of Markdown with clauses and directives added, and
+bullets, pipe tables and directives (`@name argument`). It is a subset of Markdown with clauses and directives added and
 it must not grow into a general parser. Standard library only.
 """
 
