@@ -1,0 +1,71 @@
+# The same commands on a laptop and in CI. `make` alone lists them.
+#
+#   make setup PYTHON=/path/to/python3.12    use this Python
+#   make setup TORCH=default                 take the index's torch, CUDA libraries included
+#   make bench DATA=folder BASELINE=file.py  measure the product beside a baseline program
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+TORCH ?= auto
+PYTHON ?=
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest
+NO_LONG_RUNS := not slow
+
+.PHONY: help setup run test test-all check format bench docs changelog kills screenshots lock image clean distclean
+
+help: ## list these commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make .venv and fetch the default models (repeats no work)
+	@PYTHON="$(PYTHON)" scripts/setup.sh --torch "$(TORCH)"
+
+run: setup ## set up, read the samples, answer one question, then serve on loopback
+	@$(BIN)/strongroom up --samples
+
+test: setup ## every test that needs no more than `make setup`
+	@STRONGROOM_TEST_REQUIRE=models $(PYTEST) -n $(JOBS) -m "$(NO_LONG_RUNS) and not browser and not qdrant" tests
+
+test-all: setup ## the tests of `make test`, and those with a real browser
+	@STRONGROOM_TEST_REQUIRE=models,browser $(PYTEST) -n $(JOBS) -m "$(NO_LONG_RUNS)" tests
+
+check: setup ## formatting, lint, types, import rules, licences, generated pages, changelog
+	@$(BIN)/python scripts/check.py
+
+format: setup ## put the code into the form that `make check` asks for
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+bench: setup ## DATA=folder BASELINE=program: speed and quality beside a baseline, as JSON
+	@test -n "$(DATA)" || { echo "make bench: say where the documents are: DATA=folder [BASELINE=program.py]" >&2; exit 2; }
+	@$(BIN)/python benchmarks/run.py --data "$(DATA)" $(if $(BASELINE),--baseline "$(BASELINE)")
+
+docs: setup ## write the generated reference pages again
+	@$(BIN)/python docs/generate.py
+
+changelog: setup ## VERSION=x.y.z: move the fragments of docs/changelog into CHANGELOG.md
+	@test -n "$(VERSION)" || { echo "make changelog: say which version: VERSION=x.y.z" >&2; exit 2; }
+	@$(BIN)/python scripts/changelog.py release "$(VERSION)"
+
+kills: setup ## the long campaign: kill an ingest at random moments, resume, compare
+	@STRONGROOM_TEST_REQUIRE=models $(PYTEST) -m slow -k kill -s tests
+
+screenshots: setup ## pictures of the running UI for the README and the tutorials
+	@$(BIN)/python docs/screenshots.py
+
+lock: setup ## resolve constraints/ again after a change of pyproject.toml (needs 3.11, 3.12 and 3.13)
+	@$(BIN)/python scripts/lock.py
+
+image: ## build the container image with whichever engine is here
+	@deploy/build-image.sh
+
+clean: ## remove caches and build folders
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## also remove .venv (installed models stay)
+	rm -rf .venv
