@@ -31,7 +31,9 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application over the engines that `engine_for(user)` gives.
 
-    `engine_for` is called once a request and must be cheap and thread-safe; the engines stay the caller's to close.
+    `engine_for` is called once a request and must be cheap and thread-safe; the engines stay the caller's to close. It
+    is given another name than the built-in user's when a client asks to act as somebody: auditing that, and raising
+    `NotPermittedError` for unknown users, is its work.
     `ready` tells whether models are loaded and the index is open; by default, whether `status()` works.
     """
 

@@ -14,11 +14,9 @@ import secrets
 import shutil
 import threading
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from server.errors import UnexpectedError, log
 from server.metrics import Metrics
@@ -26,18 +24,9 @@ from server.settings import ServerSettings
 from strongroom.errors import CancelledError, NotFoundError, StrongroomError, UsageError
 from strongroom.ports import Engine
 from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestSummary, SourceFile
-from strongroom.wire import FileOffer, IngestJobRequest, dump_ingest_line, shown_uri
+from strongroom.wire import IngestJobRequest, OfferRequest, dump_ingest_line, shown_uri
 
 HEARTBEAT = b'{"heartbeat":true}\n'
-
-
-@runtime_checkable
-class KnowsContent(Protocol):
-    """An engine that can tell unchanged files by their hash, so that clients need not send them again."""
-
-    def unchanged(self, offers: Sequence[FileOffer], *, collection: str) -> dict[str, FileOutcome]:
-        """Outcomes by URI of those offers whose current version has exactly this content."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +54,36 @@ class IngestJob:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._slots = asyncio.Semaphore(settings.upload_slots)
-        self._queue: queue.Queue[_Spooled | None] = queue.Queue()
+        self._queue: queue.Queue[_Spooled | FileOutcome | None] = queue.Queue()
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
         self._progress: bytes | None = None
         self._waiting: set[asyncio.Event] = set()
         self._spooled: dict[str, _Spooled] = {}  # by each name under which the engine may report the file
-        self._seen: set[str] = set()  # URIs the client has, sent or not
-        self._passed_over: tuple[str, ...] = ()  # paths the client met and did not offer
-        self._extra: Counter[str] = Counter()  # outcomes that the engine's own summary does not count
 
     # -------------------------------------------------------------------------------- on the event loop
 
-    def offer(self, offers: Sequence[FileOffer]) -> tuple[str, ...]:
-        """Note what the client has and report what is unchanged; returns the URIs to send. Blocks on the engine."""
+    def offer(self, offer: OfferRequest) -> tuple[str, ...]:
+        """Take note of what the client has; returns the URIs to send. Blocks on the engine.
+
+        What needs no sending goes to the engine as a settled outcome, so that one place counts, reports and knows what
+        has vanished. Files that failed before are sent again: only the engine knows whether they must be tried again.
+        """
         self.touched = time.monotonic()
         self._refuse_if_closed()
-        known: dict[str, FileOutcome] = {}
-        if isinstance(self._engine, KnowsContent):
-            known = self._engine.unchanged(offers, collection=self.request.collection)
-        with self._lock:
-            self._seen.update(o.uri for o in offers)
+        for outcome in offer.passed_over:
+            self._queue.put(outcome)
+        hashes = [(file.uri, file.sha256) for file in offer.files]
+        known = self._engine.unchanged(hashes, collection=self.request.collection) if hashes else {}
         wanted = []
-        for offer in offers:
-            if offer.uri in known:
-                self._report(replace(known[offer.uri], path=shown_uri(offer.uri)))
+        for file in offer.files:
+            settled = known.get(file.uri)
+            if settled is not None and settled.outcome == "unchanged":
+                self._queue.put(settled)
             elif self.request.dry_run:
-                self._report(FileOutcome(shown_uri(offer.uri), "skipped", reason="dry run: would be ingested"))
+                self._queue.put(settled or FileOutcome(shown_uri(file.uri), "indexed", reason="Would be read."))
             else:
-                wanted.append(offer.uri)
+                wanted.append(file.uri)
         return tuple(wanted)
 
     async def slot(self) -> None:
@@ -116,19 +106,14 @@ class IngestJob:
         self._refuse_if_closed()
         spooled = _Spooled(file, Path(file.path))
         with self._lock:
-            self._seen.add(file.uri)
             for name in _names(spooled):
                 self._spooled[name] = spooled
         self._queue.put(spooled)
         self.touched = time.monotonic()
 
-    def close(self, passed_over: Sequence[str] = ()) -> None:
-        """No more files will come. `passed_over` are paths that the client met but did not offer: they did not vanish.
-
-        Idempotent.
-        """
+    def close(self) -> None:
+        """No more files will come. Idempotent."""
         if not self.closed:
-            self._passed_over = tuple(passed_over)
             self.closed = True
             self._queue.put(None)
         self.touched = time.monotonic()
@@ -172,22 +157,23 @@ class IngestJob:
     # -------------------------------------------------------------------------------- in the job's thread
 
     def run(self) -> None:
-        """Ingest what arrives until the job is closed, then report what vanished; always ends with one last line."""
+        """Ingest what arrives until the job is closed; always ends with one last line, the summary or the error."""
         end: IngestSummary | StrongroomError
+        request = self.request
         try:
-            started = time.monotonic()
-            if self.request.dry_run:
-                for _ in self._feed():  # nothing is ever queued: waits for `close`
-                    pass
-                summary = IngestSummary({}, 0, 0, 0, 0.0, dry_run=True)
-            else:
-                summary = self._engine.ingest_files(
-                    self._feed(), collection=self.request.collection, on_event=self._on_event, cancel=self.cancelled
-                )
+            end = self._engine.ingest_files(
+                self._feed(),
+                collection=request.collection,
+                on_event=self._on_event,
+                cancel=self.cancelled,
+                groups=request.groups,
+                roots=request.roots,
+                prune=request.prune,
+                dry_run=request.dry_run,
+                workers=request.workers,
+            )
             if self.cancelled.is_set():
                 raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")
-            self._report_vanished()
-            end = self._total(summary, time.monotonic() - started)
         except StrongroomError as exc:
             end = exc
         except Exception:  # noqa: BLE001 - the outermost edge of the job's thread
@@ -198,13 +184,19 @@ class IngestJob:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._append(dump_ingest_line(end), last=True)
 
-    def _feed(self) -> Iterator[SourceFile]:
+    def _feed(self) -> Iterator[SourceFile | FileOutcome]:
         while not self.cancelled.is_set():
-            spooled = self._queue.get()
-            if spooled is None:
+            item = self._queue.get()
+            if isinstance(item, _Spooled):
+                self._wake(self._slots.release)
+                yield item.file
+            elif item is not None:
+                yield item
+            elif self.cancelled.is_set():
+                # A walk that was broken off must not pass for a whole one: what was not offered would look vanished.
+                raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")
+            else:
                 return
-            self._wake(self._slots.release)
-            yield spooled.file
 
     def _on_event(self, event: IngestEvent) -> None:
         if isinstance(event, IngestProgress):
@@ -221,30 +213,6 @@ class IngestJob:
             event = replace(event, path=shown_uri(spooled.file.uri))  # the client knows nothing of our spool
         self._metrics.files.labels(event.outcome).inc()
         self._append(dump_ingest_line(event))
-
-    def _report(self, outcome: FileOutcome) -> None:
-        with self._lock:
-            self._extra[outcome.outcome] += 1
-        self._metrics.files.labels(outcome.outcome).inc()
-        self._append(dump_ingest_line(outcome))
-
-    def _report_vanished(self) -> None:
-        roots = tuple(shown_uri(root) for root in self.request.roots)
-        if not roots:
-            return
-        for document in self._engine.documents(self.request.collection):
-            path = shown_uri(document.path)
-            if document.path in self._seen or _below(path, self._passed_over) or not _below(path, roots):
-                continue
-            remove = self.request.prune and not self.request.dry_run
-            if remove:
-                self._engine.delete(document.id)
-            self._report(FileOutcome(path, "removed" if remove else "vanished", document_id=document.id))
-
-    def _total(self, summary: IngestSummary, seconds: float) -> IngestSummary:
-        outcomes = Counter(summary.outcomes) + self._extra
-        files = summary.files + sum(n for o, n in self._extra.items() if o not in ("removed", "vanished"))
-        return replace(summary, outcomes=dict(outcomes), files=files, seconds=seconds)
 
     def _append(self, line: bytes, *, last: bool = False) -> None:
         with self._lock:
@@ -265,10 +233,6 @@ class IngestJob:
 
 def _names(spooled: _Spooled) -> tuple[str, str, str]:
     return spooled.file.path, spooled.file.uri, shown_uri(spooled.file.uri)
-
-
-def _below(path: str, roots: Sequence[str]) -> bool:
-    return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
 
 
 class JobBoard:

@@ -17,10 +17,10 @@ from server.jobs import IngestJob
 from server.schema import takes
 from server.state import call, engine_of, read_request, state_of, user_of
 from strongroom.errors import StrongroomError, UsageError
-from strongroom.types import SourceFile
-from strongroom.wire import CloseRequest, FileOffer, IngestJobRequest, JobRef, OfferReply, dumps
+from strongroom.types import FileOutcome, SourceFile
+from strongroom.wire import IngestJobRequest, JobRef, OfferReply, OfferRequest, UnchangedRequest, dumps
 
-router = APIRouter(prefix="/api/ingest/jobs", tags=["ingest"])
+router = APIRouter(prefix="/api/ingest", tags=["ingest"])
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 _RESERVE = 256 << 20  # free disk space that uploads leave alone, so that the catalogue can always commit
@@ -36,24 +36,24 @@ def _job(request: Request, job_id: str) -> IngestJob:
     return state_of(request).jobs.get(job_id, user_of(request))
 
 
-@router.post("", openapi_extra=takes(IngestJobRequest), responses={200: {"model": JobRef}})
+@router.post("/jobs", openapi_extra=takes(IngestJobRequest), responses={200: {"model": JobRef}})
 async def open_job(request: Request) -> Response:
-    """Open a job. Files go to its collection; with `roots`, documents below them that were not offered are reported."""
+    """Open a job. Files go to its collection; documents below its `roots` that were not offered are reported."""
     wanted = await read_request(request, IngestJobRequest)
     job = state_of(request).jobs.open(wanted, user=user_of(request), engine=engine_of(request))
     return Response(dumps(JobRef(job.id)), media_type="application/json")
 
 
-@router.post("/{job_id}/offer", openapi_extra=takes(list[FileOffer]), responses={200: {"model": OfferReply}})
+@router.post("/jobs/{job_id}/offer", openapi_extra=takes(OfferRequest), responses={200: {"model": OfferReply}})
 async def offer(request: Request, job_id: str) -> Response:
-    """Tell what the client has; the reply names what to send. Unchanged files are reported as events at once."""
+    """Tell what the client has; the reply names what to send. Everything offered ends as one outcome event."""
     limit = state_of(request).settings.max_offer_bytes
-    offers: list[FileOffer] = await read_request(request, list[FileOffer], limit=limit)
+    offers = await read_request(request, OfferRequest, limit=limit)
     wanted = await call(request, _job(request, job_id).offer, offers)
     return Response(dumps(OfferReply(wanted)), media_type="application/json")
 
 
-@router.put("/{job_id}/files", status_code=202, response_class=Response)
+@router.put("/jobs/{job_id}/files", status_code=202, response_class=Response)
 async def send_file(request: Request, job_id: str) -> Response:
     """Send one file: the raw body, its URI and name percent-encoded in `X-Strongroom-Uri` and `X-Strongroom-Name`.
 
@@ -76,27 +76,33 @@ async def send_file(request: Request, job_id: str) -> Response:
     return Response(status_code=202)
 
 
-@router.post("/{job_id}/close", openapi_extra=takes(CloseRequest), status_code=202, response_class=Response)
+@router.post("/jobs/{job_id}/close", status_code=202, response_class=Response)
 async def close_job(request: Request, job_id: str) -> Response:
     """Say that no more files will come. The summary arrives as the last event."""
-    limit = state_of(request).settings.max_offer_bytes
-    wanted = await read_request(request, CloseRequest, limit=limit)
-    _job(request, job_id).close(wanted.passed_over)
+    _job(request, job_id).close()
     return Response(status_code=202)
 
 
-@router.get("/{job_id}/events", response_class=StreamingResponse)
+@router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
 async def events(request: Request, job_id: str) -> Response:
     """The job's events from the first on, as JSON lines, until the summary or the error that ends it."""
     lines = _job(request, job_id).lines(state_of(request).settings.heartbeat)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
 
-@router.delete("/{job_id}", status_code=202, response_class=Response)
+@router.delete("/jobs/{job_id}", status_code=202, response_class=Response)
 async def cancel_job(request: Request, job_id: str) -> Response:
     """Stop the job. Files that were done stay."""
     _job(request, job_id).cancel()
     return Response(status_code=202)
+
+
+@router.post("/unchanged", openapi_extra=takes(UnchangedRequest), responses={200: {"model": dict[str, FileOutcome]}})
+async def unchanged(request: Request) -> Response:
+    """Outcomes by URI of those `[uri, sha256]` pairs that hold nothing new."""
+    wanted = await read_request(request, UnchangedRequest, limit=state_of(request).settings.max_offer_bytes)
+    found = await call(request, engine_of(request).unchanged, wanted.offers, collection=wanted.collection)
+    return Response(dumps(found, kind=dict[str, FileOutcome]), media_type="application/json")
 
 
 def _header(request: Request, name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from fastapi import Request
 
@@ -50,9 +51,9 @@ def state_of(request: Request) -> State:
     return state
 
 
-def user_of(_request: Request) -> str:
-    """Who asks. One token, one built-in user for now; every route already goes through here."""
-    return LOCAL_USER
+def user_of(request: Request) -> str:
+    """Who asks: the built-in user that the token stands for, or whom that user acts as (`X-Strongroom-As`)."""
+    return unquote(request.headers.get("x-strongroom-as", "")) or LOCAL_USER
 
 
 def engine_of(request: Request) -> Engine:

@@ -43,7 +43,9 @@ from strongroom.types import (
     VerifyReport,
 )
 from strongroom.wire import (
+    IngestJobRequest,
     PageReply,
+    UnchangedRequest,
     dumps,
     error_from,
     load_ask_event,
@@ -175,7 +177,7 @@ def _mapped(url: str) -> Iterator[None]:
 class Connection:
     """HTTP with our token, our errors and our limits; shared by the parts of `HttpEngine`."""
 
-    def __init__(self, base_url: str, token: str, *, timeout: float = 120.0) -> None:
+    def __init__(self, base_url: str, token: str, *, as_user: str | None = None, timeout: float = 120.0) -> None:
         """`timeout` is the longest silence on one request, in seconds. Raises `UsageError` for a malformed address."""
         import httpx
 
@@ -184,7 +186,10 @@ class Connection:
             raise UsageError(f"not an address of a server: {base_url}", hint="Use http://HOST:PORT.")
         self._client: httpx.Client = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={
+                "Authorization": f"Bearer {token}",
+                **({} if as_user is None else {"X-Strongroom-As": quote(as_user, safe="")}),
+            },
             timeout=httpx.Timeout(timeout, connect=5.0),
             trust_env=False,
             follow_redirects=False,
@@ -248,8 +253,17 @@ class HttpEngine:
     `discover` walks the caller's files for `ingest`; it is injected because walking is ingest's business, not ours.
     """
 
-    def __init__(self, base_url: str, token: str, *, discover: Discover = _no_discover, timeout: float = 120.0) -> None:
-        self._http = Connection(base_url, token, timeout=timeout)
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        discover: Discover = _no_discover,
+        as_user: str | None = None,
+        timeout: float = 120.0,
+    ) -> None:
+        """`as_user` acts as another user, which the server permits to administrators and audits."""
+        self._http = Connection(base_url, token, as_user=as_user, timeout=timeout)
         self._discover = discover
 
     # -------------------------------------------------------------------------------- ingest
@@ -258,24 +272,46 @@ class HttpEngine:
         self, request: IngestRequest, *, on_event: OnEvent, cancel: threading.Event | None = None
     ) -> IngestSummary:
         """Send files and folders of this machine to the server, a few at a time; `on_event` runs in this thread."""
-        from strongroom.upload import Upload
-
-        upload = Upload(self._http, request, on_event=on_event, cancel=cancel)
-        return upload.run(self._discover(request.paths))
+        # Path.as_uri would quote other characters than the walk does; roots are compared decoded, so that is fine.
+        roots = tuple(Path(path).absolute().as_uri() for path in request.paths)
+        job = IngestJobRequest(
+            request.collection, request.groups, request.workers, roots, request.prune, request.dry_run
+        )
+        return self._upload(job, self._discover(request.paths), on_event, cancel)
 
     def ingest_files(
         self,
-        files: Iterable[SourceFile],
+        files: Iterable[SourceFile | FileOutcome],
         *,
         collection: str,
         on_event: OnEvent,
         cancel: threading.Event | None = None,
+        groups: tuple[str, ...] = (),
+        roots: tuple[str, ...] = (),
+        prune: bool = False,
+        dry_run: bool = False,
+        workers: int | None = None,
     ) -> IngestSummary:
         """Send files that are already at hand, identified by their `uri`; `on_event` runs in this thread."""
+        job = IngestJobRequest(collection, groups, workers, roots, prune, dry_run)
+        return self._upload(job, files, on_event, cancel)
+
+    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+        """Outcomes by URI of those `(uri, sha256)` offers that hold nothing new."""
+        body = UnchangedRequest(collection, tuple(offers))
+        response = self._http.send("POST", "/api/ingest/unchanged", content=dumps(body))
+        return loads(dict[str, FileOutcome], response.content)
+
+    def _upload(
+        self,
+        job: IngestJobRequest,
+        files: Iterable[SourceFile | FileOutcome],
+        on_event: OnEvent,
+        cancel: threading.Event | None,
+    ) -> IngestSummary:
         from strongroom.upload import Upload
 
-        request = IngestRequest(paths=(), collection=collection)
-        return Upload(self._http, request, on_event=on_event, cancel=cancel).run(files)
+        return Upload(self._http, job, on_event=on_event, cancel=cancel).run(files)
 
     # -------------------------------------------------------------------------------- questions
 

@@ -247,13 +247,27 @@ class Engine(Protocol):
 
     def ingest_files(
         self,
-        files: Iterable[SourceFile],
+        files: Iterable[SourceFile | FileOutcome],
         *,
         collection: str,
         on_event: OnEvent,
         cancel: threading.Event | None = None,
+        groups: tuple[str, ...] = (),
+        roots: tuple[str, ...] = (),
+        prune: bool = False,
+        dry_run: bool = False,
+        workers: int | None = None,
     ) -> IngestSummary:
-        """Ingest files that are already at hand (uploads), identified by their `uri`."""
+        """Ingest files that are already at hand (uploads), identified by their `uri`.
+
+        Outcomes among the files are entries that somebody else already decided: they are reported and counted, and
+        do not count as vanished. `roots` are URIs; documents below them that are not among the files are reported as
+        vanished, or removed with `prune`.
+        """
+        ...
+
+    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+        """Outcomes by URI of those `(uri, sha256)` offers that hold nothing new, so that they need not be sent."""
         ...
 
     def search(self, request: SearchRequest) -> SearchResult: ...

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from strongroom.errors import CancelledError, StrongroomError
-from strongroom.types import FileOutcome, IngestRequest, IngestSummary, SourceFile
+from strongroom.types import FileOutcome, IngestSummary, SourceFile
 from strongroom.wire import (
-    CloseRequest,
     FileOffer,
     IngestJobRequest,
     JobRef,
     OfferReply,
+    OfferRequest,
     dumps,
     load_ingest_line,
     loads,
@@ -44,17 +42,15 @@ class Upload:
     """One run. `run` may be called once."""
 
     def __init__(
-        self, http: Connection, request: IngestRequest, *, on_event: OnEvent, cancel: threading.Event | None
+        self, http: Connection, job: IngestJobRequest, *, on_event: OnEvent, cancel: threading.Event | None
     ) -> None:
         self._http = http
-        self._request = request
+        self._request = job
         self._on_event = on_event
         self._cancel = cancel or threading.Event()
         self._stop = threading.Event()  # the job has ended, one way or another: send nothing more
         self._lock = threading.Lock()
-        self._local: list[FileOutcome] = []  # outcomes of this side, waiting to be reported by the caller's thread
-        self._passed_over: list[str] = []
-        self._counts: Counter[str] = Counter()
+        self._passed_over: list[FileOutcome] = []  # decided on this side; the server counts and reports them
         self._failure: BaseException | None = None
         self._job = ""
 
@@ -62,15 +58,8 @@ class Upload:
         """Send everything and return the totals of both sides. Raises `CancelledError` when asked to stop."""
         entries = iter(files)
         first = list(islice(entries, 1))  # a path that does not exist must fail before a job is opened
-        job = IngestJobRequest(
-            collection=self._request.collection,
-            groups=self._request.groups,
-            workers=self._request.workers,
-            roots=tuple(str(Path(path).absolute()) for path in self._request.paths),
-            prune=self._request.prune,
-            dry_run=self._request.dry_run,
-        )
-        self._job = loads(JobRef, self._http.send("POST", _JOBS, content=dumps(job)).content).id
+        opened = self._http.send("POST", _JOBS, content=dumps(self._request))
+        self._job = loads(JobRef, opened.content).id
         sender = threading.Thread(target=self._send_all, args=(first, entries), name="upload", daemon=True)
         sender.start()
         try:
@@ -81,17 +70,15 @@ class Upload:
         finally:
             self._stop.set()
             sender.join()
-        self._report_local()
         if self._failure is not None:
             raise self._failure
-        return _merged(summary, self._counts)
+        return summary
 
     # -------------------------------------------------------------------------------- the caller's thread
 
     def _follow(self) -> IngestSummary:
         with self._http.stream("GET", f"{_JOBS}/{self._job}/events", timeout=self._http.patient) as lines:
             for line in lines:
-                self._report_local()
                 if self._cancel.is_set():
                     raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")
                 if self._failure is not None:
@@ -104,13 +91,6 @@ class Upload:
                 if value is not None:
                     self._on_event(value)
         raise StrongroomError("the server ended the ingest without a summary", hint="See the server's log.")
-
-    def _report_local(self) -> None:
-        with self._lock:
-            outcomes, self._local = self._local, []
-        for outcome in outcomes:
-            self._counts[outcome.outcome] += 1
-            self._on_event(outcome)
 
     def _abandon(self) -> None:
         try:
@@ -136,8 +116,8 @@ class Upload:
                         batch = []
                 self._send_batch(pool, batch)
             if not self._stop.is_set():
-                body = dumps(CloseRequest(tuple(self._passed_over)))
-                self._http.send("POST", f"{_JOBS}/{self._job}/close", content=body)
+                self._offer([])  # what the last uploads left over
+                self._http.send("POST", f"{_JOBS}/{self._job}/close")
         except Exception as exc:  # noqa: BLE001 - carried to the caller's thread, which raises it
             self._failure = exc
 
@@ -151,15 +131,20 @@ class Upload:
                 continue
             offers.append(FileOffer(file.uri, file.name, file.size, digest))
             by_uri[file.uri] = file
-        if not offers:
-            return
-        body = dumps(offers, kind=list[FileOffer])
-        reply = self._http.send("POST", f"{_JOBS}/{self._job}/offer", content=body, timeout=self._http.patient)
-        wanted = loads(OfferReply, reply.content).wanted
+        wanted = self._offer(offers)
         futures: list[Future[None]] = [pool.submit(self._send_file, by_uri[uri]) for uri in wanted if uri in by_uri]
         wait(futures)
         for future in futures:
             future.result()
+
+    def _offer(self, files: list[FileOffer]) -> tuple[str, ...]:
+        with self._lock:
+            passed_over, self._passed_over = tuple(self._passed_over), []
+        if not files and not passed_over:
+            return ()
+        body = dumps(OfferRequest(tuple(files), passed_over))
+        reply = self._http.send("POST", f"{_JOBS}/{self._job}/offer", content=body, timeout=self._http.patient)
+        return loads(OfferReply, reply.content).wanted
 
     def _send_file(self, file: SourceFile) -> None:
         if self._stop.is_set():
@@ -185,8 +170,7 @@ class Upload:
 
     def _note(self, outcome: FileOutcome) -> None:
         with self._lock:
-            self._local.append(outcome)
-            self._passed_over.append(outcome.path)
+            self._passed_over.append(outcome)
 
 
 def _failed(file: SourceFile, reason: str) -> FileOutcome:
@@ -204,8 +188,3 @@ def _pieces(path: str, size: int) -> Iterator[bytes]:
         while size > 0 and (piece := source.read(min(_PIECE, size))):
             size -= len(piece)
             yield piece
-
-
-def _merged(summary: IngestSummary, local: Counter[str]) -> IngestSummary:
-    outcomes = Counter(summary.outcomes) + local
-    return replace(summary, outcomes=dict(outcomes), files=summary.files + local.total())

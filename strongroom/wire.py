@@ -80,17 +80,26 @@ class FileOffer:
 
 
 @dataclass(frozen=True, slots=True)
-class OfferReply:
-    """URIs that the server wants sent; those left out are unchanged and already reported as such."""
+class OfferRequest:
+    """What a client has: files it could send, and entries that it passed over or could not send, with the reason."""
 
-    wanted: tuple[str, ...]
+    files: tuple[FileOffer, ...] = ()
+    passed_over: tuple[FileOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class CloseRequest:
-    """No more files will come. `passed_over` are paths that the client met but did not offer (skipped, unreadable)."""
+class UnchangedRequest:
+    """`(uri, sha256)` pairs to compare with a collection's current versions."""
 
-    passed_over: tuple[str, ...] = ()
+    collection: str
+    offers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReply:
+    """URIs that the server wants sent. The others need no work and are reported among the events."""
+
+    wanted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

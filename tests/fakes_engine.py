@@ -48,10 +48,10 @@ from strongroom.types import (
     Usage,
     VerifyReport,
 )
-from strongroom.wire import FileOffer, shown_uri
+from strongroom.wire import shown_uri
 
 _EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-_STOP = frozenset("the a an of is are was what which who when how to in on for and or does do it its by be".split())
+_STOP = frozenset(["the", "a", "an", "of", "is", "are", "what", "which", "who", "when", "how", "to", "in", "on", "for"])
 
 
 def make_pdf(pages: Sequence[Sequence[str]]) -> bytes:
@@ -114,31 +114,45 @@ class FakeEngine:
     # -------------------------------------------------------------------------------- ingest
 
     def ingest(self, request: IngestRequest, *, on_event, cancel=None) -> IngestSummary:  # type: ignore[no-untyped-def]
-        files = []
-        for path in request.paths:
-            if not Path(path).exists():
-                raise UsageError(f"no such file or folder: {path}", hint="check the path and run again")
-            files += walk([path])
-        return self._ingest([f for f in files if isinstance(f, SourceFile)], request.collection, on_event, cancel)
+        roots = tuple(Path(path).absolute().as_uri() for path in request.paths)
+        return self.ingest_files(
+            walk(request.paths), collection=request.collection, on_event=on_event, cancel=cancel, roots=roots,
+            prune=request.prune, dry_run=request.dry_run,
+        )  # fmt: skip
 
-    def ingest_files(self, files: Iterable[SourceFile], *, collection: str, on_event, cancel=None):  # type: ignore[no-untyped-def]
-        return self._ingest(files, collection, on_event, cancel)
-
-    def _ingest(self, files, collection, on_event, cancel) -> IngestSummary:  # type: ignore[no-untyped-def]
+    def ingest_files(  # type: ignore[no-untyped-def]
+        self, files, *, collection, on_event, cancel=None, groups=(), roots=(), prune=False, dry_run=False, workers=None
+    ) -> IngestSummary:
         counts: Counter[str] = Counter()
         pages = chunks = 0
-        for file in files:
-            if cancel is not None and cancel.is_set():
-                raise CancelledError("the ingest was cancelled")
-            time.sleep(self.pause)
-            outcome = self._take(file, collection)
+        seen = set()
+
+        def report(outcome: FileOutcome) -> None:
+            nonlocal pages, chunks
             counts[outcome.outcome] += 1
             pages, chunks = pages + outcome.pages, chunks + outcome.chunks
             on_event(outcome)
             on_event(IngestProgress(counts.total(), None, pages, chunks, 0.5, "embed"))
-        return IngestSummary(dict(counts), counts.total(), pages, chunks, 0.5)
 
-    def _take(self, file: SourceFile, collection: str) -> FileOutcome:
+        for file in files:
+            if cancel is not None and cancel.is_set():
+                raise CancelledError("the ingest was cancelled")
+            if isinstance(file, FileOutcome):
+                seen.add(file.path)
+                report(file)
+                continue
+            time.sleep(self.pause)
+            seen.add(shown_uri(file.uri))
+            report(self._take(file, collection, dry_run=dry_run))
+        for info in self.documents(collection):
+            path = shown_uri(info.path)
+            if path not in seen and any(path.startswith(shown_uri(root)) for root in roots):
+                if prune and not dry_run:
+                    self.delete(info.id)
+                report(FileOutcome(path, "removed" if prune else "vanished", info.id))
+        return IngestSummary(dict(counts), counts.total(), pages, chunks, 0.5, dry_run)
+
+    def _take(self, file: SourceFile, collection: str, *, dry_run: bool) -> FileOutcome:
         data = Path(file.path).read_bytes()
         shown = shown_uri(file.uri)
         if b"\0BAD" in data:
@@ -150,6 +164,8 @@ class FakeEngine:
         known = self._documents.get(document_id)
         if known is not None and known.info.version == version:
             return FileOutcome(shown, "unchanged", document_id, known.info.pages, known.info.chunks)
+        if dry_run:
+            return FileOutcome(shown, "indexed", reason="Would be read.")
         text, pages, mime = _parse(data)
         info = DocumentInfo(
             id=document_id, name=file.name, path=file.uri, collection=collection, state=DocumentState.INDEXED,
@@ -159,13 +175,13 @@ class FakeEngine:
         self._documents[document_id] = _Document(info, data, text, pages)
         return FileOutcome(shown, "indexed", document_id, info.pages, info.chunks)
 
-    def unchanged(self, offers: Sequence[FileOffer], *, collection: str) -> dict[str, FileOutcome]:
+    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
         found = {}
-        for offer in offers:
+        for uri, sha256 in offers:
             for document in self._documents.values():
                 i = document.info
-                if (i.collection, i.path, i.version) == (collection, offer.uri, offer.sha256):
-                    found[offer.uri] = FileOutcome(shown_uri(i.path), "unchanged", i.id, i.pages, i.chunks)
+                if (i.collection, i.path, i.version) == (collection, uri, sha256):
+                    found[uri] = FileOutcome(shown_uri(i.path), "unchanged", i.id, i.pages, i.chunks)
         return found
 
     # -------------------------------------------------------------------------------- questions
