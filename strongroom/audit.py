@@ -1,11 +1,11 @@
 """Append-only, hash-chained audit log.
 
 Recipe: an entry's body is canonical JSON (UTF-8, keys sorted, no spaces) of
-`{"seq", "at", "actor", "action", "subject", "detail"}`; its hash is HMAC-SHA-256, under the catalogue key and purpose `audit`, of the previous entry's hash
-followed by the body. The first entry follows 32 zero bytes. A key makes a chain that someone with write access to the
-database alone cannot forge again.
+`{"seq", "at", "actor", "action", "subject", "detail"}`. Its hash is HMAC-SHA-256, under the catalogue key and purpose
+`audit`, of the previous entry's hash followed by the body. The first entry follows 32 zero bytes. The key makes a
+chain that someone with write access to the database alone cannot forge again.
 
-The chain alone cannot show that its end was cut off, so the newest (seq, hash) is also kept beside the keys in
+The chain alone cannot show that its end was cut off, so the newest (seq, hash) is also kept beside the keys, in
 `audit.head`. Bodies hold ids, counts and keyed hashes; never words of a document.
 """
 

@@ -1,8 +1,9 @@
 """The key store: one data key a document, wrapped by the appliance key, apart from the catalogue.
 
-Files in the key directory (mode 0700): `appliance.key` (32 random bytes, mode 0600) and `keys.sqlite` (wrapped keys).
-It is never part of a data backup, so that removing a key here makes every copy of that document's ciphertext unreadable.
-SQLite runs with `secure_delete` and a rollback journal that is truncated, so a removed key leaves no page behind.
+Files in the key directory (mode 0700): `appliance.key` (32 random bytes, mode 0600) and `keys.sqlite` (wrapped
+keys). It is never part of a data backup, so that removing a key here makes every copy of that document's ciphertext
+unreadable. SQLite runs with `secure_delete` and a rollback journal that is truncated, so a removed key leaves no page
+behind.
 """
 
 from __future__ import annotations
