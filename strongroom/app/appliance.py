@@ -155,13 +155,10 @@ class Appliance:
     def pipeline(self) -> Pipeline:
         """Ingest, recovery and re-indexing over this appliance's stores."""
         from ingest.chunk import embedding_text
-
         from ingest.mime import detect
-        from ingest.parse import RECIPE
         from ingest.pipeline import Pipeline
         from ingest.work import Parts, PipelineSettings
 
-        settings = self.settings
         return Pipeline(
             Parts(
                 catalog=self.catalog,
@@ -171,11 +168,17 @@ class Appliance:
                 pool=self._parser_pool,
                 detect=lambda file: detect(Path(file.path)),
                 text_for=lambda source: embedding_text(source.name, source.title, source.headings, source.text),
-                settings=PipelineSettings(
-                    recipe=f"{RECIPE}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
-                ),
+                settings=PipelineSettings(recipe=self.recipe),
             )
         )
+
+    @cached_property
+    def recipe(self) -> str:
+        """Names everything that decides what text and chunks a file gives; another recipe means parsing again."""
+        from ingest.parse import RECIPE
+
+        settings = self.settings
+        return f"{RECIPE}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
 
     def _parser_pool(self, workers: int | None) -> ParserPool:
         from ingest.sandbox import Limits, ParserPool

@@ -185,7 +185,7 @@ def test_a_collection_filter_releases_nothing_of_another_collection(room: Room) 
 
 
 def test_no_word_of_a_document_stands_on_disk_in_the_clear(room: Room) -> None:
-    # GIVEN a document with secret words in text, name, title, headings and labels, and one that failed with such a reason
+    # GIVEN a document with secret words in every text column, and one that failed with such a reason
     (room.folder / "x").write_bytes(TEXT.encode())
     begun = room.add()
     room.blobs.put(begun.document_id, begun.version_id, room.folder / "x")
