@@ -166,18 +166,22 @@ def _option(param: Any) -> str:
     names = ", ".join(f"`{o}`" for o in [*param.opts, *param.secondary_opts])
     if param.is_flag:
         return names
-    kind = param.metavar or getattr(param.type, "name", "text").upper()
-    choices = getattr(param.type, "choices", None)
-    if choices and not param.metavar:
-        kind = " or ".join(str(getattr(c, "value", c)) for c in choices)
-    return f"{names} {_cell(kind)}" + (" (repeatable)" if param.multiple else "")
+    described = param.type_descriptor
+    if param.metavar:
+        kind = param.metavar
+    elif described.is_choice:
+        kind = " or ".join(str(getattr(c, "value", c)) for c in described.choices)
+    else:
+        kind = param.bare_type().removeprefix("list[").removesuffix("]")
+        kind = {"str": "TEXT", "int": "NUMBER", "float": "NUMBER"}.get(kind, kind.upper())
+    return f"{names} {_cell(kind)}"
 
 
 def _default(param: Any) -> str:
     value = param.default
     if value in (None, False, "", ()) or callable(value) or param.required or type(value).__name__ == "Sentinel":
         return ""
-    return f"`{value}`"
+    return f"`{param.opts[0]}`" if value is True else f"`{value}`"
 
 
 def _cell(text: str) -> str:

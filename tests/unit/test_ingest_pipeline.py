@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ingest.finish import remove_versions
 from ingest.work import TRIED_AGAIN, PipelineSettings
 from strongroom.errors import CancelledError, IndexUnreachableError, LockedError, ModelError, StrongroomError
 from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestProgress, SourceFile
@@ -530,14 +531,13 @@ def test_document_deleted_on_its_way_in_is_gone_for_good(bench: Bench, folder: P
     # GIVEN two files, one of which is deleted by somebody at some moment of its ingest
     write(folder, "a.txt", "stays")
     doomed = write(folder, "b.txt", "is deleted")
-    pipeline_now: list[Any] = []
 
     def delete() -> None:
         place = bench.catalog.collection("default")
         known = bench.catalog.find(place.id, doomed.as_uri())
         if known is not None:
             bench.catalog.delete_document(known.document_id, by="tester")
-            pipeline_now[0].apply_removals()
+            remove_versions(bench.catalog, bench.index, bench.blobs)
 
     class Deleting(ThreadPool):
         def __init__(self) -> None:
@@ -559,11 +559,9 @@ def test_document_deleted_on_its_way_in_is_gone_for_good(bench: Bench, folder: P
         hook(bench, "embedder", embed_documents=before)
     else:
         hook(bench, "catalog", mark_indexed=before)
-    pipeline = bench.pipeline()
-    pipeline_now.append(pipeline)
 
     # WHEN both are ingested
-    _, outcomes = ingest(bench, listing(folder), pipeline=pipeline)
+    _, outcomes = ingest(bench, listing(folder))
 
     # THEN the deleted one is skipped and left nothing behind
     assert outcomes["a.txt"].outcome == "indexed"
