@@ -1,0 +1,1 @@
+"""Files to chunks: discover, parse in sandboxed children, cut, and the pipeline that carries them to the index."""

@@ -1,0 +1,273 @@
+"""Cut a document into passages by sentences, measured in the embedder's tokens, and word what is embedded for each.
+
+A chunk is a span of the document's text, character for character, so that a quote found in it has its place. It never
+crosses a page, slide, sheet or message; sections of a text without pages are soft borders only. Nothing here parses
+or embeds. Why not LlamaIndex's SentenceSplitter: docs/adr/0005-parsing-in-children.md.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from strongroom.ports import Tokenizer
+from strongroom.types import Chunk, Heading, Page, ParsedDocument
+
+# Part of what a version's chunks are keyed by: raise it whenever the same document would be cut differently.
+CHUNKER = "chunk-1"
+
+MAX_TOKENS = 200
+OVERLAP_TOKENS = 20
+MAX_CHARACTERS = 1000
+# The embedder reads 256 tokens: 200 of text, two special ones, and at most this much for the prefix. Counted roughly,
+# see `_rough_tokens`, because the name is only known to the caller, who has no tokenizer at hand.
+PREFIX_TOKENS = 48
+_WINDOW = 200_000  # characters tokenised at a time, so that a text of 100 MB needs no list of 20 million pairs
+_HARD_PAGES = frozenset({"page", "slide", "sheet", "message"})
+
+_SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]]*(?=\s)|[。！？]["'”’）」]*|[;:](?=[ \t]*\n)|\n""")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\[\"“'])(?:[A-Za-z]|[A-Z]\.[A-Z]|[Nn]os?|[Ss]ecs?|[Aa]rts?|[Ff]igs?|[Pp]p?|[Vv]ols?|vs?|cf|al|Inc|Corp|Ltd|Co|"
+    r"LLC|L\.L\.C|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|e\.g|i\.e|approx|[Dd]ept|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|U\.S|"
+    r"\d{1,3}(?:\.\d{1,3})*)\.$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunker:
+    """Cuts documents. `max_tokens` bounds a chunk, `overlap_tokens` what it may repeat of the one before.
+
+    Chunks of a page are made about equally long, so that no page ends in a scrap that matches everything.
+    """
+
+    tokenizer: Tokenizer
+    max_tokens: int = MAX_TOKENS
+    overlap_tokens: int = OVERLAP_TOKENS
+    max_characters: int = MAX_CHARACTERS
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 8 or self.max_characters < 40:
+            raise ValueError("a chunk must hold at least 8 tokens and 40 characters")
+        if not 0 <= self.overlap_tokens <= self.max_tokens // 2:
+            raise ValueError("the overlap must be at most half of a chunk")
+
+    @property
+    def recipe(self) -> str:
+        """Names the way documents are cut, apart from the tokenizer."""
+        return f"{CHUNKER}/{self.max_tokens}t/{self.max_characters}c/{self.overlap_tokens}o"
+
+    def chunk(self, document: ParsedDocument) -> list[Chunk]:
+        """Chunks in order; every character that is not white space is in at least one."""
+        chunks: list[Chunk] = []
+        paths = _HeadingPaths(document.text, document.headings)
+        starts = [page.start for page in document.pages]
+        for begin, end in _regions(document.pages):
+            for start, stop in self._cut(document.text, begin, end):
+                first = max(bisect_right(starts, start) - 1, 0)
+                last = max(bisect_left(starts, stop) - 1, first)
+                touched = tuple(i for i in range(first, last + 1) if document.pages[i].end > document.pages[i].start)
+                text = document.text[start:stop]
+                chunks.append(Chunk(len(chunks), start, stop, text, paths.at(start), touched))
+        return chunks
+
+    # -------------------------------------------------------------------------------------------- one region
+
+    def _cut(self, text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Spans of the chunks of `text[begin:end]`, trimmed of white space, in order."""
+        while begin < end:
+            window = end
+            if end - begin > _WINDOW:
+                window = text.rfind("\n", begin + _WINDOW // 2, begin + _WINDOW) + 1 or begin + _WINDOW
+            yield from self._cut_window(text, begin, window)
+            begin = window
+
+    def _cut_window(self, text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        part = text[begin:end]
+        if not part.strip():
+            return
+        marks = [begin + start for start, _ in self.tokenizer.offsets(part)]
+        atoms = list(self._atoms(text, begin, end, marks))
+        sizes = [_tokens(marks, start, stop) for start, stop in atoms]
+        total, length = sum(sizes), len(part)
+        count = max(-(-total // self.max_tokens), -(-length // self.max_characters), 1)
+        # A little above an equal share, so that rounding to sentences does not leave a scrap at the end.
+        share = min(self.max_tokens, -(-total // count) + max(total // (count * 12), 4))
+        first = 0
+        while first < len(atoms):
+            last, used = first, sizes[first]
+            while last + 1 < len(atoms):
+                size = sizes[last + 1]
+                over = used + size > self.max_tokens or atoms[last + 1][1] - atoms[first][0] > self.max_characters
+                # Past the equal share, stop where stopping is nearer to it than going on.
+                if over or used + size - share > share - used:
+                    break
+                last += 1
+                used += size
+            yield atoms[first][0], atoms[last][1]
+            if last + 1 >= len(atoms):
+                return
+            first = self._next_start(atoms, sizes, first, last)
+
+    def _next_start(self, atoms: list[tuple[int, int]], sizes: list[int], first: int, last: int) -> int:
+        """Where the next chunk begins: as many whole sentences back as the overlap allows, and always forward."""
+        start, carried = last + 1, 0
+        room = self.max_tokens - sizes[last + 1]
+        while start - 1 > first and carried + sizes[start - 1] <= min(self.overlap_tokens, room):
+            span = atoms[last + 1][1] - atoms[start - 1][0]
+            if span > self.max_characters:
+                break
+            start -= 1
+            carried += sizes[start]
+        return start
+
+    def _atoms(self, text: str, begin: int, end: int, marks: list[int]) -> Iterator[tuple[int, int]]:
+        """Sentences and lines, trimmed; those too long for a chunk are cut between words, or between tokens."""
+        for start, stop in sentences(text, begin, end):
+            while start < stop:
+                limit = min(stop, start + self.max_characters)
+                index = bisect_left(marks, start)
+                if index + self.max_tokens < len(marks):
+                    limit = min(limit, marks[index + self.max_tokens])
+                if limit < stop:
+                    limit = _word_border(text, start, limit)
+                trimmed = _trim(text, start, limit)
+                if trimmed is not None:
+                    yield trimmed
+                start = limit
+
+
+def sentences(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Spans of the sentences and lines of `text[begin:end]`, trimmed, in order; they hold all but white space.
+
+    Lines of running text are joined: a line break ends a unit only where a blank line or a list follows, or where the
+    line is clearly short. Abbreviations, initials and clause numbers end nothing.
+    """
+    start = begin
+    for match in _SENTENCE_END.finditer(text, begin, end):
+        stop = match.end()
+        if stop <= start:
+            continue
+        if match.group() == "\n":
+            if not _ends_unit(text, stop, end):
+                continue
+        elif text[match.start()] == "." and _ABBREVIATION.search(text, max(start, stop - 14), stop):
+            continue
+        trimmed = _trim(text, start, stop)
+        if trimmed is not None:
+            yield trimmed
+        start = stop
+    trimmed = _trim(text, start, end)
+    if trimmed is not None:
+        yield trimmed
+
+
+def _ends_unit(text: str, stop: int, end: int) -> bool:
+    """True when the line break before `stop` ends a paragraph, a list item, a table row or a heading."""
+    following = text[stop : min(stop + 6, end)]
+    if not following.strip(" \t") or following.lstrip(" \t")[:1] in "\n-•*–·|" or following.lstrip().startswith("("):
+        return True
+    line = text[text.rfind("\n", 0, stop - 1) + 1 : stop - 1]
+    return len(line) < 45 or " | " in line
+
+
+def _word_border(text: str, start: int, limit: int) -> int:
+    """The last white space in the second half of `text[start:limit]`, else `limit`; never `start`."""
+    for index in range(limit, start + max((limit - start) // 2, 1), -1):
+        if text[index - 1].isspace():
+            return index
+    return max(limit, start + 1)
+
+
+def _trim(text: str, start: int, stop: int) -> tuple[int, int] | None:
+    while start < stop and text[start].isspace():
+        start += 1
+    while stop > start and text[stop - 1].isspace():
+        stop -= 1
+    return (start, stop) if stop > start else None
+
+
+def _tokens(marks: list[int], start: int, stop: int) -> int:
+    return bisect_left(marks, stop) - bisect_left(marks, start)
+
+
+def _regions(pages: Sequence[Page]) -> Iterator[tuple[int, int]]:
+    """Spans that chunks stay inside: each page, slide, sheet or message; runs of sections or lines together."""
+    begin: int | None = None
+    for page in pages:
+        if page.locator.kind in _HARD_PAGES or page.number is not None:
+            if begin is not None:
+                yield begin, page.start
+                begin = None
+            yield page.start, page.end
+        elif begin is None:
+            begin = page.start
+    if begin is not None:
+        yield begin, pages[-1].end
+
+
+class _HeadingPaths:
+    """The headings that a position stands under, outermost first."""
+
+    def __init__(self, text: str, headings: Sequence[Heading]) -> None:
+        self._starts: list[int] = []
+        self._paths: list[tuple[str, ...]] = []
+        stack: list[tuple[int, str]] = []
+        for heading in sorted(headings, key=lambda item: item.start):
+            words = " ".join(text[heading.start : heading.end].split())
+            stack = [entry for entry in stack if entry[0] < heading.level]
+            stack.append((heading.level, words))
+            self._starts.append(heading.start)
+            self._paths.append(tuple(entry[1] for entry in stack))
+
+    def at(self, start: int) -> tuple[str, ...]:
+        """The path at a chunk's start, its own heading included when it opens with one."""
+        index = bisect_right(self._starts, start) - 1
+        return self._paths[index] if index >= 0 else ()
+
+
+# ------------------------------------------------------------------------------------------------ embedded text
+
+
+def embedding_text(name: str, title: str | None, headings: Sequence[str], text: str) -> str:
+    """What is embedded for a chunk: the document's name, its heading path, and the text.
+
+    The name and the headings let a passage be found by what the document is about although the passage does not say so.
+    They are cut to a bound that leaves `MAX_TOKENS` of text inside the embedder's 256 tokens.
+    """
+    opening = text.lstrip()
+    parts = [clean_name(name) or (title or "").strip()]
+    # A heading that the text opens with is not said twice; of a deep path the innermost headings say most.
+    parts += [heading for heading in headings[-2:] if not opening.startswith(heading)]
+    kept: list[str] = []
+    room = float(PREFIX_TOKENS)
+    for part in parts:
+        words: list[str] = []
+        for word in part.split():
+            cost = _rough_tokens(word)
+            if cost > room:
+                room = 0.0
+                break
+            words.append(word)
+            room -= cost
+        if words:
+            kept.append(" ".join(words))
+    prefix = " - ".join(kept)
+    return f"{prefix}\n{text}" if prefix else text
+
+
+def clean_name(name: str) -> str:
+    """A file name as words: no extension, no underscores, single spaces; empty when it says nothing."""
+    suffix = PurePath(name).suffix
+    stem = name[: -len(suffix)] if suffix and len(suffix) <= 6 and suffix[1:].isalnum() else name
+    words = " ".join(re.sub(r"[_\s]+", " ", stem).split())
+    return words if sum(1 for character in words if character.isalpha()) >= 3 else ""
+
+
+def _rough_tokens(word: str) -> float:
+    """An upper guess at a word's tokens: three letters a token, one for each digit pair, mark or wide character."""
+    letters = sum(1 for c in word if c.isascii() and c.isalpha())
+    digits = sum(1 for c in word if c.isdigit())
+    return max(1.0, letters / 3 + digits / 1.5 + (len(word) - letters - digits))

@@ -1,0 +1,123 @@
+"""Assemble a `ParsedDocument`: one text, pages that tile it, word boxes packed by document offset.
+
+The packed records are those of `strongroom.layout` (`<IIffff`), made a page at a time; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strongroom.types import Heading, Locator, LocatorKind, Page, ParsedDocument
+
+_PAGE_BREAK = "\n\n"
+
+
+OcrMode = Literal["auto", "always", "never"]
+Boxes = NDArray[np.float32]
+_RECORD = np.dtype([("start", "<u4"), ("end", "<u4"), ("box", "<f4", (4,))])
+
+
+def no_boxes() -> Boxes:
+    return np.empty((0, 4), dtype=np.float32)
+
+
+class Words(NamedTuple):
+    """The words of a page, column by column because a contract has a quarter of a million of them.
+
+    `spaces[i]` is the white space before `texts[i]` (`""` continues the word before). `boxes` has shape `(n, 4)`, in
+    points; a row of NaN is a word without a place.
+    """
+
+    spaces: list[str]
+    texts: list[str]
+    boxes: Boxes
+
+
+class DocumentBuilder:
+    """Collects pages in order. The separator between pages belongs to the page before it, so that pages tile."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._length = 0
+        self._pages: list[Page] = []
+        self._headings: list[Heading] = []
+        self._warnings: list[str] = []
+
+    def warn(self, warning: str) -> None:
+        self._warnings.append(warning)
+
+    def add_page(
+        self,
+        words: Words,
+        *,
+        width: float | None,
+        height: float | None,
+        ocr_confidence: float | None = None,
+    ) -> None:
+        """Add a page of words with boxes; numbered, located as "page N"."""
+        begin = self._length
+        n = len(words.texts)
+        lengths = np.empty(2 * n, dtype=np.int64)
+        lengths[0::2] = [len(space) for space in words.spaces]
+        lengths[1::2] = [len(text) for text in words.texts]
+        edges = begin + np.cumsum(lengths)
+        records = np.empty(n, dtype=_RECORD)
+        records["start"], records["end"], records["box"] = edges[0::2], edges[1::2], words.boxes
+        layout = records[~np.isnan(words.boxes[:, 0])].tobytes()
+        for space, text in zip(words.spaces, words.texts, strict=True):
+            self._pieces.append(space)
+            self._pieces.append(text)
+        position = int(edges[-1]) if n else begin
+        if n:
+            self._pieces.append(_PAGE_BREAK)
+            position += len(_PAGE_BREAK)
+        self._length = position
+        index = len(self._pages)
+        self._pages.append(
+            Page(
+                index=index,
+                number=index + 1,
+                locator=Locator("page", str(index + 1)),
+                start=begin,
+                end=position,
+                width=width,
+                height=height,
+                layout=layout,
+                ocr_confidence=ocr_confidence,
+            )
+        )
+
+    def add_block(
+        self,
+        paragraphs: Iterable[tuple[str, int | None]],
+        *,
+        kind: LocatorKind,
+        label: str,
+        number: int | None = None,
+        joiner: str = "\n\n",
+    ) -> None:
+        """Add a page without boxes from paragraphs `(text, heading level or None)`; empty ones are left out."""
+        begin = self._length
+        for text, level in paragraphs:
+            if not text.strip():
+                continue
+            if level is not None:
+                self._headings.append(Heading(self._length, self._length + len(text), level))
+            self._pieces.append(text)
+            self._pieces.append(joiner)
+            self._length += len(text) + len(joiner)
+        self._pages.append(Page(len(self._pages), number, Locator(kind, label), begin, self._length))
+
+    def build(self, mime: str, *, title: str | None = None) -> ParsedDocument:
+        return ParsedDocument(
+            text="".join(self._pieces),
+            pages=tuple(self._pages),
+            mime=mime,
+            title=title,
+            headings=tuple(self._headings),
+            warnings=tuple(self._warnings),
+        )

@@ -1,0 +1,375 @@
+"""A pool of parser children: each file is parsed and chunked in a process that cannot hurt anything but itself.
+
+A crash, a hang, a memory bomb or an endless result costs that file alone: the child is replaced and the file is
+quarantined with the reason. Children are fresh interpreters (never forks of this threaded process), reused across
+files, and die with this process even when it is killed. Nothing a child sends is unpickled; see `ingest.wire`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import queue
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ingest import wire
+from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS, Chunker
+from ingest.parse.build import OcrMode
+from ingest.tokens import FileTokenizer
+from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, StrongroomError, UsageError
+from strongroom.ports import Tokenizer
+from strongroom.types import Chunk, ParsedDocument
+
+log = logging.getLogger(__name__)
+
+Parsed = tuple[ParsedDocument, list[Chunk]]
+
+_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from ingest.sandbox_child import main; main()"
+_START_SECONDS = 60.0
+_RECYCLE_FILES = 500
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TZ", "PYTHONHASHSEED", "COVERAGE_PROCESS_START")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may cost. `seconds` is the longest silence: a child that reads a scan page by page reports each
+    page and gets as long again, up to `total_seconds` in all."""
+
+    memory_bytes: int = 2 << 30
+    seconds: float = 300.0
+    output_bytes: int = 512 << 20
+    total_seconds: float = 4 * 3600.0
+
+
+class ParserPool:
+    """Parser processes. `submit` may be called from any thread.
+
+    `tokenizer` is the embedder's `tokenizer.json`, or any picklable Tokenizer. Children start when files arrive.
+    `egress_log` is where a child's socket guard notes refused attempts.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        tokenizer: Path | Tokenizer,
+        limits: Limits | None = None,
+        chunk_tokens: int = MAX_TOKENS,
+        overlap_tokens: int = OVERLAP_TOKENS,
+        ocr: OcrMode = "auto",
+        egress_log: Path | None = None,
+    ) -> None:
+        self.workers = workers if workers is not None else len(os.sched_getaffinity(0))
+        if self.workers < 1:
+            raise UsageError("at least one parser process is needed", hint="set workers to 1 or more")
+        self.limits = limits or Limits()
+        actual = FileTokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
+        try:
+            chunker = pickle.dumps(Chunker(actual, max_tokens=chunk_tokens, overlap_tokens=overlap_tokens))
+        except (pickle.PicklingError, TypeError, AttributeError) as exc:
+            raise UsageError("the tokenizer cannot be sent to a parser process", hint="make it picklable") from exc
+        except ValueError as exc:
+            raise UsageError(str(exc), hint="check chunk_tokens and chunk_overlap_tokens") from exc
+        self._setup = {
+            "chunker": chunker,
+            "ocr": ocr,
+            "memory_bytes": self.limits.memory_bytes,
+            "cpu_seconds": self.limits.total_seconds,
+            "egress_log": egress_log,
+        }
+        self._jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._managers: list[_Manager] = []
+
+    def submit(self, path: Path, mime: str) -> Future[Parsed]:
+        """Parse and chunk a file. The future raises `ParseError`, `QuarantineError`, or `ModelError` (no tokenizer)."""
+        future: Future[Parsed] = Future()
+        with self._lock:
+            if self._closed:
+                raise UsageError("the parser pool is closed", hint="open a new one")
+            self._jobs.put((Path(os.path.abspath(path)), mime, future))
+            idle = sum(1 for manager in self._managers if manager.idle)
+            if len(self._managers) < self.workers and idle < self._jobs.qsize():
+                # The thread that starts a child must outlive it: the kernel ties the child to that thread.
+                manager = _Manager(self._jobs, self._setup, self.limits, number=len(self._managers))
+                self._managers.append(manager)
+                manager.start()
+        return future
+
+    def close(self) -> None:
+        """End the children and cancel what is waiting. Safe to call twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is not None and not job[2].cancel():
+                job[2].set_exception(CancelledError("the ingest was stopped"))
+        for manager in self._managers:
+            manager.stop()
+            self._jobs.put(None)
+        for manager in self._managers:
+            manager.join(timeout=10)
+
+    def children(self) -> list[int]:
+        """Process ids of the children that are alive."""
+        return [pid for manager in self._managers if (pid := manager.pid) is not None]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Manager(threading.Thread):
+    """Owns one child at a time and feeds it; replaces it when it fails or has served long enough."""
+
+    def __init__(
+        self,
+        jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None],
+        setup: dict[str, object],
+        limits: Limits,
+        *,
+        number: int,
+    ) -> None:
+        super().__init__(name=f"parser-{number}", daemon=True)
+        self._jobs = jobs
+        self._setup = setup
+        self._limits = limits
+        self._child: _Child | None = None
+        self._stopping = False
+        self.idle = False
+
+    @property
+    def pid(self) -> int | None:
+        child = self._child
+        return child.process.pid if child is not None and child.process.poll() is None else None
+
+    def stop(self) -> None:
+        """End the child now; the file it works on is cancelled."""
+        self._stopping = True
+        child = self._child
+        if child is not None:
+            child.process.kill()
+
+    def run(self) -> None:
+        try:
+            while not self._stopping:
+                self.idle = True
+                job = self._jobs.get()
+                self.idle = False
+                if job is None:
+                    return
+                path, mime, future = job
+                if not future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    outcome = self._parse(path, mime)
+                except Exception as exc:  # noqa: BLE001 - every outcome of a file goes to whoever waits for it
+                    self._drop()  # what raises here came from a child that can no longer be trusted
+                    outcome = exc
+                if self._stopping:
+                    future.set_exception(CancelledError("the ingest was stopped"))
+                elif isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+        finally:
+            self._drop()
+
+    def _parse(self, path: Path, mime: str) -> Parsed | StrongroomError:
+        """The result, or the reason a sound child gave. Raises when the child itself failed."""
+        try:
+            kind, payload = self._ready().ask(path, mime)
+        except BrokenPipeError:  # it died while it was idle: not this file's doing
+            self._drop()
+            kind, payload = self._ready().ask(path, mime)
+        outcome = _decode(payload) if kind == wire.RESULT else _refusal(payload, self._limits)
+        child = self._ready()
+        child.served += 1
+        worn = child.served >= _RECYCLE_FILES or child.resident() > self._limits.memory_bytes // 2
+        if worn or isinstance(outcome, _OutOfMemoryError):
+            self._drop()
+        return outcome
+
+    def _ready(self) -> _Child:
+        if self._child is None:
+            child = _Child(self._setup, self._limits)
+            self._child = child
+            child.greet()
+        return self._child
+
+    def _drop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+
+class _OutOfMemoryError(QuarantineError):
+    """The file needed more memory than a child may have; that child's heap is not worth keeping."""
+
+
+def _decode(payload: bytes) -> Parsed:
+    try:
+        return wire.decode_result(payload)
+    except wire.WireError as exc:
+        raise QuarantineError(f"the parser returned nonsense: {exc}", hint="check where the file comes from") from exc
+
+
+def _refusal(payload: bytes, limits: Limits) -> StrongroomError:
+    """The reason a child gave, as the error it stands for."""
+    try:
+        reason = json.loads(payload)
+        kind, message, hint = str(reason["kind"]), str(reason["message"])[:1000], str(reason["hint"])[:1000]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise QuarantineError("the parser returned nonsense", hint="check where the file comes from") from exc
+    if kind == "memory":
+        size = limits.memory_bytes >> 20
+        return _OutOfMemoryError(
+            f"parsing needs more than {size} MiB of memory", hint="raise parse_memory_mb or split it"
+        )
+    if kind == "model":
+        return ModelError(message, hint=hint)
+    return (QuarantineError if kind == "quarantine" else ParseError)(message, hint=hint)
+
+
+class _Child:
+    """One parser process and its two pipes. Used by the one thread that started it."""
+
+    def __init__(self, setup: dict[str, object], limits: Limits) -> None:
+        self._limits = limits
+        self.served = 0
+        self.folder = tempfile.mkdtemp(prefix="strongroom-parse-")
+        self._setup = {**setup, "parent": os.getpid(), "folder": self.folder}
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        # One thread a child: the pool is the parallelism, and each thread's arena would count against the limit.
+        environment |= {
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "2",
+            "HOME": self.folder,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _BOOT, json.dumps([os.path.abspath(entry) for entry in sys.path])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            env=environment,
+            start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._in = self.process.stdin
+        self._out = self.process.stdout.fileno()
+
+    def greet(self) -> None:
+        """Send the set-up and wait until the child is confined. Raises `StrongroomError` when it cannot start."""
+        try:
+            self._send(pickle.dumps(self._setup))
+            kind, payload = self._frame(time.monotonic() + _START_SECONDS, limit=1 << 20)
+        except (EOFError, TimeoutError, BrokenPipeError) as exc:
+            raise StrongroomError("a parser process could not start", hint="run: strongroom check") from exc
+        if kind != wire.HELLO:
+            text = payload.decode("utf-8", "replace")[:500]
+            raise StrongroomError(f"a parser process could not start: {text}", hint="run: strongroom check")
+        log.debug("parser process %d ready: %s", self.process.pid, payload.decode("utf-8", "replace"))
+
+    def ask(self, path: Path, mime: str) -> tuple[int, bytes]:
+        """Have a file parsed: a RESULT or REFUSED frame. Raises `QuarantineError` when the child hangs, dies or floods,
+        `BrokenPipeError` when it was dead before."""
+        self._send(json.dumps({"path": str(path), "mime": mime}).encode())
+        begun = time.monotonic()
+        try:
+            while True:
+                deadline = min(time.monotonic() + self._limits.seconds, begun + self._limits.total_seconds)
+                kind, payload = self._frame(deadline, limit=self._limits.output_bytes)
+                if kind in (wire.RESULT, wire.REFUSED):
+                    return kind, payload
+        except TimeoutError as exc:
+            seconds = round(time.monotonic() - begun)
+            raise QuarantineError(
+                f"parsing took longer than {seconds} s and was stopped", hint="raise parse_seconds or split the file"
+            ) from exc
+        except EOFError as exc:
+            raise QuarantineError(
+                self._cause_of_death(), hint="check where the file comes from, or convert it"
+            ) from exc
+        except wire.WireError as exc:
+            raise QuarantineError(f"stopped: {exc}", hint="check where the file comes from, or split it") from exc
+
+    def resident(self) -> int:
+        """Resident memory in bytes, 0 when it cannot be read."""
+        try:
+            pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
+        except (OSError, IndexError):
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def end(self) -> None:
+        """Kill the process and remove its folder."""
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    pass
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _cause_of_death(self) -> str:
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "the parser stopped answering"
+        if code == -signal.SIGXCPU:
+            return "parsing used too much processor time and was stopped"
+        if code == -signal.SIGKILL:
+            return "the parser was killed, most likely because memory ran out"
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"the parser crashed on it ({name})"
+
+    def _send(self, data: bytes) -> None:
+        self._in.write(struct.pack("<Q", len(data)) + data)
+        self._in.flush()
+
+    def _frame(self, deadline: float, *, limit: int) -> tuple[int, bytes]:
+        return wire.read_frame(lambda size: self._read(size, deadline), limit=limit)
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        """Exactly `size` bytes. Raises `TimeoutError` at the deadline, `EOFError` when the child is gone."""
+        parts: list[bytes] = []
+        while size > 0:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._out], [], [], left)[0]:
+                raise TimeoutError
+            part = os.read(self._out, min(size, 1 << 20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)

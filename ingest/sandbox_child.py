@@ -1,0 +1,197 @@
+"""The parser child: confines itself, then parses one file after another until its parent is gone.
+
+Started by `ingest.sandbox` as a fresh interpreter, never forked. Everything that limits it is in place before the
+first byte of a document is read. Its standard output is the result pipe; what libraries print is thrown away.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ingest import wire
+from strongroom.errors import ModelError, ParseError, QuarantineError, StrongroomError
+
+if TYPE_CHECKING:
+    from ingest.chunk import Chunker
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_CLONE_NEWNET = 0x40000000
+_CLONE_NEWUSER = 0x10000000
+_SPARE_ADDRESS_SPACE = 4 << 30  # shared libraries and mapped models, which are not the document's doing
+_FILE_BYTES = 64 << 20
+
+
+def main() -> None:
+    """Serve requests from standard input until it ends. Never returns to the caller's stack."""
+    requests, results = _take_pipes()
+    try:
+        setup = pickle.loads(_receive(requests))  # noqa: S301 - from our own parent, before any document is read
+        namespace = confine(setup)
+        chunker: Chunker = pickle.loads(setup["chunker"])  # noqa: S301 - as above
+        _send(results, wire.HELLO, json.dumps({"namespace": namespace}).encode())
+    except BaseException as exc:  # noqa: BLE001 - the parent must learn why no child can start
+        _send(results, wire.BROKEN, f"{type(exc).__name__}: {exc}".encode("utf-8", "replace"))
+        os._exit(1)
+    folder = Path(setup["folder"])
+    while True:
+        try:
+            request = json.loads(_receive(requests))
+        except EOFError:
+            os._exit(0)
+        _limit_cpu(setup["cpu_seconds"])
+        _serve(request, chunker, setup["ocr"], results)
+        _empty(folder)
+
+
+def _serve(request: dict[str, str], chunker: Chunker, ocr: Any, results: BinaryIO) -> None:
+    """Parse one file and send its result or the reason why there is none."""
+    from ingest.parse import parse_file
+
+    try:
+        document = parse_file(
+            Path(request["path"]), request["mime"], ocr=ocr, heartbeat=lambda: _send(results, wire.BEAT, b"")
+        )
+        payload = wire.encode_result(document, chunker.chunk(document))
+    except MemoryError:
+        _refuse(results, "memory", "", "")
+    except QuarantineError as exc:
+        _refuse(results, "quarantine", str(exc), exc.hint)
+    except ParseError as exc:
+        _refuse(results, "parse", str(exc), exc.hint)
+    except ModelError as exc:
+        _refuse(results, "model", str(exc), exc.hint)
+    except StrongroomError as exc:
+        _refuse(results, "quarantine", str(exc), exc.hint)
+    except RecursionError:
+        _refuse(results, "quarantine", "nested too deeply to be parsed", "check where the file comes from")
+    except Exception as exc:  # noqa: BLE001 - one file's edge: libraries raise anything on broken input
+        if _is_memory(exc):
+            _refuse(results, "memory", "", "")
+        else:
+            _refuse(
+                results, "parse", f"the parser failed ({_where(exc)})", "open and save the file again, or convert it"
+            )
+    else:
+        _send(results, wire.RESULT, payload)
+
+
+def _is_memory(exc: BaseException) -> bool:
+    """True when memory ran out somewhere below: native libraries word it in their own ways."""
+    current: BaseException | None = exc
+    while current is not None:
+        text = str(current).lower()
+        if isinstance(current, MemoryError) or "bad_alloc" in text or "cannot allocate memory" in text:
+            return True
+        current = current.__cause__ or current.__context__
+    return False
+
+
+def _where(exc: BaseException) -> str:
+    """The exception's type and place in the code: enough for a report, without a word of the document."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(exc).__name__}{place}"
+
+
+# ------------------------------------------------------------------------------------------------ confinement
+
+
+def confine(setup: dict[str, Any]) -> bool:
+    """Die with the parent, lose the network, and cap memory, files and processor time.
+
+    Returns whether the kernel gave this process a network namespace of its own; the socket guard is on in any case.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != setup["parent"]:  # it died before the line above took hold
+        os._exit(0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    namespace = libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    memory = int(setup["memory_bytes"])
+    _cap(resource.RLIMIT_DATA, memory)
+    _cap(resource.RLIMIT_AS, memory + _SPARE_ADDRESS_SPACE)
+    _cap(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    _cap(resource.RLIMIT_CORE, 0)
+    _cap(resource.RLIMIT_NOFILE, 256)
+    os.chdir(setup["folder"])
+    os.environ["TMPDIR"] = str(setup["folder"])
+
+    from strongroom import airgap
+
+    airgap.prepare_environment()
+    airgap.enforce(log=setup["egress_log"])
+    return namespace
+
+
+def _cap(kind: int, value: int) -> None:
+    """Lower a limit, never above what the process was given."""
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def _limit_cpu(seconds: float) -> None:
+    """Allow this much more processor time from now on; the kernel ends the process after that."""
+    used = time.process_time()
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = int(used + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _empty(folder: Path) -> None:
+    """Leave nothing of one document to the next."""
+    os.chdir(folder)
+    for entry in list(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------------------------ pipes
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the two pipes to ourselves; libraries see /dev/null."""
+    requests, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+    sys.stdin = open(os.devnull, encoding="utf-8")
+    return requests, results
+
+
+def _receive(requests: BinaryIO) -> bytes:
+    size = requests.read(8)
+    if len(size) < 8:
+        raise EOFError
+    (length,) = struct.unpack("<Q", size)
+    data = requests.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
+
+
+def _send(results: BinaryIO, kind: int, payload: bytes) -> None:
+    results.write(wire.frame(kind, payload))
+    results.flush()
+
+
+def _refuse(results: BinaryIO, kind: str, message: str, hint: str) -> None:
+    _send(results, wire.REFUSED, json.dumps({"kind": kind, "message": message, "hint": hint}).encode())
