@@ -312,13 +312,15 @@ class Citation:
 class Sentence:
     """One sentence of an answer and how far the cited quotes carry it.
 
-    `citations` are numbers into `Answer.citations`; `invalid` are numbers that the model invented.
+    `citations` are numbers into `Answer.citations`; `invalid` are numbers that the model invented. `verbatim` says that
+    the sentence is a quote taken from a document, not words of a model.
     """
 
     text: str
     support: Support
     citations: tuple[int, ...] = ()
     invalid: tuple[int, ...] = ()
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +342,7 @@ class Answer:
     usage: Usage
     timings_ms: dict[str, float]
     id: str | None = None
+    warnings: tuple[str, ...] = ()  # what a reader must know, such as a passage that tries to instruct the model
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,208 @@
+"""Choose the sentences that go into the prompt and under the answer, from passages already found and released.
+
+Sentence by sentence: cosine to the question, words shared with it weighted by their rarity among the candidates, and
+the passage's own rank. Rank order is kept, near-duplicates are dropped, and the token budget is counted by the model's
+own tokenizer; the best sentence is never cut. Must not search, and must not see a passage that was not released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from retrieval import lexical
+from retrieval.citations import PageReader
+from retrieval.evidence import Evidence
+from retrieval.sentences import MAX_CHARS, split_sentences
+from strongroom.errors import NotFoundError
+from strongroom.ports import Embedder, Vector, Vectors
+from strongroom.types import StoredChunk
+
+MAX_SENTENCES = 60  # embedded per question: keeps reading well under a second on two cores
+WEIGHT_COSINE, WEIGHT_OVERLAP, WEIGHT_CHUNK = 0.6, 0.4, 0.1  # chosen by docs/decisions/answer-style.md
+NEAR_DUPLICATE = 0.8  # Jaccard similarity of content words
+FALL_OFF = 0.35  # a quote this far below the best one is noise, not support
+THIN_TERMS = 4  # a sentence with fewer content words says too little alone
+QUOTE_OVERHEAD = 24  # tokens for a quote's number, document name and delimiters in the prompt
+
+
+class RankedChunk(Protocol):
+    """A released passage with its scores, best first in its list (`retrieval.search.ScoredChunk`)."""
+
+    @property
+    def chunk(self) -> StoredChunk: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def dense(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence of a released passage with how well it fits the question.
+
+    `before` and `after` are the document offsets to which the quote may grow: the start of the sentence before and the
+    end of the sentence after, or the sentence's own. `window` is the text around it, beginning at document offset
+    `base`.
+    """
+
+    chunk: StoredChunk
+    rank: int  # of its passage, 0 is the best
+    start: int
+    end: int
+    before: int
+    after: int
+    base: int
+    window: str
+    terms: frozenset[str]
+    overlap: float = 0.0
+    cosine: float = 0.0
+    score: float = 0.0
+    vector: Vector | None = None
+
+    @property
+    def text(self) -> str:
+        return self.window[self.start - self.base : self.end - self.base]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading the passages gave: their sentences, best first, and the question's vector."""
+
+    candidates: tuple[Candidate, ...]
+    vector: Vector
+    chunks: tuple[RankedChunk, ...]  # the passages that could be read, in rank order
+
+
+def read(question: str, ranked: Sequence[RankedChunk], pages: PageReader, embedder: Embedder) -> Reading:
+    """Cut the passages into sentences and score each against the question. One embedding call for all of them.
+
+    A passage whose document was removed since the search is left out. Raises `IntegrityError` when pages and passage
+    disagree.
+    """
+    sentences: list[Candidate] = []
+    readable: list[RankedChunk] = []
+    for item in ranked:
+        try:
+            sentences.extend(_sentences(item.chunk, len(readable), pages))
+        except NotFoundError:
+            continue
+        readable.append(item)
+    vector = embedder.embed_query(question)
+    found = _prefilter(question, _unique(sentences))
+    if not found:
+        return Reading((), vector, tuple(readable))
+    vectors = embedder.embed_documents([c.text for c in found])
+    scored = _score(found, vectors, vectors @ vector)
+    return Reading(tuple(scored), vector, tuple(readable))
+
+
+def _sentences(chunk: StoredChunk, rank: int, pages: PageReader) -> list[Candidate]:
+    """The sentences that overlap the passage, completed from its pages where its edges cut them."""
+    base, window = pages.window(chunk)
+    spans = split_sentences(window)
+    out: list[Candidate] = []
+    for i, span in enumerate(spans):
+        start, end = base + span.start, base + span.end
+        if end <= chunk.start or start >= chunk.end:
+            continue
+        before = base + spans[i - 1].start if i > 0 else start
+        after = base + spans[i + 1].end if i + 1 < len(spans) else end
+        terms = frozenset(lexical.terms(window[span.start : span.end]))
+        out.append(Candidate(chunk, rank, start, end, before, after, base, window, terms))
+    return out
+
+
+def _unique(sentences: Sequence[Candidate]) -> list[Candidate]:
+    """Drop sentences that overlapping passages share, and those without a word; the better passage keeps them."""
+    seen: set[tuple[str, str, int]] = set()
+    out: list[Candidate] = []
+    for c in sentences:
+        key = (c.chunk.document.id, c.chunk.version_id, c.start)
+        if key not in seen and any(ch.isalnum() for ch in c.text):
+            seen.add(key)
+            out.append(c)
+    return out
+
+
+def _prefilter(question: str, sentences: list[Candidate]) -> list[Candidate]:
+    """Add the overlap with the question, and keep the `MAX_SENTENCES` most promising in their order."""
+    asked = lexical.terms(question)
+    weights = lexical.rarity([c.terms for c in sentences])
+    missing = lexical.unseen(len(sentences))
+    scored = [replace(c, overlap=lexical.coverage(asked, c.terms, weights, missing)) for c in sentences]
+    if len(scored) <= MAX_SENTENCES:
+        return scored
+    order = sorted(range(len(scored)), key=lambda i: (-(scored[i].overlap + _prior(scored[i].rank)), i))
+    return [scored[i] for i in sorted(order[:MAX_SENTENCES])]
+
+
+def _prior(rank: int) -> float:
+    """1 for the best passage, falling with its rank."""
+    return 1.0 / (1.0 + 0.5 * rank)
+
+
+def _score(found: list[Candidate], vectors: Vectors, cosines: Vector) -> list[Candidate]:
+    out = []
+    for candidate, vector, cosine in zip(found, vectors, cosines, strict=True):
+        score = (
+            WEIGHT_COSINE * max(float(cosine), 0.0)
+            + WEIGHT_OVERLAP * candidate.overlap
+            + WEIGHT_CHUNK * _prior(candidate.rank)
+        )
+        out.append(replace(candidate, cosine=float(cosine), score=score, vector=vector))
+    return sorted(out, key=lambda c: (-c.score, c.rank, c.start))
+
+
+# ------------------------------------------------------------------------------------------------ choosing
+
+
+def choose(
+    reading: Reading, *, count_tokens: Callable[[str], int], budget: int, max_quotes: int = 6
+) -> tuple[Evidence, ...]:
+    """The best quotes in rank order within `budget` tokens; at least one whenever there is a candidate.
+
+    A quote that is too short to stand alone grows to its neighbour. A quote that does not fit is passed over for a
+    shorter one behind it; the best one is always in, whole.
+    """
+    chosen: list[Evidence] = []
+    used = 0
+    for candidate in reading.candidates:
+        if chosen and candidate.score < reading.candidates[0].score - FALL_OFF:
+            break
+        evidence = _grown(candidate)
+        if any(_repeats(evidence, other) for other in chosen):
+            continue
+        cost = count_tokens(evidence.text) + QUOTE_OVERHEAD
+        if chosen and used + cost > budget:
+            continue
+        chosen.append(evidence)
+        used += cost
+        if len(chosen) == max_quotes:
+            break
+    return tuple(chosen)
+
+
+def _grown(c: Candidate) -> Evidence:
+    """The candidate as a quote, with a neighbour when it is a heading or says too little."""
+    start, end = c.start, c.end
+    thin = len(c.terms) < THIN_TERMS or c.text.endswith((":", "：")) or c.text.isupper()
+    if thin and c.after > end and c.after - start <= MAX_CHARS:
+        end = c.after
+    elif thin and c.before < start and end - c.before <= MAX_CHARS:
+        start = c.before
+    text = c.window[start - c.base : end - c.base]
+    assert c.vector is not None
+    return Evidence(c.chunk, start, end, text, c.score, c.cosine, c.overlap, c.vector)
+
+
+def _repeats(a: Evidence, b: Evidence) -> bool:
+    """True when two quotes overlap in the document or say nearly the same words."""
+    same = a.chunk.document.id == b.chunk.document.id and a.chunk.version_id == b.chunk.version_id
+    if same and a.start < b.end and b.start < a.end:
+        return True
+    x, y = set(lexical.words(a.text)), set(lexical.words(b.text))
+    if not x or not y or lexical.numbers(a.text) != lexical.numbers(b.text):
+        return False
+    return len(x & y) / len(x | y) >= NEAR_DUPLICATE

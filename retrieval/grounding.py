@@ -1,0 +1,134 @@
+"""How far the quotes carry each sentence of an answer, and which quotes it cites.
+
+Words and meaning must be near those of a cited quote, and what can be checked exactly is: numbers, months and names
+that stand in no cited quote can never be "supported". Wrong in the careful direction: an honest paraphrase may come
+out as "partial". Must not change a sentence and must not drop a number that the model invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrieval import lexical
+from retrieval.evidence import Evidence
+from retrieval.sentences import split_sentences
+from strongroom.ports import Embedder, Vector, Vectors
+from strongroom.types import Sentence, Support
+
+SUPPORTED_WORDS, SUPPORTED_COSINE = 0.65, 0.60  # both, and no foreign fact
+PARTIAL_WORDS, PARTIAL_COSINE = 0.40, 0.55  # either
+ATTACH_WORDS, ATTACH_COSINE = 0.65, 0.60  # a sentence that cites nothing gets the quote that carries it
+
+
+def check(
+    text: str, marks: Sequence[tuple[int, int]], evidence: Sequence[Evidence], question: str, embedder: Embedder
+) -> tuple[Sentence, ...]:
+    """Cut `text` into sentences, give each its citations from `marks` (offset, number), and judge its support.
+
+    Numbers outside `1..len(evidence)` become `Sentence.invalid`. One embedding call for all sentences.
+    """
+    spans = [(s.start, s.end) for s in split_sentences(text)]
+    if not spans:
+        return ()
+    cited = assign(text, spans, marks)
+    pieces = [text[start:end] for start, end in spans]
+    quotes = _Quotes(evidence)
+    vectors = embedder.embed_documents(pieces)
+    return tuple(
+        _judge(piece, numbers, quotes, cosines, question)
+        for piece, numbers, cosines in zip(pieces, cited, quotes.cosines(vectors), strict=True)
+    )
+
+
+def assign(text: str, spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """The citation numbers of each sentence span.
+
+    A mark belongs to the sentence it stands in or behind; at the beginning of a line, to the sentence that follows.
+    """
+    out: list[list[int]] = [[] for _ in spans]
+    for offset, number in marks:
+        index = max((i for i, (start, _) in enumerate(spans) if start < offset), default=0)
+        line = text[:offset].rsplit("\n", 1)[-1]
+        if not line.strip() and index + 1 < len(spans) and offset >= spans[index][1]:
+            index += 1
+        if number not in out[index]:
+            out[index].append(number)
+    return [tuple(numbers) for numbers in out]
+
+
+class _Quotes:
+    """The quotes as sets of words and facts, made once for a whole answer."""
+
+    def __init__(self, evidence: Sequence[Evidence]) -> None:
+        self.count = len(evidence)
+        self.folded = [" ".join(lexical.words(e.text)) for e in evidence]
+        self.terms = [set(lexical.terms(f"{e.text} {e.chunk.document.name}")) for e in evidence]
+        self.facts = [_facts(e.text) for e in evidence]
+        self.words = [{lexical.stem(w) for w in lexical.words(f"{e.text} {e.chunk.document.name}")} for e in evidence]
+        self.negated = [lexical.negated(e.text) for e in evidence]
+        self._vectors = [e.vector for e in evidence]
+
+    def cosines(self, vectors: Vectors) -> Vectors:
+        """Cosine of every sentence (row) to every quote (column)."""
+        if not self._vectors:
+            return np.zeros((len(vectors), 0), dtype=np.float32)
+        return vectors @ np.stack(self._vectors).T
+
+
+def _facts(text: str) -> set[str]:
+    return lexical.strict_numbers(text) | lexical.months(text)
+
+
+def _judge(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vector, question: str) -> Sentence:
+    invalid = tuple(n for n in cited if not 1 <= n <= quotes.count)
+    valid = tuple(n for n in cited if 1 <= n <= quotes.count)
+    if not valid:
+        best = _carrier(piece, quotes, cosines)
+        valid = (best,) if best else ()
+    return Sentence(piece, _support(piece, valid, quotes, cosines, question), valid, invalid)
+
+
+def _carrier(piece: str, quotes: _Quotes, cosines: Vector) -> int | None:
+    """The number of the quote that carries an uncited sentence, if one does."""
+    terms = set(lexical.terms(piece))
+    best, number = 0.0, None
+    for i in range(quotes.count):
+        share = _share(terms, quotes.terms[i])
+        whole = bool(quotes.folded[i]) and " ".join(lexical.words(piece)) in quotes.folded[i] and bool(terms)
+        if whole or (share >= ATTACH_WORDS and cosines[i] >= ATTACH_COSINE):
+            fit = share + float(cosines[i]) + (1.0 if whole else 0.0)
+            if fit > best:
+                best, number = fit, i + 1
+    return number
+
+
+def _share(terms: set[str], held: set[str]) -> float:
+    return len(terms & held) / len(terms) if terms else 0.0
+
+
+def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vector, question: str) -> Support:
+    """Judge one sentence by the quotes it cites."""
+    terms = set(lexical.terms(piece))
+    if not cited or not terms:
+        return "unsupported"
+    chosen = [n - 1 for n in cited]
+    folded = " ".join(lexical.words(piece))
+    if any(f" {folded} " in f" {quotes.folded[i]} " for i in chosen):
+        return "supported"  # word for word
+    if not _facts(piece) <= set().union(*(quotes.facts[i] for i in chosen)):
+        return "unsupported"  # a number or a date that no cited quote has
+    held = set().union(*(quotes.words[i] for i in chosen))
+    foreign = {n for n in lexical.names(piece) if n not in held}
+    if foreign - {lexical.stem(w) for w in lexical.words(question)}:
+        return "unsupported"  # a name from nowhere
+    share = max(_share(terms, set().union(*(quotes.terms[i] for i in chosen))), 0.0)
+    cosine = max(float(cosines[i]) for i in chosen)
+    nearest = max(chosen, key=lambda i: float(cosines[i]))
+    same_sense = lexical.negated(piece) == quotes.negated[nearest]
+    if share >= SUPPORTED_WORDS and cosine >= SUPPORTED_COSINE and not foreign and same_sense:
+        return "supported"
+    if share >= PARTIAL_WORDS or cosine >= PARTIAL_COSINE:
+        return "partial"
+    return "unsupported"

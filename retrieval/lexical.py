@@ -1,0 +1,180 @@
+"""Words, numbers and names of a text, and how much of one text another one covers.
+
+Plain rules, no model and no dictionary download: what abstention, evidence choice and grounding compare. Must not
+decide anything itself. Scripts written without spaces (Chinese, Japanese, Thai) are compared by character pairs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
+_NUMBER = re.compile(r"(?<![\w.,])[-+]?\d+(?:[.,]\d+)*(?![\w]*\d)")
+_UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+
+
+def _vocabulary(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+STOPWORDS = _vocabulary(
+    """a about above after again against all also am an and any are as at be because been before being below between
+    both but by can could did do does doing done down during each either else etc ever every few for from further get
+    had has have having he her here hers him his how however i if in into is it its itself just many may me might more
+    most much must my no nor not of off on once one only or other our ours out over own per please same shall she
+    should so some such tell than that the their theirs them themselves then there these they this those through thus
+    to too under until up upon us very was we were what when where whether which while who whom whose why will with
+    within without would you your yours document documents find give describe explain list say says state mean
+    means"""
+)
+_MONTHS = _vocabulary(
+    """january february march april may june july august september october november december jan feb mar apr jun jul aug
+    sep sept oct nov dec"""
+)
+_SMALL_NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen
+    seventeen eighteen nineteen twenty"""
+_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_SMALL_NUMBERS.split())} | {
+    "thirty": "30",
+    "forty": "40",
+    "fifty": "50",
+    "sixty": "60",
+    "seventy": "70",
+    "eighty": "80",
+    "ninety": "90",
+}
+_NEGATIONS = frozenset({"not", "no", "never", "none", "neither", "nor", "without", "cannot", "nobody", "nothing"})
+
+
+def fold(text: str) -> str:
+    """Compatibility form, case folded, white space runs as single spaces: for comparing, never for showing."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def words(text: str) -> list[str]:
+    """Folded words in order. Unspaced scripts give overlapping character pairs instead."""
+    out: list[str] = []
+    for match in _WORD.finditer(fold(text)):
+        word = match.group().replace("’", "'")
+        if _UNSPACED.search(word):
+            out.extend(_pairs(word))
+        else:
+            out.append(word.removesuffix("'s"))
+    return out
+
+
+def _pairs(word: str) -> list[str]:
+    return [word] if len(word) < 2 else [word[i : i + 2] for i in range(len(word) - 1)]
+
+
+def stem(word: str) -> str:
+    """Cut the commonest English endings, so that "contracts" meets "contract". Crude on purpose."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    for ending in ("ations", "ation", "ings", "ing", "ers", "er", "ed", "es", "s", "ly"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4 and not word.endswith("ss"):
+            return word[: -len(ending)].removesuffix("e")
+    return word.removesuffix("e") if len(word) > 4 else word
+
+
+def terms(text: str) -> list[str]:
+    """Stems of the content words, in order, without stop words."""
+    return [stem(w) for w in words(text) if w not in STOPWORDS]
+
+
+def rarity(texts: Sequence[Iterable[str]]) -> dict[str, float]:
+    """Inverse document frequency of each term within `texts` (BM25's form). Terms of no text: see `unseen`."""
+    frequency: dict[str, int] = {}
+    for text in texts:
+        for term in set(text):
+            frequency[term] = frequency.get(term, 0) + 1
+    n = len(texts)
+    return {t: math.log(1 + (n - f + 0.5) / (f + 0.5)) for t, f in frequency.items()}
+
+
+def unseen(n_texts: int) -> float:
+    """The rarity of a term that none of `n_texts` texts holds."""
+    return math.log(1 + (n_texts + 0.5) / 0.5)
+
+
+def coverage(question: Iterable[str], text: Iterable[str], weights: dict[str, float], missing: float) -> float:
+    """Share (0..1) of the question's term weight that `text` holds; 0 when the question has no terms."""
+    held = set(text)
+    total = found = 0.0
+    for term in set(question):
+        weight = weights.get(term, missing)
+        total += weight
+        found += weight if term in held else 0.0
+    return found / total if total else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ facts
+
+
+def numbers(text: str) -> set[str]:
+    """Numbers of a text, written one way: "1,250.00" and "1250" agree, and so do "ten" and "10"."""
+    text = unicodedata.normalize("NFKC", text)
+    found = {_plain_number(m.group()) for m in _NUMBER.finditer(text)}
+    found |= {_NUMBER_WORDS[w] for w in words(text) if w in _NUMBER_WORDS}
+    return found
+
+
+def strict_numbers(text: str) -> set[str]:
+    """Numbers written in digits, and number words above one ("one" is mostly a pronoun)."""
+    return numbers(text) - ({"1"} if not re.search(r"\b1\b", text) else set())
+
+
+def _plain_number(raw: str) -> str:
+    """Normalise separators: a last group of three digits after a comma is thousands, other commas are decimals."""
+    sign = "-" if raw[0] == "-" else ""
+    raw = raw.lstrip("+-")
+    if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", raw):
+        raw = raw.replace(",", "")
+    elif re.fullmatch(r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?", raw):
+        raw = raw.replace(".", "").replace(",", ".")
+    if re.fullmatch(r"\d+[.,]\d+", raw):
+        raw = raw.replace(",", ".").rstrip("0").rstrip(".")
+    return sign + (raw.lstrip("0") or "0")
+
+
+def months(text: str) -> set[str]:
+    """Month names (first three letters); "may" and "march" only where capitalised."""
+    out = set()
+    for match in re.finditer(r"[^\W\d_]+", text):
+        word = match.group()
+        if word.casefold() in _MONTHS and (word[0].isupper() or word.casefold() not in {"may", "march", "mar", "dec"}):
+            out.add(word.casefold()[:3])
+    return out
+
+
+def names(text: str) -> set[str]:
+    """Folded words that look like names: capitalised inside a sentence, or with capitals or digits inside them.
+
+    The first word of a sentence is left out unless another name follows it directly ("Acme Corporation signed").
+    """
+    out: set[str] = set()
+    for sentence in re.split(r"(?<=[.!?…])\s+|\n+", text):
+        found = list(_WORD.finditer(sentence))
+        for i, match in enumerate(found):
+            word = match.group()
+            if not word[0].isupper() or word.casefold() in STOPWORDS:
+                continue
+            inner = any(c.isupper() for c in word[1:])
+            followed = i + 1 < len(found) and _joined_name(sentence, match, found[i + 1])
+            if i > 0 or inner or followed:
+                out.add(stem(word.casefold().replace("’", "'").removesuffix("'s")))
+    return out
+
+
+def _joined_name(sentence: str, first: re.Match[str], second: re.Match[str]) -> bool:
+    word = second.group()
+    return word[0].isupper() and word.casefold() not in STOPWORDS and sentence[first.end() : second.start()] == " "
+
+
+def negated(text: str) -> bool:
+    """True when the text denies something (an odd number of negations)."""
+    count = sum(1 for w in words(text) if w in _NEGATIONS or w.endswith("n't"))
+    return count % 2 == 1
