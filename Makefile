@@ -25,7 +25,7 @@ setup: ## make .venv and fetch the default models (repeats no work)
 	@PYTHON="$(PYTHON)" scripts/setup.sh --torch "$(TORCH)"
 
 run: setup ## set up, read the samples, answer one question, then serve on loopback
-	@$(BIN)/strongroom up --samples
+	@$(BIN)/strongroom up --samples samples
 
 test: setup ## every test that needs no more than `make setup`
 	@STRONGROOM_TEST_REQUIRE=models $(PYTEST) -n $(JOBS) -m "$(NO_LONG_RUNS) and not browser and not qdrant" tests
