@@ -1,0 +1,33 @@
+"""Prepare an embedder for the fast backend, once, at install. Must not run at query time.
+
+Writes the graph and the fp32 vectors of the self-test; the registry records their hashes in the receipt.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from models.spec import EmbedderSpec
+
+
+def convert_embedder(spec: EmbedderSpec, folder: Path) -> bool:
+    """Write the fast form of `spec` to `folder`; False (and nothing written) when the architecture is not supported.
+
+    The reference vectors come from the torch model, not from the graph, so that the self-test also proves the graph.
+    Raises `ModelError`.
+    """
+    from models import bert_graph
+    from models.embedder import GRAPH, PROBES, REFERENCE, ReferenceEmbedder, _native
+
+    if not bert_graph.supported(spec):
+        return False
+    vectors = ReferenceEmbedder(spec).encode_exactly(PROBES)
+    folder.mkdir(parents=True)
+    with _native(spec.name):
+        from openvino import save_model
+
+        save_model(bert_graph.build(spec), str(folder / GRAPH), compress_to_fp16=False)
+    stored = {"probes": list(PROBES), "vectors": [[float(value) for value in row] for row in vectors]}
+    (folder / REFERENCE).write_text(json.dumps(stored), encoding="utf-8")
+    return True

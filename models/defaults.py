@@ -1,0 +1,96 @@
+"""Open installed models by id: the functions that the wiring calls, and the ids of the two defaults.
+
+Nothing heavy is imported until a model is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from models.registry import Registry
+from models.spec import EmbedderSpec, read_spec
+from strongroom.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from models.llm import LlamaChatModel
+    from strongroom.ports import Embedder
+
+log = logging.getLogger(__name__)
+
+DEFAULT_EMBEDDER = "all-minilm-l6-v2"
+DEFAULT_LLM = "smollm2-135m-instruct-q4_1"
+DEFAULT_MODELS = (DEFAULT_EMBEDDER, DEFAULT_LLM)
+
+Backend = Literal["auto", "fast", "reference"]
+
+
+def embedder_spec(models_dir: Path, model_id: str) -> EmbedderSpec:
+    """What an installed embedder says about itself. Raises `ModelError`."""
+    registry = Registry(models_dir)
+    directory = registry.path(model_id)
+    receipt = registry.receipt(model_id)
+    if receipt.kind != "embedder":
+        raise ModelError(f"{model_id} is of kind {receipt.kind}, not an embedder", hint="See `strongroom models list`.")
+    return read_spec(
+        directory,
+        name=model_id,
+        hashes=receipt.hashes("files"),
+        query_prefix=receipt.query_prefix,
+        document_prefix=receipt.document_prefix,
+    )
+
+
+def embedder_dimension(models_dir: Path, model_id: str) -> int:
+    """Length of the vectors, without loading the model. Raises `ModelError`."""
+    return embedder_spec(models_dir, model_id).dimension
+
+
+def tokenizer_path(models_dir: Path, model_id: str) -> Path:
+    """The embedder's `tokenizer.json`, for `models.tokenizer.FileTokenizer`. Raises `ModelError`."""
+    return embedder_spec(models_dir, model_id).tokenizer_file
+
+
+def open_embedder(models_dir: Path, model_id: str, backend: Backend = "auto", *, threads: int = 0) -> Embedder:
+    """Load an installed embedder. Raises `ModelError`.
+
+    `fast` is OpenVINO, `reference` is fp32 torch; `auto` takes the fast one when the model has it and it passes its
+    self-test. `threads` 0 means the CPU quota of this process.
+    """
+    from models.embedder import FastEmbedder, ReferenceEmbedder
+
+    if backend not in ("auto", "fast", "reference"):
+        raise UsageError(f"unknown embedder backend {backend!r}", hint="Use auto, fast or reference.")
+    spec = embedder_spec(models_dir, model_id)
+    if backend == "reference":
+        return ReferenceEmbedder(spec, threads=threads)
+    fast = Registry(models_dir).fast_path(model_id)
+    if fast is None:
+        if backend == "fast":
+            raise ModelError(
+                f"{model_id} has no fast form: its architecture is not supported", hint="Use backend auto or reference."
+            )
+        log.info("embedder %s: no fast form for this architecture, using fp32 torch", model_id)
+        return ReferenceEmbedder(spec, threads=threads)
+    try:
+        return FastEmbedder(spec, fast, threads=threads)
+    except ModelError as exc:
+        if backend == "fast":
+            raise
+        log.warning("embedder %s: %s; using fp32 torch", model_id, exc)
+        return ReferenceEmbedder(spec, threads=threads)
+
+
+def open_llm(
+    models_dir: Path, model_id: str, *, context_tokens: int = 4096, threads: int = 0, cache_type: str = "f16"
+) -> LlamaChatModel:
+    """Load an installed language model. Raises `ModelError` (missing, changed, or without a chat template)."""
+    from models.llm import LlamaChatModel
+
+    registry = Registry(models_dir)
+    path = registry.path(model_id)
+    kind = registry.receipt(model_id).kind
+    if kind != "llm":
+        raise ModelError(f"{model_id} is of kind {kind}, not a language model", hint="See `strongroom models list`.")
+    return LlamaChatModel(path, name=model_id, context_tokens=context_tokens, threads=threads, cache_type=cache_type)
