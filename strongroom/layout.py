@@ -22,7 +22,7 @@ def pack_words(words: Iterable[tuple[int, int, float, float, float, float]]) -> 
 
 def unpack_words(layout: bytes) -> Iterator[tuple[int, int, float, float, float, float]]:
     """Yield the records of a packed layout. Raises `struct.error` if the length is not a whole number of records."""
-    return _WORD.iter_unpack(layout)  # type: ignore[return-value]
+    return _WORD.iter_unpack(layout)
 
 
 def boxes_for(layout: bytes, start: int, end: int) -> tuple[Box, ...]:

@@ -21,17 +21,17 @@ from strongroom.errors import IndexMismatchError, NotPermittedError
 from strongroom.lock import DataLock, own_data_dir
 
 if TYPE_CHECKING:
+    from ingest.pipeline import Pipeline
     from ingest.sandbox import ParserPool
     from retrieval.answer import Answerer
     from retrieval.search import Searcher
-
-    from ingest.pipeline import Pipeline
     from strongroom.app.engine import LocalEngine
     from strongroom.app.render import Renderer
     from strongroom.ports import ChatModel, Embedder, OnEvent, VectorIndex
     from strongroom.types import DeletionReceipt, IngestSummary
 
 INDEX_META = "index.fingerprint"
+DIMENSION_META = "index.dimension"
 
 
 class Appliance:
@@ -92,44 +92,51 @@ class Appliance:
 
     @cached_property
     def raw_index(self) -> VectorIndex:
-        """The index without the fingerprint check: for `verify`, `reindex` and deletions, which need no vectors."""
+        """The index without the fingerprint check: for `verify` and deletions, which need no embedder."""
+        return self._open_index(self._index_dimension(), replace_mismatched=False)
+
+    def _open_index(self, dimension: int, *, replace_mismatched: bool) -> VectorIndex:
         from retrieval.index import open_index
 
+        settings = self.settings
         with self._opening:
             return open_index(
-                path=self.settings.data_dir / "index",
-                dimension=self._dimension(),
-                url=self.settings.qdrant_url,
-                api_key=self.settings.qdrant_api_key,
-                ca=self.settings.qdrant_ca,
-                collection=self.settings.qdrant_collection,
+                dimension=dimension,
+                path=None if settings.qdrant_url else settings.data_dir / "index",
+                url=settings.qdrant_url,
+                api_key=settings.qdrant_api_key,
+                ca=settings.qdrant_ca,
+                collection=settings.qdrant_collection,
+                replace_mismatched=replace_mismatched,
             )
 
-    def _dimension(self) -> int:
-        from models.defaults import embedder_dimension
-
-        return embedder_dimension(self.settings.models_dir, self.settings.embedder)
+    def _index_dimension(self) -> int:
+        """The size that the index was made with; only a new index has to load the embedder to know it."""
+        known = self.catalog.get_meta(DIMENSION_META)
+        if known is None:
+            known = str(self.embedder.dimension)
+            self.catalog.set_meta(DIMENSION_META, known)
+        return int(known)
 
     @cached_property
     def index(self) -> VectorIndex:
         """The index, refused when it was built with another embedder. Raises `IndexMismatchError`."""
-        index = self.raw_index
         wanted, found = self.fingerprint(), self.catalog.get_meta(INDEX_META)
-        if found is None and index.count() == 0:
+        if found is None and self.raw_index.count() == 0:
             self.catalog.set_meta(INDEX_META, wanted)
         elif found != wanted:
             raise IndexMismatchError(
-                f"the index was built with {found or 'an unknown configuration'}, this configuration is {wanted}",
+                f"the index was built with {found or 'a configuration that is not known'}, and this is {wanted}",
                 hint="Run `strongroom reindex` to rebuild it, or set the embedder back.",
             )
-        return index
+        return self.raw_index
 
     def fingerprint(self) -> str:
-        """Names everything that makes vectors comparable: embedder, sparse encoder, embedded text."""
-        from ingest.chunk import EMBEDDED_TEXT
-        from retrieval.index import SPARSE
+        """Names everything that makes vectors comparable: embedder, sparse encoder, chunker and its embedded text."""
+        from ingest.chunk import CHUNKER
+        from retrieval.index import SPARSE_FINGERPRINT
 
-        return f"{self.embedder.name}:{self.embedder.fingerprint[:16]}/{SPARSE}/{EMBEDDED_TEXT}"
+        return f"{self.embedder.name}:{self.embedder.fingerprint[:16]}/{SPARSE_FINGERPRINT}/{CHUNKER}"
 
     @cached_property
     def searcher(self) -> Searcher:
@@ -175,10 +182,11 @@ class Appliance:
     @cached_property
     def recipe(self) -> str:
         """Names everything that decides what text and chunks a file gives; another recipe means parsing again."""
+        from ingest.chunk import CHUNKER
         from ingest.parse import RECIPE
 
         settings = self.settings
-        return f"{RECIPE}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
+        return f"{RECIPE}/{CHUNKER}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
 
     def _parser_pool(self, workers: int | None) -> ParserPool:
         from ingest.sandbox import Limits, ParserPool
@@ -192,6 +200,7 @@ class Appliance:
             chunk_tokens=settings.chunk_tokens,
             overlap_tokens=settings.chunk_overlap_tokens,
             ocr=settings.ocr,
+            egress_log=settings.data_dir / "egress.log",
         )
 
     @cached_property
@@ -209,8 +218,10 @@ class Appliance:
     def reindex(self, on_event: OnEvent) -> IngestSummary:
         """Rebuild the index from the catalogue with the embedder that is configured now."""
         self.catalog.set_meta(INDEX_META, "")  # an interrupted rebuild must not pass for either configuration
-        self.raw_index.clear()
-        self.__dict__["index"] = self.raw_index
+        self.catalog.set_meta(DIMENSION_META, str(self.embedder.dimension))
+        self.__dict__["raw_index"] = self.__dict__["index"] = self._open_index(
+            self.embedder.dimension, replace_mismatched=True
+        )
         summary = self.pipeline.reindex(on_event)
         self.catalog.set_meta(INDEX_META, self.fingerprint())
         return summary
@@ -223,6 +234,16 @@ class Appliance:
         remove_versions(self.catalog, self.raw_index, self.blobs)
         self.store.scrub()
         return receipt
+
+    def warm_up(self) -> None:
+        """Finish what a crash left, then load models and index, so that the first user waits for nothing."""
+        self.recover()
+        self.embedder.embed_query("warm up")
+        _ = self.searcher, self.llm
+
+    def ready(self) -> bool:
+        """True once models and index are loaded."""
+        return all(name in self.__dict__ for name in ("embedder", "llm", "raw_index"))
 
     # ------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class LocalEngine:
 
     def ingest_files(
         self,
-        files: Iterable[SourceFile],
+        files: Iterable[SourceFile | FileOutcome],
         *,
         collection: str,
         on_event: OnEvent,
@@ -125,22 +125,8 @@ class LocalEngine:
         return summary
 
     def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
-        from ingest.decide import settled
-
         self._require_writer("ingest")
-        catalog = self._appliance.catalog
-        try:
-            place = catalog.collection(collection)
-        except NotFoundError:
-            return {}
-        known = {}
-        for uri, sha256 in offers:
-            file = SourceFile(path="", uri=uri, name="", size=0)
-            recipe = self._appliance.recipe
-            outcome = settled(file, catalog.find(place.id, uri), sha256=sha256, recipe=recipe, retry=False)
-            if outcome is not None:
-                known[uri] = outcome
-        return known
+        return self._appliance.pipeline.settled(offers, collection=collection)
 
     # ------------------------------------------------------------------------------------------------ questions
 

@@ -58,7 +58,10 @@ def ingest(
         dry_run=dry_run,
     )
     cancel = threading.Event()
-    with engine(settings, purpose="strongroom ingest", as_user=as_user) as opened, _reporting(json_output) as on_event:
+    with (
+        engine(settings, purpose="strongroom ingest", as_user=as_user) as opened,
+        reporting(json_output=json_output) as on_event,
+    ):
         try:
             summary = opened.ingest(request, on_event=on_event, cancel=cancel)
         except KeyboardInterrupt:
@@ -85,7 +88,7 @@ def show_summary(summary: IngestSummary) -> None:
 
 
 @contextmanager
-def _reporting(json_output: bool) -> Iterator[Callable[[IngestEvent], None]]:
+def reporting(*, json_output: bool) -> Iterator[Callable[[IngestEvent], None]]:
     """Events to stdout (JSON) or stderr (people), with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda event: _report(event, json_output)

@@ -1,0 +1,146 @@
+"""The body of `strongroom up`: one process owns the data directory and serves it, a child shows it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from strongroom.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.client import ServerInfo
+    from strongroom.config import Settings
+
+UI_START_SECONDS = 60.0
+
+
+def serve(settings: Settings, *, samples: Path | None, question: str | None, ui: bool) -> None:
+    """Open the appliance, serve it and the UI until SIGINT or SIGTERM."""
+    from server.run import running
+    from server.settings import ServerSettings
+    from strongroom.app.appliance import Appliance
+
+    started = time.monotonic()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    appliance = Appliance(settings, purpose="strongroom up")
+    try:
+        say("loading models")
+        appliance.warm_up()
+        server_settings = ServerSettings(
+            spool_dir=settings.data_dir / "spool",
+            public_hosts=frozenset(settings.public_hosts),
+            max_file_bytes=settings.max_file_mb << 20,
+        )
+        with running(
+            appliance.as_user,
+            data_dir=settings.data_dir,
+            settings=server_settings,
+            host=settings.host,
+            port=settings.port,
+            allow_remote=settings.allow_remote,
+            ready=appliance.ready,
+        ) as info:
+            appliance.audit.append("system", "up", url=info.url)
+            say(f"server at {info.url}")
+            if samples is not None:
+                show_samples(settings, samples, question)
+            with user_interface(settings, info, stop) if ui else no_interface() as address:
+                if address:
+                    typer.echo(
+                        f"\nStrongroom is ready ({time.monotonic() - started:.0f} s). Open this once, in a browser on this machine:\n"
+                    )
+                    typer.echo(f"    {address}\n")
+                say("press Ctrl-C to stop")
+                stop.wait()
+            say("stopping")
+    finally:
+        appliance.close()
+
+
+def show_samples(settings: Settings, folder: Path, question: str | None) -> None:
+    """Ingest the samples and ask one question of them, through the server, as a user would."""
+    from strongroom.app import open_engine
+    from strongroom.cli.ask import stream_answer
+    from strongroom.cli.ingest import reporting, show_summary
+    from strongroom.types import AskRequest, IngestRequest
+
+    engine = open_engine(settings, purpose="samples")
+    try:
+        say(f"reading {folder}")
+        with reporting(json_output=False) as on_event:
+            show_summary(engine.ingest(IngestRequest((str(folder),), collection="samples"), on_event=on_event))
+        if question:
+            typer.echo(f"\n> {question}\n")
+            stream_answer(engine, AskRequest(question, collection="samples"))
+    finally:
+        engine.close()
+
+
+@contextmanager
+def user_interface(settings: Settings, info: ServerInfo, stop: threading.Event) -> Iterator[str]:
+    """The UI as a child process; yields the address with a one-time sign-in code. `stop` is set when the UI dies."""
+    from strongroom.signin import make_code
+
+    command = [sys.executable, "-m", "ui", "--data-dir", str(settings.data_dir)]
+    command += ["--host", settings.ui_host, "--port", str(settings.ui_port)]
+    command += ["--allow-remote"] if settings.allow_remote else []
+    for name in settings.public_hosts:
+        command += ["--public-host", name]
+    child = subprocess.Popen(command)
+    try:
+        await_port(settings.ui_host, settings.ui_port, child)
+        threading.Thread(target=_stop_with, args=(child, stop), daemon=True).start()
+        host = f"[{settings.ui_host}]" if ":" in settings.ui_host else settings.ui_host
+        yield f"http://{host}:{settings.ui_port}/login?token={make_code(info.token)}"
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def _stop_with(child: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    child.wait()
+    stop.set()
+
+
+@contextmanager
+def no_interface() -> Iterator[str]:
+    """For `--no-ui`: the server alone."""
+    yield ""
+
+
+def await_port(host: str, port: int, child: subprocess.Popen[bytes]) -> None:
+    """Wait until the child accepts connections. Raises `StrongroomError` when it ends or never does."""
+    import socket
+
+    deadline = time.monotonic() + UI_START_SECONDS
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise StrongroomError(
+                f"the UI ended at start (exit code {child.returncode})",
+                hint="Its message is above; try another --ui-port.",
+            )
+        try:
+            with socket.create_connection((host, port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise StrongroomError("the UI did not start in time", hint="Try again; `strongroom check` may show a cause.")
+
+
+def say(text: str) -> None:
+    """Progress for people, on stderr."""
+    typer.echo(f"strongroom: {text}", err=True)
