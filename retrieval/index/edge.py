@@ -268,7 +268,10 @@ class EdgeIndex:
     # -------------------------------------------------------------------------------------------- HNSW builds
 
     def _unbuilt(self) -> int:
-        """Points that a build would move into HNSW. The engine counts a point once for each of its two vectors."""
+        """Points added since the last build. The engine counts an indexed point once for each of its two vectors;
+
+        `unbuildable` is what the last build left unindexed (points without words, segments too small for HNSW).
+        """
         info = self._open_shard().info()
         assert self._state is not None
         return int(2 * info.points_count - info.indexed_vectors_count) - int(self._state.get("unbuildable", 0))
@@ -307,13 +310,13 @@ class EdgeIndex:
         """Apply what was written during the build to the built copy and make it the shard in use."""
         built = qe.EdgeShard.load(str(self._path / name))
         try:
+            info = built.info()
+            rest = int(2 * info.points_count - info.indexed_vectors_count)
             for operation in journal:
                 built.update(operation)
             built.flush()
-            info = built.info()
-            rest = int(2 * info.points_count - info.indexed_vectors_count)
             previous = self._current()
-            self._write_state(name, unbuildable=rest if rest < self._build_at else 0)
+            self._write_state(name, unbuildable=rest)
         except BaseException:
             built.close()
             raise

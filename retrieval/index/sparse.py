@@ -4,8 +4,9 @@ The weights come from `qdrant_edge.Bm25`; what this module adds is the clean-up 
 tokenizer loses words (each found by measurement, see docs/decisions/fusion.md):
 
 - a no-break space is no word boundary to it, and PDFs are full of them: text is NFKC-normalised first;
-- it drops numbers that stand alone, so that neither a year nor "10.13" nor an amount could be found: a number
-  becomes a word (`2020` -> `n2020`), a dotted one also a word of its own (`10.13` -> `n10 n13 n10x13`);
+- it drops numbers that stand alone, so that neither a year nor "10.13" nor an amount could be found: a number is
+  spelt in consonants, which no segmenter cuts and no stemmer shortens (`2020` -> `zqdbdb`), and a dotted one becomes
+  a word of its own beside its parts;
 - it leaves `WomensGolf_ISO9001` in one piece, and file names look like that: words are cut where the case or the kind
   of character changes, and the uncut word is kept beside its parts.
 
@@ -32,6 +33,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _DOTTED = re.compile(r"(?<![\d.])\d{1,12}(?:\.\d{1,12}){1,8}(?![\d.]*\d)")
 _OTHER_DIGIT = re.compile(r"[^\D0-9]")
+_SPELT = str.maketrans("0123456789.", "bcdfghjklmx")
 _WORD = re.compile(f"[{_LETTERS}0-9]+")
 _CUT = re.compile(f"(?<=[{_LOWER}])(?=[{_UPPER}])|(?<=[{_LETTERS}])(?=[0-9])|(?<=[0-9])(?=[{_LETTERS}])")
 
@@ -73,12 +75,16 @@ def normalise(text: str) -> str:
     text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).replace("_", " ")
     text = _OTHER_DIGIT.sub(lambda m: str(unicodedata.decimal(m[0])), text)
     text = _THOUSANDS.sub("", text)
-    dotted = " ".join("n" + number.replace(".", "x") for number in _DOTTED.findall(text))
+    dotted = " ".join(_spell(number) for number in _DOTTED.findall(text))
     return " ".join(f"{_WORD.sub(_split_word, text)} {dotted}".split())
 
 
 def _split_word(match: re.Match[str]) -> str:
     word = match[0]
     parts = _CUT.split(word)
-    split = " ".join(f"n{part}" if part[0].isdigit() else part for part in parts)
+    split = " ".join(_spell(part) if part[0].isdigit() else part for part in parts)
     return f" {split} {word} " if len(parts) > 1 else f" {split} " if word[0].isdigit() else word
+
+
+def _spell(number: str) -> str:
+    return "zq" + number.translate(_SPELT)
