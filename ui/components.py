@@ -1,0 +1,50 @@
+"""Our own page parts: an answer with citation chips, a page with highlights, tables. One script and one style each.
+
+A component's data is plain values; its script turns words into text nodes and nothing else, so that no document,
+answer or file name can bring markup, links or images onto the page.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_ASSETS = Path(__file__).parent / "assets"
+
+
+@cache
+def _sources(name: str) -> tuple[str, str]:
+    # The scripts are modules of their own, so the shared helper is put in front of each.
+    js = (_ASSETS / "dom.js").read_text(encoding="utf-8") + (_ASSETS / f"{name}.js").read_text(encoding="utf-8")
+    return js, (_ASSETS / f"{name}.css").read_text(encoding="utf-8")
+
+
+def _mount(name: str, *, key: str, data: dict[str, Any], **events: Any) -> Any:
+    js, css = _sources(name)
+    component = st.components.v2.component(
+        f"strongroom.{name}", html=f'<div class="{name}"></div>', css=css, js=js, isolate_styles=True
+    )
+    return component(key=key, data=data, **{f"on_{event}_change": handler for event, handler in events.items()})
+
+
+def answer(data: dict[str, Any], *, key: str, on_cite: Any) -> None:
+    """An answer; `on_cite()` runs when a citation is chosen, with its number in the state of `key`."""
+    _mount("answer", key=key, data=data, cite=on_cite)
+
+
+def page(data: dict[str, Any], *, key: str) -> None:
+    """A page image with boxes, or a page's text with the quote marked."""
+    _mount("page", key=key, data=data)
+
+
+def documents(rows: list[dict[str, Any]], *, key: str, on_open: Any, on_remove: Any) -> None:
+    """The documents table; the handlers run when a document is to be opened or deleted."""
+    _mount("documents", key=key, data={"rows": rows}, open=on_open, remove=on_remove)
+
+
+def outcomes(rows: list[dict[str, Any]], *, key: str) -> None:
+    """What became of each uploaded file."""
+    _mount("outcomes", key=key, data={"rows": rows})

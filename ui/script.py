@@ -1,0 +1,63 @@
+"""The Streamlit script: page frame, navigation, status. Runs from top to bottom for every interaction."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from strongroom.errors import StrongroomError
+from strongroom.types import Status
+from ui import chat, documents
+from ui.connection import engine, is_local
+from ui.theme import CSS
+from ui.view import say
+
+_ASSETS = Path(__file__).parent / "assets"
+_FRESH = 10.0  # seconds for which a status is good enough
+
+
+def _status() -> Status:
+    cached = st.session_state.get("status")
+    if cached is None or time.monotonic() - cached[0] > _FRESH:
+        cached = st.session_state["status"] = (time.monotonic(), engine().status())
+    found: Status = cached[1]
+    return found
+
+
+def _footer() -> None:
+    status = _status()
+    ready = status.states.get("indexed", 0)
+    counted = "1 document ready" if ready == 1 else f"{ready:,} documents ready"
+    safe = "Nothing leaves this machine" if is_local() else "Nothing leaves your network"
+    with st.container(key="footer"):
+        st.html(
+            say(safe, "sr-status sr-safe")
+            + say(f"{counted}, {status.chunks:,} passages", "sr-status")
+            + say(f"Model: {status.model}", "sr-status")
+            + '<p class="sr-status"><a href="/logout" target="_self">Sign out</a></p>'
+        )
+
+
+def main() -> None:
+    """Draw the page that is asked for."""
+    # A `:material/…:` page icon would make the browser fetch a picture from a font service.
+    st.set_page_config(page_title="Strongroom", page_icon=_ASSETS / "icon.svg", layout="wide")
+    st.html(f"<style>{CSS}</style>")
+    st.logo(_ASSETS / "logo.svg", size="large")
+    chosen = st.navigation(
+        [
+            st.Page(chat.page, title="Ask", icon=":material/forum:", url_path="ask", default=True),
+            st.Page(documents.page, title="Documents", icon=":material/folder_open:", url_path="documents"),
+        ]
+    )
+    try:
+        with st.sidebar:
+            _footer()
+        chosen.run()
+    except StrongroomError as exc:
+        st.html(say(str(exc), "sr-doc") + say(exc.hint, "sr-where"))
+
+
+main()
