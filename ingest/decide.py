@@ -7,12 +7,12 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
 
 from ingest.work import TRIED_AGAIN, ChangedError, outcome_of
 from strongroom.catalog.records import Existing
 from strongroom.errors import ParseError
-from strongroom.types import DocumentState, FileOutcome, SourceFile
+from strongroom.types import DocumentState, FileOutcome
+from strongroom.wire import shown_uri
 
 _SETTLED = (DocumentState.FAILED, DocumentState.QUARANTINED)
 TWICE = "The same source was given twice in this run."
@@ -58,7 +58,7 @@ def changed() -> ChangedError:
     return ChangedError("The file changed while it was being read.", hint=TRIED_AGAIN)
 
 
-def settled(file: SourceFile, known: Existing | None, *, sha256: str, recipe: str, retry: bool) -> FileOutcome | None:
+def settled(uri: str, known: Existing | None, *, sha256: str, recipe: str, retry: bool = False) -> FileOutcome | None:
     """The outcome of a file that needs no work, or `None` when it must be parsed.
 
     Failures come back with their stored reason, but for those that had nothing to do with the content. `retry` tries
@@ -67,17 +67,7 @@ def settled(file: SourceFile, known: Existing | None, *, sha256: str, recipe: st
     if known is None or known.sha256 != sha256 or known.recipe != recipe:
         return None
     if known.state == DocumentState.INDEXED:
-        return FileOutcome(shown(file.uri), "unchanged", known.document_id, known.pages, known.chunks)
+        return FileOutcome(shown_uri(uri), "unchanged", known.document_id, known.pages, known.chunks)
     if known.state in _SETTLED and not retry and not (known.reason or "").endswith(TRIED_AGAIN):
-        return FileOutcome(shown(file.uri), outcome_of(known.state), known.document_id, reason=known.reason)
+        return FileOutcome(shown_uri(uri), outcome_of(known.state), known.document_id, reason=known.reason)
     return None
-
-
-def shown(uri: str) -> str:
-    """A source URI as people and scripts know it: the plain path for local files, else the URI itself.
-
-    Bytes that are no UTF-8 show as U+FFFD, as in the outcomes of `ingest.discover`.
-    """
-    if uri.startswith("file:///"):
-        return unquote_to_bytes(uri[len("file://") :]).decode("utf-8", "replace")
-    return uri

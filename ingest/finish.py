@@ -12,17 +12,23 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.decide import shown
 from ingest.flow import Channel, Halt, Halted
 from ingest.progress import Tally
-from ingest.work import Parts, Verdict, Work, ends_run, verdict, weight
+from ingest.work import REMOVING, Parts, Verdict, Work, ends_run, verdict, weight
 from strongroom.catalog.records import Begun, PointSource
 from strongroom.errors import IntegrityError, ModelError, NotFoundError
 from strongroom.ports import IndexPoint, Vectors
 from strongroom.types import FileOutcome
+from strongroom.wire import shown_uri
+
+if TYPE_CHECKING:
+    from strongroom.blobs import BlobStore
+    from strongroom.catalog import Catalog
+    from strongroom.ports import VectorIndex
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +163,7 @@ class Finisher:
             gone = [work for work in ready if self._was_deleted(work)]
             if gone:  # deleted while it was embedded: its points came after the deletion took the others
                 self._parts.index.delete_versions([work.version_id for work in gone])
-            apply_removals(self._parts)
+            remove_versions(self._parts.catalog, self._parts.index, self._parts.blobs)
             for work in gone:
                 work.given_up = True
         for work in ready:
@@ -173,7 +179,7 @@ class Finisher:
         if work.file is None:
             self._tally.remade(work.chunks)
             return
-        path = shown(work.file.uri)
+        path = shown_uri(work.file.uri)
         if work.given_up:
             self._tally.outcome(deleted_meanwhile(path))
         else:
@@ -190,25 +196,25 @@ class Finisher:
         self._parts.blobs.delete(work.version_id)
         if work.file is not None:
             self._tally.outcome(
-                FileOutcome(shown(work.file.uri), failed.outcome, work.begun.document_id, reason=failed.reason)
+                FileOutcome(shown_uri(work.file.uri), failed.outcome, work.begun.document_id, reason=failed.reason)
             )
 
 
-def apply_removals(parts: Parts) -> int:
+def remove_versions(catalog: Catalog, index: VectorIndex, blobs: BlobStore) -> int:
     """Take the points and originals of replaced and deleted versions out for good; returns how many versions.
 
     A version that is begun again leaves the list first (`Catalog.begin`); the lock keeps that from happening between
     reading the list and working through it.
     """
-    with parts.index_lock:
-        stale = parts.catalog.removals()
+    with REMOVING:
+        stale = catalog.removals()
         if not stale:
             return 0
-        parts.index.delete_versions(stale)
-        parts.index.flush()
+        index.delete_versions(stale)
+        index.flush()
         for version_id in stale:
-            parts.blobs.delete(version_id)
-        parts.catalog.removals_done(stale)
+            blobs.delete(version_id)
+        catalog.removals_done(stale)
     return len(stale)
 
 

@@ -78,25 +78,22 @@ class Channel(Generic[T]):
 
     def get(self, timeout: float | None = None) -> list[T]:
         """The next item as a list of one; empty when the channel is closed and drained, or at the timeout."""
-        return self.get_many(0.0, timeout=timeout)
+        with self._changed:
+            self._wait(timeout)
+            return self._take() if self._items else []
 
-    def get_many(self, weight: float, timeout: float | None = None) -> list[T]:
+    def get_many(self, weight: float) -> list[T]:
         """Wait for one item, then take what is already here up to `weight` in all.
 
         Taking what is there and not waiting for more means that batches are small while the consumer keeps up and
         grow by themselves when it does not.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._halt.stopped or self._items or self._closed, timeout)
-            self._halt.check()
+            self._wait(None)
             taken: list[T] = []
-            total = 0.0
-            while self._items and (not taken or total + self._items[0][1] <= weight):
-                item, size = self._items.popleft()
-                taken.append(item)
-                total += size
-            self._weight -= total
-            self._changed.notify_all()
+            while self._items and (not taken or self._items[0][1] <= weight):
+                weight -= self._items[0][1]
+                taken += self._take()
             return taken
 
     def close(self) -> None:
@@ -123,6 +120,16 @@ class Channel(Generic[T]):
         """True when the channel is closed and nothing is left in it."""
         with self._changed:
             return self._closed and not self._items
+
+    def _wait(self, timeout: float | None) -> None:
+        self._changed.wait_for(lambda: self._halt.stopped or self._items or self._closed, timeout)
+        self._halt.check()
+
+    def _take(self) -> list[T]:
+        item, weight = self._items.popleft()
+        self._weight -= weight
+        self._changed.notify_all()
+        return [item]
 
     def _fits(self, weight: float) -> bool:
         return self._weight + weight <= self._capacity

@@ -12,17 +12,19 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
-from ingest.decide import TWICE, changed, fingerprint, settled, shown, unchanged_since
+from ingest.decide import TWICE, changed, fingerprint, settled, unchanged_since
 from ingest.finish import Finisher, deleted_meanwhile, stage
 from ingest.flow import Channel, Halt, Halted
 from ingest.progress import Tally
 from ingest.prune import Seen
-from ingest.work import ParserPool, Parts, Work, ends_run, verdict
+from ingest.work import REMOVING, ParserPool, Parts, Work, ends_run, verdict
 from strongroom.errors import IntegrityError, NotFoundError, ParseError
 from strongroom.types import Chunk, FileOutcome, ParsedDocument, SourceFile
+from strongroom.wire import shown_uri
 
 _UNKNOWN_TYPE = "application/octet-stream"
 _EVERYTHING = float("inf")
+_SPOOL_BYTES = 256 << 20  # uploads taken ahead of the parsers; more would only fill the disk that they are spooled to
 _Parsed = tuple[ParsedDocument, list[Chunk]]
 
 
@@ -57,13 +59,16 @@ class Intake:
         self._workers = workers
         self._pool: ParserPool | None = None
         self._slots: Channel[None] | None = None  # one item for each file between hand-over and storage
-        self._listed: Channel[SourceFile] = Channel(halt, _EVERYTHING)
+        self._listed: Channel[SourceFile] = Channel(halt, _SPOOL_BYTES)
         self._parsed: Channel[tuple[Work, Future[_Parsed]] | int] = Channel(halt, _EVERYTHING)
         self.claimed: set[tuple[str, str]] = set()
 
-    def threads(self, files: Iterable[SourceFile | FileOutcome]) -> list[threading.Thread]:
+    def lister(self, files: Iterable[SourceFile | FileOutcome]) -> threading.Thread:
+        """The thread that drains the listing. It writes to no store, so a run that stops need not wait for it."""
+        return stage("list", lambda: self._list(files), self._halt, self._listed.close)
+
+    def threads(self) -> list[threading.Thread]:
         return [
-            stage("list", lambda: self._list(files), self._halt, self._listed.close),
             stage("hash", self._hash_all, self._halt, lambda: None),
             stage("store", self._store_all, self._halt, self._finisher.close),
         ]
@@ -84,9 +89,10 @@ class Intake:
                 self._seen.passed_over(item)
                 self._tally.outcome(item)
             elif self._seen.file(item.uri):
-                self._listed.put(item)
+                uploaded = shown_uri(item.uri) != item.path
+                self._listed.put(item, item.size if uploaded else 0.0)
             else:
-                self._tally.outcome(FileOutcome(shown(item.uri), "skipped", reason=TWICE))
+                self._tally.outcome(FileOutcome(shown_uri(item.uri), "skipped", reason=TWICE))
         self._tally.files_total = count
         self._tally.stage = "ingesting"
 
@@ -95,10 +101,11 @@ class Intake:
     def _hash_all(self) -> None:
         handed_over = 0
         while listed := self._listed.get():
-            try:
-                handed_over += self._hash(listed[0])
-            except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
-                self._failed(listed[0], exc)
+            for file in listed:
+                try:
+                    handed_over += self._hash(file)
+                except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
+                    self._failed(file, exc)
         self._parsed.put(handed_over)
 
     def _hash(self, file: SourceFile) -> int:
@@ -106,12 +113,12 @@ class Intake:
         catalog, recipe = self._parts.catalog, self._parts.settings.recipe
         if not self._claim(self._collection_id, file.uri):
             reason = "Another ingest is working on it at this moment."
-            self._tally.outcome(FileOutcome(shown(file.uri), "skipped", reason=reason))
+            self._tally.outcome(FileOutcome(shown_uri(file.uri), "skipped", reason=reason))
             return 0
         self.claimed.add((self._collection_id, file.uri))
         sha256, stamp = fingerprint(file.path)
         known = catalog.find(self._collection_id, file.uri)
-        done = settled(file, known, sha256=sha256, recipe=recipe, retry=self._retry)
+        done = settled(file.uri, known, sha256=sha256, recipe=recipe, retry=self._retry)
         if done is not None:
             self._tally.outcome(self._credited(done, known.version_id if known else ""))
             return 0
@@ -119,7 +126,7 @@ class Intake:
             mime, refused = self._parts.detect(file), None
         except ParseError as exc:
             mime, refused = _UNKNOWN_TYPE, exc
-        with self._parts.index_lock:  # not while the removal list is being worked through
+        with REMOVING:  # not while the removal list is being worked through
             begun = catalog.begin(
                 self._collection_id, file, sha256=sha256, mime=mime, recipe=recipe, groups=self._groups
             )
@@ -202,7 +209,7 @@ class Intake:
     def _forget(self, work: Work, file: SourceFile) -> None:
         """The document was deleted while it was read: deletion wins, and nothing of it stays."""
         self._parts.blobs.delete(work.version_id)
-        self._tally.outcome(deleted_meanwhile(shown(file.uri)))
+        self._tally.outcome(deleted_meanwhile(shown_uri(file.uri)))
 
     # ---------------------------------------------------------------------------------------------- trouble
 
@@ -218,4 +225,4 @@ class Intake:
             self._parts.catalog.mark_failed(work.begun, found.state, found.reason)
             self._parts.blobs.delete(work.version_id)
         document_id = work.begun.document_id if work else None
-        self._tally.outcome(FileOutcome(shown(file.uri), found.outcome, document_id, reason=found.reason))
+        self._tally.outcome(FileOutcome(shown_uri(file.uri), found.outcome, document_id, reason=found.reason))

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ingest.decide import TWICE, fingerprint, settled, shown
-from ingest.finish import Finisher, apply_removals, remake, stage, sweep
+from ingest.decide import TWICE, fingerprint, settled
+from ingest.finish import Finisher, remake, remove_versions, stage, sweep
 from ingest.flow import Halt
 from ingest.intake import Intake
 from ingest.progress import Tally, cancelled, run_stages
@@ -24,6 +24,7 @@ from strongroom.catalog.records import Collection
 from strongroom.errors import LockedError, NotFoundError
 from strongroom.ports import OnEvent
 from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestSummary, SourceFile
+from strongroom.wire import shown_uri
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ class Pipeline:
                 workers=workers,
             )
             try:
-                run_stages([*intake.threads(files), *finisher.threads()], halt, tally, on_event, cancel)
+                intake.lister(files).start()
+                run_stages([*intake.threads(), *finisher.threads()], halt, tally, on_event, cancel)
                 tally.stage = "pruning"
                 self._vanished(place, seen, tally, prune=prune, on_event=on_event, cancel=cancel)
             except BaseException:
@@ -139,9 +141,19 @@ class Pipeline:
         on_event(tally.progress())
         return tally.summary()
 
-    def apply_removals(self) -> int:
-        """Take points and originals of deleted and replaced versions out now; returns how many versions."""
-        return apply_removals(self.parts)
+    def settled(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+        """Outcomes by URI of those `(uri, sha256)` offers that would need no work, so that nobody uploads them."""
+        try:
+            place = self.parts.catalog.collection(collection)
+        except NotFoundError:
+            return {}
+        found = {}
+        for uri, sha256 in offers:
+            known = self.parts.catalog.find(place.id, uri)
+            outcome = settled(uri, known, sha256=sha256, recipe=self.parts.settings.recipe)
+            if outcome is not None:
+                found[uri] = outcome
+        return found
 
     # ------------------------------------------------------------------------------------------ recovery
 
@@ -150,12 +162,12 @@ class Pipeline:
     ) -> tuple[RecoveryReport, set[str]]:
         parts = self.parts
         parts.catalog.finish_deletions()
-        removed = apply_removals(parts)
+        removed = self._remove_stale()
         left = parts.catalog.unindexed()
         if left:
             log.info("finishing %d versions that were parsed but not indexed", len(left))
             self._remake(left, on_event, cancel, mark=True, name="recovering")
-            removed += apply_removals(parts)
+            removed += self._remove_stale()
         missing: list[str] = []
         if not self._swept:
             missing = sweep(parts)
@@ -234,15 +246,18 @@ class Pipeline:
             if cancel is not None and cancel.is_set():
                 raise cancelled()
             if not prune:
-                tally.outcome(FileOutcome(shown(uri), "vanished", document_id, reason=reason))
+                tally.outcome(FileOutcome(shown_uri(uri), "vanished", document_id, reason=reason))
             elif dry_run:
-                tally.outcome(FileOutcome(shown(uri), "removed", document_id, reason="Would be removed."))
+                tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason="Would be removed."))
             elif self._delete(document_id):
-                tally.outcome(FileOutcome(shown(uri), "removed", document_id, reason="Its file is gone."))
+                tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason="Its file is gone."))
             for event in tally.left_over():
                 on_event(event)
         if prune and not dry_run:
-            apply_removals(self.parts)
+            self._remove_stale()
+
+    def _remove_stale(self) -> int:
+        return remove_versions(self.parts.catalog, self.parts.index, self.parts.blobs)
 
     def _delete(self, document_id: str) -> bool:
         try:
@@ -278,7 +293,7 @@ class Pipeline:
             elif seen.file(item.uri):
                 tally.outcome(self._would_do(item, place, retry=retry))
             else:
-                tally.outcome(FileOutcome(shown(item.uri), "skipped", reason=TWICE))
+                tally.outcome(FileOutcome(shown_uri(item.uri), "skipped", reason=TWICE))
             events: list[IngestEvent] = list(tally.left_over())
             if (progress := tally.due()) is not None:
                 events.append(progress)
@@ -296,17 +311,17 @@ class Pipeline:
             if (error := ends_run(exc)) is not None:
                 raise error from exc
             failed = verdict(exc, item="a file of the dry run")
-            return FileOutcome(shown(file.uri), failed.outcome, reason=failed.reason)
+            return FileOutcome(shown_uri(file.uri), failed.outcome, reason=failed.reason)
         known = self.parts.catalog.find(place.id, file.uri) if place is not None else None
-        done = settled(file, known, sha256=sha256, recipe=self.parts.settings.recipe, retry=retry)
+        done = settled(file.uri, known, sha256=sha256, recipe=self.parts.settings.recipe, retry=retry)
         if done is not None:
             return done
         if known is None:
-            return FileOutcome(shown(file.uri), "indexed", reason="Would be added.")
+            return FileOutcome(shown_uri(file.uri), "indexed", reason="Would be added.")
         why = "changed" if known.sha256 != sha256 else "unfinished, failed before or read by another parser version"
         if known.state == DocumentState.INDEXED and known.sha256 == sha256:
             why = "read by another parser version"
-        return FileOutcome(shown(file.uri), "indexed", known.document_id, reason=f"Would be read again: {why}.")
+        return FileOutcome(shown_uri(file.uri), "indexed", known.document_id, reason=f"Would be read again: {why}.")
 
 
 def _ignore(_event: IngestEvent) -> None:

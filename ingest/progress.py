@@ -101,7 +101,7 @@ def run_stages(
 ) -> None:
     """Run the stages to their end while events go to the caller; raise the error that stopped them, if one did.
 
-    Whatever happens, every thread has ended on return: nothing writes to the catalogue or the index afterwards.
+    Whatever happens, every stage has ended on return: nothing writes to the catalogue or the index afterwards.
     """
     for stage in stages:
         stage.start()

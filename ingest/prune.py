@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from ingest.decide import shown
 from strongroom.types import FileOutcome
+from strongroom.wire import shown_uri
 
 
 class Seen:
@@ -19,7 +19,7 @@ class Seen:
 
     def __init__(self, roots: Iterable[str]) -> None:
         """`roots` are the source URIs of the files and folders that were listed."""
-        self._roots = {shown(uri).rstrip("/") or "/": uri for uri in roots}
+        self._roots = {shown_uri(uri).rstrip("/") or "/": uri for uri in roots}
         self._uris: set[str] = set()
         self._passed_over: set[str] = set()
         self._errors: set[str] = set()
@@ -45,18 +45,28 @@ class Seen:
         for document_id, uri in sources:
             if uri in self._uris:
                 continue
-            path = shown(uri)
+            path = shown_uri(uri)
             above = [path, *_parents(path)]
             if trusted.intersection(above) and not self._passed_over.intersection(above):
                 gone.append((document_id, uri))
         return sorted(gone, key=lambda pair: pair[1])
 
+    def _met_below(self, root: str) -> bool:
+        return any(root == path or root in _parents(path) for path in (*map(shown_uri, self._uris), *self._passed_over))
+
     def _trusted(self, path: str, uri: str) -> bool:
-        """False when the root is missing or something under it, or on the way to it, could not be read."""
-        if uri.startswith("file:///") and not os.path.lexists(os.fsdecode(unquote_to_bytes(uri[len("file://") :]))):
+        """False when the root is missing or something under it, or on the way to it, could not be read.
+
+        The root of an upload is a folder on another machine: that it is there shows in what was listed below it.
+        """
+        if not (_is_here(uri) or self._met_below(path)):
             return False
         inside = any(path == error or path in _parents(error) for error in self._errors)
         return not inside and not self._errors.intersection(_parents(path))
+
+
+def _is_here(uri: str) -> bool:
+    return uri.startswith("file:///") and os.path.lexists(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
 
 
 def _parents(path: str) -> list[str]:

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Held while the removal list is worked through and while a version is begun: see `ingest.finish.remove_versions`.
+REMOVING = threading.Lock()
 # Ends the reason of a failure that says nothing about the content, so the next run tries the file again.
 TRIED_AGAIN = "It is tried again at the next ingest."
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -73,7 +75,6 @@ class Parts:
     detect: Callable[[SourceFile], str]  # MIME type by content; raises `ParseError` for what cannot be read
     text_for: Callable[[PointSource], str]  # the text that is embedded for a chunk
     settings: PipelineSettings
-    index_lock: threading.Lock = field(default_factory=threading.Lock)  # orders upserts against removals
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,7 @@
 """A whole ingest on small parts: real catalogue, key store and blobs in a folder; fake parser, embedder and index.
 
-The fake index keeps the promise that the real ones make and no more: what was written is durable after `flush`, and may or
-may not survive a kill before it. The fake parser obeys the first word of a file, so that a test can ask for any trouble.
+The fake index keeps the promise that the real ones make and no more: what was written is durable after `flush`, and
+may be lost before it. The fake parser obeys the first word of a file, so that a test can ask for any trouble.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def ingest(
 
 
 def snapshot(bench: Bench) -> dict[str, Any]:
-    """What the appliance holds, without ids that differ from one data directory to the next: documents, chunks, vectors."""
+    """Documents, chunks and vectors by collection and URI, without ids: those differ between data directories."""
     state: dict[str, Any] = {}
     indexed = set(bench.catalog.indexed_versions())
     for collection in bench.catalog.collections():
