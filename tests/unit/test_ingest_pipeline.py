@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -19,7 +20,7 @@ import pytest
 from ingest.finish import remove_versions
 from ingest.work import TRIED_AGAIN, PipelineSettings
 from strongroom.errors import CancelledError, IndexUnreachableError, LockedError, ModelError, StrongroomError
-from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestProgress, SourceFile
+from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestProgress, IngestSummary, SourceFile
 from tests.fakes import FakeEmbedder
 from tests.ingest_bench import RECIPE, Bench, ThreadPool, faults, faults_now, ingest, listing, parse, snapshot, source
 
@@ -196,6 +197,19 @@ def test_another_recipe_parses_again(data: Path, folder: Path) -> None:
     bench.close()
 
 
+def test_offers_that_need_no_work_are_known_beforehand(bench: Bench, folder: Path) -> None:
+    good, bad = write(folder, "a.txt", "one"), write(folder, "b.txt", "!bad")
+    pipeline = bench.pipeline()
+    offers = [(p.as_uri(), hashlib.sha256(p.read_bytes()).hexdigest()) for p in (good, bad)]
+    assert pipeline.settled(offers, collection="default") == {}
+    _, outcomes = ingest(bench, listing(folder), pipeline=pipeline)
+    offers += [(good.as_uri() + ".other", offers[0][1])]
+    found = pipeline.settled(offers, collection="default")
+    assert {uri: o.outcome for uri, o in found.items()} == {good.as_uri(): "unchanged", bad.as_uri(): "failed"}
+    assert found[bad.as_uri()] == outcomes["b.txt"]
+    assert pipeline.settled([(good.as_uri(), "0" * 64)], collection="default") == {}
+
+
 def test_same_source_twice_is_done_once(bench: Bench, folder: Path) -> None:
     path = write(folder, "a.txt", "one")
     events: list[IngestEvent] = []
@@ -355,6 +369,20 @@ def test_prune_keeps_to_its_roots_and_its_collection(bench: Bench, folder: Path)
     assert bench.index.count() == 3
 
 
+def test_root_on_another_machine_is_trusted_for_what_was_listed_below_it(bench: Bench, folder: Path) -> None:
+    # GIVEN two uploads from a folder that this machine does not have
+    spooled = write(folder, "1f3a", "words")
+    files = [SourceFile(str(spooled), f"file:///elsewhere/{name}", name, 5) for name in ("a.txt", "b.txt")]
+    roots = ("file:///elsewhere",)
+    ingest(bench, files, roots=roots)
+
+    # WHEN nothing at all is listed, THEN the folder counts as missing
+    assert ingest(bench, [], roots=roots, prune=True)[0].outcomes == {}
+    # WHEN one of them is, THEN the other has vanished
+    _, outcomes = ingest(bench, files[:1], roots=roots, prune=True)
+    assert {n: o.outcome for n, o in outcomes.items()} == {"a.txt": "unchanged", "b.txt": "removed"}
+
+
 def test_trouble_under_one_root_does_not_hold_up_another(bench: Bench, folder: Path) -> None:
     write(folder, "good/a.txt", "one")
     write(folder, "ill/b.txt", "two")
@@ -512,6 +540,26 @@ def test_error_of_the_callers_function_stops_the_run_and_comes_back(bench: Bench
     assert faults_now(bench) == []
 
 
+def test_listing_that_waits_for_more_does_not_hold_up_the_end(bench: Bench, folder: Path) -> None:
+    # GIVEN an upload whose client has gone silent, and an index that breaks
+    path = write(folder, "a.txt", "one")
+    silent = threading.Event()
+
+    def files() -> Iterator[SourceFile]:
+        yield source(path)
+        silent.wait(30)
+
+    def broken(_upsert: Any, _points: Any) -> None:
+        raise IndexUnreachableError("gone")
+
+    hook(bench, "index", upsert=broken)
+    start = time.monotonic()
+    with pytest.raises(IndexUnreachableError):
+        ingest(bench, files())
+    assert time.monotonic() - start < 15
+    silent.set()
+
+
 def test_error_of_the_listing_ends_the_run(bench: Bench, folder: Path) -> None:
     path = write(folder, "a.txt", "one")
 
@@ -625,6 +673,39 @@ def test_text_in_flight_is_bounded(bench: Bench, folder: Path) -> None:
     # THEN intake stopped after what fits: 1 embedding, 3 queued, 1 at the door, 2 workers with 1 ahead each, 1 begun
     assert waiting[0] <= 1 + 3 + 1 + 2 * 2 + 1
     assert summary.outcomes == {"indexed": 30}
+
+
+def test_uploads_are_taken_as_the_parsers_get_on(bench: Bench, folder: Path) -> None:
+    # GIVEN uploads of 100 MB each (so they say) and parsers that do not come back yet
+    taken: list[int] = []
+    go_on = threading.Event()
+
+    class Held(ThreadPool):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parse = self._parse
+
+        def _parse(self, at: Path, mime: str) -> Any:
+            assert go_on.wait(10)
+            return parse(at, mime)
+
+    def files() -> Iterator[SourceFile]:
+        for i in range(40):
+            taken.append(i)
+            yield SourceFile(str(write(folder, f"{i}", f"upload {i}")), f"upload:///{i}.txt", f"{i}.txt", 100_000_000)
+
+    bench.pool_type = Held
+    result: list[IngestSummary] = []
+    thread = threading.Thread(target=lambda: result.append(ingest(bench, files())[0]))
+    thread.start()
+    time.sleep(0.8)
+    before = len(taken)
+    go_on.set()
+    thread.join()
+
+    # THEN only what the parsers hold and 256 MiB beside it was taken before that
+    assert before <= 2 * 3 + 1 + 2 + 2
+    assert result[0].outcomes == {"indexed": 40}
 
 
 def test_document_larger_than_the_whole_budget_passes(bench: Bench, folder: Path) -> None:
