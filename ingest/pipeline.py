@@ -19,7 +19,7 @@ from ingest.flow import Halt
 from ingest.intake import Intake
 from ingest.progress import Tally, cancelled, run_stages
 from ingest.prune import Seen
-from ingest.work import Parts, ends_run, verdict
+from ingest.work import Parts, ends_run, explained, verdict
 from strongroom.catalog.records import Collection
 from strongroom.errors import LockedError, NotFoundError
 from strongroom.ports import OnEvent
@@ -78,7 +78,7 @@ class Pipeline:
             return self._plan(files, collection, seen, prune=prune, retry=retry, on_event=on_event, cancel=cancel)
         halt = Halt()
         tally = Tally(halt)
-        with self._running(on_event, cancel) as remade:
+        with explained(), self._running(on_event, cancel) as remade:
             place = self.parts.catalog.ensure_collection(collection)
             finisher = Finisher(self.parts, halt, tally)
             intake = Intake(
@@ -117,7 +117,7 @@ class Pipeline:
         With `repair`, indexed versions that lack points are embedded again; without, they are only counted, so that
         start-up stays short after an index was lost. Does nothing while an ingest runs: that one has recovered already.
         """
-        with self._exclusive(cancel):
+        with explained(), self._exclusive(cancel):
             if self._active:
                 return RecoveryReport()
             report, _ = self._recover(on_event or _ignore, cancel, repair=repair)
@@ -129,7 +129,7 @@ class Pipeline:
         Raises `LockedError` while an ingest runs. After a kill, `recover` (or the next ingest) goes on with what is
         missing.
         """
-        with self._exclusive(cancel):
+        with explained(), self._exclusive(cancel):
             if self._active:
                 raise LockedError("an ingest is running", hint="Wait for it to end, or cancel it, then reindex.")
             self._swept = False

@@ -7,8 +7,9 @@ import logging
 import sqlite3
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -137,6 +138,18 @@ def ends_run(exc: BaseException) -> BaseException | None:
             return _unwritable(str(link), exc)
         link = link.__cause__
     return None
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Give what ends a run a message and a hint, wherever in the run it came up."""
+    try:
+        yield
+    except Exception as exc:
+        error = ends_run(exc)
+        if error is None or error is exc:
+            raise
+        raise error from exc
 
 
 def _unwritable(why: str, exc: BaseException) -> StrongroomError:
