@@ -45,6 +45,7 @@ PROMPT_QUOTES = 5  # quotes in the prompt and in the list of citations
 PROMPT_TOKENS = 600  # for all of them: on two cores every hundred tokens cost the reader about a second of waiting
 SHOWN_QUOTES = {"mixed": 2, "quotes": 3, "prose": 0}
 CLOSE_BEHIND = 0.15  # a further quote is shown when its score is within this of the best
+PROSE_SENTENCES = 3  # in the mixed style the model adds to the quotes, it does not go on about them
 NEAREST = 3  # passages shown with "not found"
 
 
@@ -163,13 +164,14 @@ class Answerer:
             return
         run.go_on()
         yield StageEvent("writing", llm.name)
-        prose: list[str] = []
-        marks: list[tuple[int, int]] = []
-        for words in self._write(run, llm, messages, evidence, marks, prose):
-            yield run.say(words if prose[1:] or not sentences else f"\n\n{words}")
+        prose = stream.Prose(PROSE_SENTENCES if style == "mixed" else None)
+        for words in self._write(run, llm, messages, evidence, prose):
+            begins = "first_written" not in run.timings
+            run.timings.setdefault("first_written", run.elapsed())
+            yield run.say(f"\n\n{words}" if begins and sentences else words)
         run.go_on()
         yield StageEvent("checking")
-        sentences += grounding.check("".join(prose), marks, evidence, question, self._embedder)
+        sentences += grounding.check(prose.text, prose.marks, evidence, question, self._embedder)
         yield _finish(run, llm.name, confidence, tuple(sentences), citations, warnings=_warnings(evidence))
 
     # ------------------------------------------------------------------------------------------------ writing
@@ -192,24 +194,23 @@ class Answerer:
         llm: ChatModel,
         messages: Sequence[Message],
         evidence: Sequence[Evidence],
-        marks: list[tuple[int, int]],
-        prose: list[str],
+        prose: stream.Prose,
     ) -> Iterator[str]:
-        """Stream the model's words, cleaned; collect them in `prose` and its citation marks in `marks`."""
+        """Stream the model's words, cleaned, and collect them with their citation marks in `prose`."""
         options = GenerationOptions(max_tokens=self._answer_tokens)
         pieces = llm.stream(messages, options, cancel=run.cancel, on_usage=run.took)
         cleaner = stream.AnswerStream("\n".join(e.text for e in evidence))
-        length = 0
         try:
             for item in _cleaned(pieces, cleaner):
                 run.go_on()
-                if isinstance(item, stream.Mark):
-                    marks.extend((length, n) for n in item.numbers)
-                    continue
-                run.timings.setdefault("first_written", run.elapsed())
-                prose.append(item)
-                length += len(item)
-                yield item
+                words = prose.add(item)
+                if words:
+                    yield words
+                if prose.over:
+                    break
+            words = prose.end()
+            if words:
+                yield words
         finally:
             close = getattr(pieces, "close", None)
             if close is not None:

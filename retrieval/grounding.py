@@ -17,7 +17,7 @@ from retrieval.sentences import split_sentences
 from strongroom.ports import Embedder, Vector, Vectors
 from strongroom.types import Sentence, Support
 
-SUPPORTED_WORDS, SUPPORTED_COSINE = 0.65, 0.60  # both, and no foreign fact
+SUPPORTED_WORDS, SUPPORTED_COSINE = 0.75, 0.60  # both, and no foreign fact
 PARTIAL_WORDS, PARTIAL_COSINE = 0.40, 0.55  # either
 ATTACH_WORDS, ATTACH_COSINE = 0.65, 0.60  # a sentence that cites nothing gets the quote that carries it
 

@@ -12,6 +12,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from retrieval.lexical import fold
+from retrieval.sentences import split_sentences
+
 _MARK = re.compile(
     r"""\s*\^?\s*(?:(?:citations?|cites?|sources?|quotes?|passages?|documents?|docs?|ref(?:erence)?s?|evidence)\.?[\s:\#]*)?
     \#?\d{1,3}(?:\s*(?:,|;|&|-|–|and)\s*(?:(?:citation|source|quote|passage)\s*)?\#?\d{1,3})*\s*(?:†[^\]】]{0,40})?""",
@@ -172,6 +175,55 @@ class AnswerStream:
             return None
         bare = found.group().rstrip(_TRAILING)
         return (bare if bare in self._known else REMOVED), len(bare) or found.end()
+
+
+class Prose:
+    """A model's clean words as they arrive, cut off where a small model starts to repeat itself or talks on.
+
+    A sentence that begins like an earlier one is held back until it goes its own way; a repeated one, and whatever
+    follows the last of `sentences` sentences, is never passed on. `marks` holds `(offset into text, number)`.
+    """
+
+    def __init__(self, sentences: int | None = None) -> None:
+        self.text = ""
+        self.marks: list[tuple[int, int]] = []
+        self.over = False
+        self._limit = sentences
+        self._sent = 0
+
+    def add(self, item: Item) -> str:
+        """Take the next item; return the words that may be shown now. Does nothing once `over`."""
+        if self.over:
+            return ""
+        if isinstance(item, Mark):
+            self.marks.extend((len(self.text), n) for n in item.numbers)
+            return ""
+        self.text += item
+        return self._release(final=False)
+
+    def end(self) -> str:
+        """The words that were held back and may be shown after all."""
+        shown = "" if self.over else self._release(final=True)
+        self.over = True
+        self.marks = [(at, n) for at, n in self.marks if at <= len(self.text)]
+        return shown
+
+    def _release(self, *, final: bool) -> str:
+        spans = split_sentences(self.text)
+        said: list[str] = []
+        stop = len(self.text)
+        for i, span in enumerate(spans):
+            words = fold(self.text[span.start : span.end])
+            running = i == len(spans) - 1 and not final
+            repeated = any(s.startswith(words) if i == len(spans) - 1 else s == words for s in said)
+            if repeated or (self._limit is not None and i >= self._limit):
+                stop = spans[i - 1].end
+                if not running or not repeated:
+                    self.text, self.over = self.text[: max(stop, self._sent)], True
+                break
+            said.append(words)
+        shown, self._sent = self.text[self._sent : stop], max(self._sent, stop)
+        return shown
 
 
 def _numbers(inner: str) -> tuple[int, ...]:

@@ -1,0 +1,121 @@
+"""Answers over a small shelf with the real default models: right quote, right page, silence where there is nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from models.defaults import DEFAULT_EMBEDDER, DEFAULT_LLM, open_embedder, open_llm
+from retrieval import lexical
+from retrieval.answer import EXTRACTIVE, Answerer
+from retrieval.search import ScoredChunk
+from strongroom.access import AccessFilter
+from strongroom.config import load
+from strongroom.ports import Embedder
+from strongroom.types import Answer, AnswerEvent, AskRequest, Message, StoredChunk, TextEvent
+from tests.answering import ACCESS, Shelf
+
+pytestmark = pytest.mark.models
+
+SHELF = Shelf(
+    {
+        "harbour-lease": [
+            "LEASE AGREEMENT\n\nThis lease is made between Norhaven Port Authority (the landlord) and Selby Cranes Ltd.\n"
+            "(the tenant) for pier seven. The yearly rent is 48,500 euros, payable on the first working day of March.",
+            "The tenant insures the cranes against storm and fire. Either party may end the lease by giving nine months\n"
+            "of written notice. The tenant may not sublet the pier without the written consent of the landlord.",
+        ],
+        "travel-policy": [
+            "Travel policy. Staff book trains in second class. Flights need the approval of the head of department.\n"
+            "Hotels may cost up to 140 euros a night, and receipts are handed in within thirty days of the return.",
+        ],
+        "minutes": [
+            "Minutes of the works council. The council elected Ines Halvorsen as its chair. The canteen will close for\n"
+            "repairs in the second half of August, and a food truck will stand in the yard meanwhile.",
+        ],
+    }
+)
+ANSWERED = [
+    ("How high is the yearly rent of pier seven?", "48,500", "harbour-lease", 1),
+    ("How much notice must be given to end the lease?", "nine months", "harbour-lease", 2),
+    ("Who must approve flights?", "head of department", "travel-policy", 1),
+    ("Who was elected chair of the works council?", "Ines Halvorsen", "minutes", 1),
+    ("When will the canteen be closed?", "August", "minutes", 1),
+]
+SILENT = [
+    "What is the boiling point of tungsten?",
+    "Which team won the ice hockey championship in 1994?",
+    "What dose of ibuprofen is safe for children?",
+]
+
+
+class Search:
+    """Exact cosine search over the shelf."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._chunks: list[StoredChunk] = SHELF.chunks()
+        self._embedder = embedder
+        self._vectors = embedder.embed_documents([f"{c.document.name}\n{c.text}" for c in self._chunks])
+
+    def search(
+        self, question: str, *, access: AccessFilter, k: int, history: Sequence[Message] = ()
+    ) -> tuple[list[ScoredChunk], dict[str, float]]:
+        cosines = self._vectors @ self._embedder.embed_query(question)
+        order = sorted(range(len(self._chunks)), key=lambda i: -cosines[i])[:k]
+        return [ScoredChunk(self._chunks[i], float(cosines[i]), float(cosines[i]), None) for i in order], {}
+
+
+@pytest.fixture(scope="module")
+def answerer() -> Answerer:
+    models = load().settings.models_dir
+    embedder = open_embedder(models, DEFAULT_EMBEDDER)
+    llm = open_llm(models, DEFAULT_LLM, context_tokens=2048)
+    return Answerer(Search(embedder), embedder, llm, SHELF.page, answer_tokens=48)
+
+
+def ask(answerer: Answerer, question: str, *, verbatim: bool = False) -> Answer:
+    last = list(answerer.answer(AskRequest(question, verbatim=verbatim), access=ACCESS))[-1]
+    assert isinstance(last, AnswerEvent)
+    return last.answer
+
+
+@pytest.mark.parametrize(("question", "gold", "document", "page"), ANSWERED)
+def test_the_first_quote_answers_and_stands_on_its_page(
+    answerer: Answerer, question: str, gold: str, document: str, page: int
+) -> None:
+    answer = ask(answerer, question, verbatim=True)
+    first = answer.citations[0]
+    assert not answer.abstained
+    assert gold in " ".join(first.quote.split())
+    assert (first.document.id, first.page) == (document, page)
+    assert first.spans[0].boxes
+    assert answer.model == EXTRACTIVE
+
+
+@pytest.mark.parametrize("question", SILENT)
+def test_silence_where_the_documents_say_nothing(answerer: Answerer, question: str) -> None:
+    answer = ask(answerer, question)
+    assert answer.abstained
+    assert answer.usage.completion_tokens == 0
+
+
+def test_quotes_arrive_before_the_models_words_and_every_sentence_is_judged(answerer: Answerer) -> None:
+    # GIVEN a question that the lease answers
+    began, first, events = time.perf_counter(), 0.0, []
+    # WHEN it is answered with the language model
+    for event in answerer.answer(AskRequest(ANSWERED[0][0]), access=ACCESS):
+        if isinstance(event, TextEvent) and not first:
+            first = time.perf_counter() - began
+        events.append(event)
+    total = time.perf_counter() - began
+    # THEN the quote was there long before the model had read its prompt, and the model did write
+    last = events[-1]
+    assert isinstance(last, AnswerEvent)
+    assert first < total / 2
+    assert "48,500" in last.answer.sentences[0].text
+    assert last.answer.usage.completion_tokens > 0
+    prose = [s for s in last.answer.sentences if not s.verbatim]
+    assert prose
+    assert all(s.support == "unsupported" for s in prose if not s.citations)

@@ -1,0 +1,84 @@
+"""A sentence is supported only when a cited quote carries it, with the same numbers, names and sense."""
+
+from __future__ import annotations
+
+import pytest
+
+from retrieval.evidence import Evidence
+from retrieval.grounding import assign, check
+from retrieval.sentences import split_sentences
+from strongroom.types import Sentence
+from tests.answering import Shelf
+from tests.fakes import FakeEmbedder
+
+EMBEDDER = FakeEmbedder(512)
+QUOTES = [
+    "The tenant Jane Doe pays a monthly rent of 900 euros to the landlord from May 2021.",
+    "The landlord does not insure the furniture of the tenant against fire.",
+]
+
+
+def evidence() -> list[Evidence]:
+    chunks = Shelf({f"d{i}": [text] for i, text in enumerate(QUOTES)}).chunks()
+    vectors = EMBEDDER.embed_documents(QUOTES)
+    return [Evidence(c, c.start, c.end, c.text, 1.0, 1.0, 1.0, v) for c, v in zip(chunks, vectors, strict=True)]
+
+
+def judge(text: str, *numbers: int, question: str = "What does the tenant pay?") -> Sentence:
+    found = check(text, [(len(text), n) for n in numbers], evidence(), question, EMBEDDER)
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "support"),
+    [
+        (QUOTES[0], "supported"),
+        ("The tenant pays a monthly rent of 900 euros.", "supported"),
+        ("The tenant pays a monthly rent of 950 euros.", "unsupported"),  # a number from nowhere
+        ("The tenant pays a monthly rent of 900 euros from June 2021.", "unsupported"),  # another month
+        ("The tenant John Doe pays a monthly rent of 900 euros.", "unsupported"),  # another name
+        ("The tenant does not pay a monthly rent of 900 euros.", "partial"),  # the opposite
+        ("Rain is likely on the northern coast tomorrow.", "unsupported"),
+        ("The tenant usually pays rent by a standing order at some bank.", "partial"),
+    ],
+)
+def test_support_follows_the_cited_quote(text: str, support: str) -> None:
+    assert judge(text, 1).support == support
+
+
+def test_a_name_that_only_the_question_holds_is_at_most_partial() -> None:
+    text = "The tenant of Selby Tower pays a monthly rent of 900 euros."
+    assert judge(text, 1, question="What does the tenant of Selby Tower pay?").support == "partial"
+
+
+def test_a_sentence_is_judged_by_the_quote_it_cites_not_by_a_better_one() -> None:
+    assert judge("The tenant pays a monthly rent of 900 euros.", 2).support == "unsupported"
+
+
+def test_a_sentence_without_a_citation_gets_the_quote_that_carries_it() -> None:
+    found = judge("The landlord does not insure the furniture of the tenant against fire.")
+    assert (found.citations, found.support) == ((2,), "supported")
+    assert judge("Rain is likely tomorrow.").citations == ()
+
+
+def test_invented_numbers_are_kept_as_invalid() -> None:
+    found = judge("The tenant pays a monthly rent of 900 euros.", 7, 1, 0)
+    assert (found.citations, found.invalid, found.support) == ((1,), (7, 0), "supported")
+
+
+def test_without_quotes_nothing_is_supported() -> None:
+    found = check("The tenant pays.", [(3, 1)], [], "Who pays?", EMBEDDER)
+    assert (found[0].support, found[0].citations, found[0].invalid) == ("unsupported", (), (1,))
+
+
+def test_no_text_gives_no_sentences() -> None:
+    assert check(" \n", [(0, 1)], evidence(), "q", EMBEDDER) == ()
+
+
+def test_marks_belong_to_the_sentence_they_stand_in_or_behind() -> None:
+    text = "Alpha is here. Beta is there.\nGamma is gone."
+    spans = [(s.start, s.end) for s in split_sentences(text)]
+    begins = text.index("Gamma")
+    assert assign(text, spans, [(13, 1), (14, 2), (20, 3), (begins, 4), (len(text), 5)]) == [(1, 2), (3,), (4, 5)]
+    assert assign(text, spans, [(0, 9)])[0] == (9,)
