@@ -66,7 +66,6 @@ def serve() -> int:
     airgap.prepare_environment()
     from server.run import run
     from server.settings import ServerSettings
-    from strongroom.access import LOCAL_USER
     from strongroom.app.appliance import Appliance
     from strongroom.config import load
     from strongroom.errors import StrongroomError
@@ -77,20 +76,21 @@ def serve() -> int:
         airgap.enforce(settings.allowed_hosts, log=settings.data_dir / "egress.log")
         appliance = Appliance(settings, purpose="server")
         try:
-            appliance.recover()
+            appliance.warm_up()
             limits = ServerSettings(
                 spool_dir=settings.data_dir / "spool",
                 public_hosts=frozenset(settings.public_hosts),
                 max_file_bytes=settings.max_file_mb << 20,
             )
             run(
-                lambda user: appliance.as_user(user or LOCAL_USER),
+                appliance.as_user,
                 data_dir=settings.data_dir,
                 settings=limits,
                 host=settings.host,
                 port=settings.port,
                 allow_remote=settings.allow_remote,
                 token=token,
+                ready=appliance.ready,
             )
         finally:
             appliance.close()
