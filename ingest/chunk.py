@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import NamedTuple
 
 from strongroom.ports import Tokenizer
 from strongroom.types import Chunk, Heading, Page, ParsedDocument
@@ -34,6 +35,14 @@ _ABBREVIATION = re.compile(
     r"LLC|L\.L\.C|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|e\.g|i\.e|approx|[Dd]ept|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|U\.S|"
     r"\d{1,3}(?:\.\d{1,3})*)\.$"
 )
+
+
+class _Atom(NamedTuple):
+    """A sentence or line that is not cut further: its span and its tokens."""
+
+    start: int
+    stop: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,53 +99,69 @@ class Chunker:
             return
         marks = [begin + start for start, _ in self.tokenizer.offsets(part)]
         atoms = list(self._atoms(text, begin, end, marks))
-        sizes = [_tokens(marks, start, stop) for start, stop in atoms]
-        total, length = sum(sizes), len(part)
-        count = max(-(-total // self.max_tokens), -(-length // self.max_characters), 1)
-        # A little above an equal share, so that rounding to sentences does not leave a scrap at the end.
-        share = min(self.max_tokens, -(-total // count) + max(total // (count * 12), 4))
+        left = sum(atom.tokens for atom in atoms)
         first = 0
         while first < len(atoms):
-            last, used = first, sizes[first]
+            # An equal share of what is left, so that no page ends in a scrap.
+            length = atoms[-1].stop - atoms[first].start
+            share = left / max(-(-left // self.max_tokens), -(-length // self.max_characters), 1)
+            last, used = first, atoms[first].tokens
             while last + 1 < len(atoms):
-                size = sizes[last + 1]
-                over = used + size > self.max_tokens or atoms[last + 1][1] - atoms[first][0] > self.max_characters
-                # Past the equal share, stop where stopping is nearer to it than going on.
+                size = atoms[last + 1].tokens
+                over = used + size > self.max_tokens
+                over = over or atoms[last + 1].stop - atoms[first].start > self.max_characters
+                # Past the share, stop where stopping is nearer to it than going on.
                 if over or used + size - share > share - used:
                     break
                 last += 1
                 used += size
-            yield atoms[first][0], atoms[last][1]
+            yield atoms[first].start, atoms[last].stop
             if last + 1 >= len(atoms):
                 return
-            first = self._next_start(atoms, sizes, first, last)
+            following = self._next_start(atoms, first, last)
+            left -= sum(atom.tokens for atom in atoms[first:following])
+            first = following
 
-    def _next_start(self, atoms: list[tuple[int, int]], sizes: list[int], first: int, last: int) -> int:
+    def _next_start(self, atoms: list[_Atom], first: int, last: int) -> int:
         """Where the next chunk begins: as many whole sentences back as the overlap allows, and always forward."""
         start, carried = last + 1, 0
-        room = self.max_tokens - sizes[last + 1]
-        while start - 1 > first and carried + sizes[start - 1] <= min(self.overlap_tokens, room):
-            span = atoms[last + 1][1] - atoms[start - 1][0]
-            if span > self.max_characters:
+        room = min(self.overlap_tokens, self.max_tokens - atoms[last + 1].tokens)
+        while start - 1 > first and carried + atoms[start - 1].tokens <= room:
+            if atoms[last + 1].stop - atoms[start - 1].start > self.max_characters:
                 break
             start -= 1
-            carried += sizes[start]
+            carried += atoms[start].tokens
         return start
 
-    def _atoms(self, text: str, begin: int, end: int, marks: list[int]) -> Iterator[tuple[int, int]]:
+    def _atoms(self, text: str, begin: int, end: int, marks: list[int]) -> Iterator[_Atom]:
         """Sentences and lines, trimmed; those too long for a chunk are cut between words, or between tokens."""
         for start, stop in sentences(text, begin, end):
             while start < stop:
-                limit = min(stop, start + self.max_characters)
-                index = bisect_left(marks, start)
-                if index + self.max_tokens < len(marks):
-                    limit = min(limit, marks[index + self.max_tokens])
-                if limit < stop:
-                    limit = _word_border(text, start, limit)
+                limit, tokens = self._fitting(text, start, stop, marks)
                 trimmed = _trim(text, start, limit)
                 if trimmed is not None:
-                    yield trimmed
+                    yield _Atom(*trimmed, tokens)
                 start = limit
+
+    def _fitting(self, text: str, start: int, stop: int, marks: list[int]) -> tuple[int, int]:
+        """How far from `start` a piece may reach, and its tokens."""
+        limit = min(stop, start + self.max_characters)
+        index = bisect_left(marks, start)
+        if index + self.max_tokens < len(marks):
+            limit = min(limit, marks[index + self.max_tokens])
+        if limit < stop:
+            limit = _word_border(text, start, limit)
+        whole = bisect_left(marks, limit)
+        begins = whole > index and marks[index] == start
+        ends = limit == stop or text[limit - 1].isspace() or (whole < len(marks) and marks[whole] == limit)
+        if begins and ends:
+            return limit, whole - index
+        # The cut goes through a token (a line of base64, say), and its parts are tokens of their own: count them.
+        tokens = self.tokenizer.count(text[start:limit])
+        while tokens > self.max_tokens:
+            limit = start + (limit - start) // 2
+            tokens = self.tokenizer.count(text[start:limit])
+        return limit, tokens
 
 
 def sentences(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -187,10 +212,6 @@ def _trim(text: str, start: int, stop: int) -> tuple[int, int] | None:
     while stop > start and text[stop - 1].isspace():
         stop -= 1
     return (start, stop) if stop > start else None
-
-
-def _tokens(marks: list[int], start: int, stop: int) -> int:
-    return bisect_left(marks, stop) - bisect_left(marks, start)
 
 
 def _regions(pages: Sequence[Page]) -> Iterator[tuple[int, int]]:

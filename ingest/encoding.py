@@ -16,6 +16,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DECLARED = re.compile(rb"""(?:charset\s*=\s*["']?|<\?xml[^>]{0,80}encoding\s*=\s*["'])([A-Za-z0-9_.:-]{2,40})""", re.I)
+_WESTERN = frozenset("äöüÄÖÜßéèêëàâîïôùûçñóíáúÉÈÀÇÑåøæÅØÆãõìòœ‘’“”„–—…€£©®™°§·•«»¿¡½¼ºª²³±×\xa0")
 _SAMPLE = 64 * 1024
 
 
@@ -44,16 +45,35 @@ def _encoding_of(data: bytes) -> str:
     if wide:
         return wide
     declared = _DECLARED.search(data[:2048])
-    if declared and (name := _usable(declared.group(1).decode("ascii"), data)):
-        return name
+    if declared and (usable := _usable(declared.group(1).decode("ascii"), data)):
+        return usable
     if _usable("utf-8", data):
         return "utf-8"
+    if _western(data[:_SAMPLE]):
+        return "cp1252"
     from charset_normalizer import from_bytes  # heavy tables: only for bytes that are not UTF-8
 
     best = from_bytes(data[:_SAMPLE]).best()
-    if best is not None and (name := _usable(best.encoding, data)):
-        return name
+    if best is not None and (usable := _usable(best.encoding, data)):
+        return usable
     return "cp1252"
+
+
+def _western(sample: bytes) -> bool:
+    """True when Windows-1252 makes of these bytes what Western European text holds.
+
+    Statistics cannot tell it from its neighbours in a short text: "naïve" and "naďve" differ by the letters that
+    people use, and that is what is asked here.
+    """
+    try:
+        letters = [character for character in sample.decode("cp1252") if character.isalpha() or not character.isascii()]
+    except UnicodeDecodeError:
+        return False
+    accents = [character for character in letters if not character.isascii()]
+    # Cyrillic or Greek read as Windows-1252 is nearly all accents.
+    return 0 < len(accents) < 0.5 * len(letters) and sum(character in _WESTERN for character in accents) >= 0.95 * len(
+        accents
+    )
 
 
 def _usable(encoding: str, data: bytes) -> str | None:

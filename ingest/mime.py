@@ -1,7 +1,7 @@
 """Tell a file's type from its bytes. The name only breaks ties between kinds of text (a .csv and a .txt look alike).
 
 Signatures are our own short list of what the parsers read or name in a refusal, so that a type is never guessed from
-a file name and no system library (libmagic) decides. Must not unpack anything beyond a zip's directory.
+a file name and no system library (libmagic) decides. Must not unpack anything beyond a zip's directory: this runs in the main process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentatio
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _HEAD = 64 * 1024
 _OLE_SCAN = 8 * 1024 * 1024
-_JSON_MAX = 64 * 1024 * 1024
+_JSON_MAX = 4 * 1024 * 1024  # a longer one is called text, which is parsed alike
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -74,7 +74,8 @@ _BY_NAME = {
     ".eml": "message/rfc822",
 }
 _MAIL_HEADER = re.compile(
-    r"^(from|to|cc|subject|date|message-id|received|mime-version|return-path|delivered-to|reply-to|content-type)[ \t]*:",
+    r"^(from|to|cc|subject|date|message-id|received|mime-version|return-path|delivered-to|reply-to|content-type)"
+    r"[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
 _HTML = re.compile(r"<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>]", re.IGNORECASE)

@@ -7,6 +7,7 @@ files, and die with this process even when it is killed. Nothing a child sends i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -85,7 +86,7 @@ class ParserPool:
             raise UsageError("the tokenizer cannot be sent to a parser process", hint="make it picklable") from exc
         except ValueError as exc:
             raise UsageError(str(exc), hint="check chunk_tokens and chunk_overlap_tokens") from exc
-        self._setup = {
+        self._setup: dict[str, object] = {
             "chunker": chunker,
             "ocr": ocr,
             "memory_bytes": self.limits.memory_bytes,
@@ -103,7 +104,7 @@ class ParserPool:
         with self._lock:
             if self._closed:
                 raise UsageError("the parser pool is closed", hint="open a new one")
-            self._jobs.put((Path(os.path.abspath(path)), mime, future))
+            self._jobs.put((Path(path).absolute(), mime, future))
             idle = sum(1 for manager in self._managers if manager.idle)
             if len(self._managers) < self.workers and idle < self._jobs.qsize():
                 # The thread that starts a child must outlive it: the kernel ties the child to that thread.
@@ -160,7 +161,7 @@ class _Manager(threading.Thread):
         self._setup = setup
         self._limits = limits
         self._child: _Child | None = None
-        self._stopping = False
+        self._stopping = threading.Event()
         self.idle = False
 
     @property
@@ -170,14 +171,14 @@ class _Manager(threading.Thread):
 
     def stop(self) -> None:
         """End the child now; the file it works on is cancelled."""
-        self._stopping = True
+        self._stopping.set()
         child = self._child
         if child is not None:
             child.process.kill()
 
     def run(self) -> None:
         try:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 self.idle = True
                 job = self._jobs.get()
                 self.idle = False
@@ -186,12 +187,13 @@ class _Manager(threading.Thread):
                 path, mime, future = job
                 if not future.set_running_or_notify_cancel():
                     continue
+                outcome: Parsed | Exception
                 try:
                     outcome = self._parse(path, mime)
                 except Exception as exc:  # noqa: BLE001 - every outcome of a file goes to whoever waits for it
                     self._drop()  # what raises here came from a child that can no longer be trusted
                     outcome = exc
-                if self._stopping:
+                if self._stopping.is_set():
                     future.set_exception(CancelledError("the ingest was stopped"))
                 elif isinstance(outcome, Exception):
                     future.set_exception(outcome)
@@ -273,7 +275,7 @@ class _Child:
             "HOME": self.folder,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _BOOT, json.dumps([os.path.abspath(entry) for entry in sys.path])],
+            [sys.executable, "-I", "-c", _BOOT, json.dumps([str(Path(entry).absolute()) for entry in sys.path])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -334,10 +336,8 @@ class _Child:
         self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -17,7 +17,6 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -134,7 +133,7 @@ def confine(setup: dict[str, Any]) -> bool:
 
     airgap.prepare_environment()
     airgap.enforce(log=setup["egress_log"])
-    return namespace
+    return bool(namespace)
 
 
 def _cap(kind: int, value: int) -> None:
@@ -173,7 +172,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-    sys.stdin = open(os.devnull, encoding="utf-8")
+    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - stays open for good
     return requests, results
 
 

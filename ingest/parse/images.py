@@ -20,8 +20,10 @@ _OCR_PIXELS = 12_000_000
 def parse_image(
     path: Path, mime: str, *, ocr: OcrMode = "auto", heartbeat: Callable[[], None] = lambda: None
 ) -> ParsedDocument:
-    """Read every frame of an image by OCR. Raises `ParseError` when it is damaged or shows no text, `QuarantineError` when
-    its declared size is absurd."""
+    """Read every frame of an image by OCR.
+
+    Raises `ParseError` when it is damaged or OCR is off, `QuarantineError` when its declared size is absurd.
+    """
     if ocr == "never":
         raise ParseError("an image, and OCR is switched off", hint="set ocr to auto and ingest it again")
     builder = DocumentBuilder()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 
 from ingest.encoding import decode
@@ -77,7 +77,7 @@ def _body(message: EmailMessage) -> list[tuple[str, int | None]]:
     return html_blocks(_content(html))
 
 
-def _content(part: EmailMessage) -> str:
+def _content(part: MIMEPart) -> str:
     """Decoded text of a part; unknown charsets and broken transfer encodings fall back to detection."""
     try:
         content = part.get_content()

@@ -28,13 +28,17 @@ Block = tuple[str, int | None]  # text, and the heading level when it is one
 
 
 def parse_office(path: Path, mime: str) -> ParsedDocument:
-    """Parse a docx, pptx, HTML or Markdown file. Raises `ParseError` when it is damaged, `QuarantineError` for a bomb."""
+    """Parse a docx, pptx, HTML or Markdown file.
+
+    Raises `ParseError` when it is damaged, `QuarantineError` for a decompression bomb.
+    """
     if mime in {DOCX, PPTX}:
         check_archive(path)
     if mime == PPTX:
         return _slides(path)
+    warnings: tuple[str, ...] = ()
     if mime == DOCX:
-        elements, warnings = _partition("docx", filename=str(path)), ()
+        elements = _partition("docx", filename=str(path))
     else:
         text, warnings = read_text(path)
         elements = _partition("html" if mime == "text/html" else "md", text=text)
@@ -100,7 +104,7 @@ def _partition(kind: str, **source: str) -> list[Any]:
         return list(_partitioner(kind)(languages=[""], **source))
     except (ParseError, MemoryError):
         raise
-    except Exception as exc:  # noqa: BLE001 - one file's edge: python-docx, lxml and others raise anything on bad input
+    except Exception as exc:  # one file's edge: python-docx, lxml and others raise anything on bad input
         raise ParseError(
             f"damaged document: it cannot be parsed ({type(exc).__name__})", hint="get a fresh copy"
         ) from exc
@@ -127,10 +131,8 @@ def blocks(elements: list[Any]) -> Iterator[Block]:
         kind = type(element).__name__
         if kind in {"Header", "Footer", "PageBreak", "Image"}:
             continue
-        if kind == "Table":
-            text = table_text(element.metadata.text_as_html) or str(element.text)
-        else:
-            text = str(element.text)
+        table = table_text(element.metadata.text_as_html) if kind == "Table" else ""
+        text = table or str(element.text)
         # Word processors leave runs of spaces and tabs for layout; they mean nothing here and hide matches.
         text = "\n".join(line for raw in text.splitlines() if (line := re.sub(r"[ \t\xa0\u200b]+", " ", raw).strip()))
         if not text:
@@ -147,7 +149,7 @@ def table_text(html: str | None) -> str:
     """A table as lines `header: cell | header: cell` when its first row is a header, else `cell | cell`."""
     if not html:
         return ""
-    from lxml import html as lxml_html
+    from lxml import html as lxml_html  # type: ignore[import-untyped]
 
     from ingest.parse.sheets import render_rows
 

@@ -44,7 +44,8 @@ _SPECIAL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\xad\u200b-\u200f\u2060\ufeff\
 _GARBAGE = re.compile("[\x00-\x01\x03-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
 _HYPHEN = re.compile(f"[{_HYPHENS}]")
 _KEEP_PREFIX = frozenset(
-    "non co pre post re anti self semi sub multi inter intra cross ex counter off set long short well high low".split()
+    {"non", "co", "pre", "post", "re", "anti", "self", "semi", "sub", "multi", "inter", "intra", "cross", "ex"}
+    | {"counter", "off", "set", "long", "short", "well", "high", "low"}
 )
 _TITLE_NOISE = re.compile(r"^(untitled|document\s*\d*|slide \d+|powerpoint presentation|about:blank|.*[\\/].*)$", re.I)
 

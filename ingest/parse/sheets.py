@@ -27,8 +27,8 @@ _SNIFF_LINES = 50
 
 def parse_workbook(path: Path) -> ParsedDocument:
     """Every sheet of an xlsx workbook with the values Excel last computed; hidden sheets are read and named as such."""
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
+    from openpyxl import load_workbook  # type: ignore[import-untyped]
+    from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[import-untyped]
 
     from ingest.parse.archive import check_archive
 

@@ -38,12 +38,10 @@ def parse_text(path: Path, mime: str) -> ParsedDocument:
 def line_pages(text: str) -> tuple[Page, ...]:
     """Cut a text into runs of about sixty lines, at a blank line where one is near; the label names the lines."""
     pages: list[Page] = []
-    start = line = first = 0
-    offset = 0
-    lines = text.splitlines(keepends=True)
-    for content in lines:
+    start = first = offset = 0
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)  # as editors count: form feeds and the like end no line
+    for line, content in enumerate(lines, start=1):
         offset += len(content)
-        line += 1
         count = line - first
         full = count >= LINES_PER_PAGE and (not content.strip() or count >= LINES_PER_PAGE + 20)
         if (full and line < len(lines)) or line == len(lines):

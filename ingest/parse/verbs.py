@@ -1,7 +1,6 @@
 """Common English verb forms: enough to tell a sentence from a title when no tagger is installed."""
 
-VERBS = frozenset(
-    """
+_WORDS = """
     be am is are was were been being have has had having do does did done doing will would shall should can could may
     might must say says said make makes made go goes went gone take takes took taken come comes came see sees saw seen
     know knows knew known get gets got give gives gave given find finds found think thinks thought tell tells told
@@ -23,5 +22,5 @@ VERBS = frozenset(
     grants granted entitle entitles entitled reserve reserves reserved exist exists existed occur occurs occurred
     depend depends depended increase increases increased decrease decreases decreased start starts started stop stops
     stopped end ends ended open opens opened close closes closed change changes changed help helps helped
-    """.split()
-)
+    """
+VERBS = frozenset(_WORDS.split())

@@ -1,0 +1,153 @@
+"""PDF text and boxes: what stands on the page, where it is displayed, at the right offsets."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest.parse import parse_file
+from ingest.parse.build import DocumentBuilder, Words
+from ingest.parse.pdf import _WORD, _RawPage, _Vocabulary, _words, parse_pdf
+from strongroom.errors import ParseError, QuarantineError
+from strongroom.layout import boxes_for, pack_words, unpack_words
+from strongroom.types import ParsedDocument
+from tests.ingest_samples import PdfPage, encrypted_pdf_head, make_pdf, text_pdf
+
+
+def _place(document: ParsedDocument, word: str, page: int = 0) -> tuple[float, float, float, float]:
+    start = document.text.index(word, document.pages[page].start)
+    (box,) = boxes_for(document.pages[page].layout, start, start + len(word))
+    return box
+
+
+def test_words_lines_and_pages_tile_the_text(tmp_path: Path) -> None:
+    document = parse_pdf(text_pdf(tmp_path / "a.pdf", "Alpha beta\ngamma.", "Delta."))
+    assert document.text == "Alpha beta\ngamma.\n\nDelta.\n\n"
+    assert [(p.number, p.locator.kind, p.locator.label) for p in document.pages] == [(1, "page", "1"), (2, "page", "2")]
+    assert [(p.start, p.end) for p in document.pages] == [(0, 19), (19, 27)]
+    words = [document.text[start:end] for start, end, *_ in unpack_words(document.pages[0].layout)]
+    assert words == ["Alpha", "beta", "gamma."]
+
+
+def test_a_box_sits_on_its_word(tmp_path: Path) -> None:
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [PdfPage(lines=[(72, 700, "Hello World")])]))
+    x0, y0, x1, y1 = _place(document, "World")
+    # Helvetica 12: "Hello " is 30.7 points wide, "World" 31.3; the baseline is 792 - 700 = 92 from the top.
+    assert x0 == pytest.approx(72 + 30.7, abs=1)
+    assert x1 == pytest.approx(72 + 30.7 + 31.3, abs=1)
+    assert y0 < 92 - 8
+    assert 92 <= y1 < 97
+
+
+@pytest.mark.parametrize(
+    ("rotate", "expected"),
+    # The baseline of a word at (100, 200) on a 400 x 600 page, where it comes to lie on the page as displayed
+    [(0, (100, 400)), (90, (200, 100)), (180, (300, 200)), (270, (400, 300))],
+)
+def test_boxes_follow_rotation(tmp_path: Path, rotate: int, expected: tuple[float, float]) -> None:
+    page = PdfPage(lines=[(100, 200, "Word")], media=(0, 0, 400, 600), rotate=rotate)
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [page]))
+    box = _place(document, "Word")
+    shown = document.pages[0]
+    assert (shown.width, shown.height) == ((400, 600) if rotate % 180 == 0 else (600, 400))
+    corners = {(box[0], box[1]), (box[0], box[3]), (box[2], box[1]), (box[2], box[3])}
+    nearest = min(corners, key=lambda c: abs(c[0] - expected[0]) + abs(c[1] - expected[1]))
+    assert nearest == pytest.approx(expected, abs=4)
+
+
+def test_boxes_follow_the_crop_box(tmp_path: Path) -> None:
+    lines = [(100, 200, "Inside"), (100, 20, "Outside")]
+    page = PdfPage(lines=lines, media=(0, 0, 400, 600), crop=(50, 150, 350, 450))
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [page]))
+    shown = document.pages[0]
+    assert (shown.width, shown.height) == (300, 300)
+    x0, _, _, y1 = _place(document, "Inside")
+    assert x0 == pytest.approx(50, abs=1)
+    assert y1 == pytest.approx(450 - 200, abs=4)
+    for _, _, left, top, right, bottom in unpack_words(shown.layout):
+        assert 0 <= left < right <= 300
+        assert 0 <= top < bottom <= 300
+
+
+@pytest.mark.parametrize(
+    ("raw", "rest", "expected"),
+    [
+        ("a docu\ufffement here", "", "a document here"),
+        ("a non\ufffebreaching party", "", "a non-breaching party"),
+        ("look\ufffealike", "a look-alike", "look-alike"),
+        ("data\ufffebase", "the database", "database"),
+        ("Company\ufffeSkype", "", "Company-Skype"),
+        ("of\ufb01ce and e\ufb03cient", "", "office and efficient"),
+        ("soft\xadware", "", "software"),
+        ("zero\u200bwidth\x03", "", "zerowidth"),
+        ("one\r\ntwo  three\xa0four", "", "one\ntwo three four"),
+        ("ends with\ufffe", "", "ends with-"),
+    ],
+)
+def test_changed_characters_keep_words_and_offsets_together(raw: str, rest: str, expected: str) -> None:
+    spans = [match.span() for match in _WORD.finditer(raw)]
+    boxes = np.array([[i, 0, i + 1, 1] for i in range(len(spans))], dtype=np.float32)
+    page = _RawPage(raw, 100, 100, spans=spans, boxes=boxes)
+    builder = DocumentBuilder()
+    builder.add_page(_words(page, _Vocabulary([raw, rest])), width=100, height=100)
+    document = builder.build("application/pdf")
+    assert document.text == expected + "\n\n"
+    # GIVEN each word part has its own box, THEN the records spell the text in order and nothing else
+    spelt = "".join(document.text[start:end] for start, end, *_ in unpack_words(document.pages[0].layout))
+    assert spelt == "".join(expected.split())
+
+
+def test_a_word_over_two_lines_has_two_boxes() -> None:
+    raw = "docu\ufffement"
+    boxes = np.array([[500, 100, 530, 112], [72, 114, 110, 126]], dtype=np.float32)
+    page = _RawPage(raw, 612, 792, spans=[(0, 4), (5, 9)], boxes=boxes)
+    builder = DocumentBuilder()
+    builder.add_page(_words(page, _Vocabulary([raw])), width=612, height=792)
+    layout = builder.build("application/pdf").pages[0].layout
+    assert boxes_for(layout, 0, 8) == ((500, 100, 530, 112), (72, 114, 110, 126))
+
+
+def test_the_packed_layout_is_the_one_that_layout_reads() -> None:
+    builder = DocumentBuilder()
+    boxes = np.array([[1, 2, 3, 4], [np.nan] * 4, [5, 6, 7, 8]], dtype=np.float32)
+    builder.add_page(Words(["", " ", "\n"], ["one", "two", "three"], boxes), width=10, height=10)
+    page = builder.build("application/pdf").pages[0]
+    assert page.layout == pack_words([(0, 3, 1, 2, 3, 4), (8, 13, 5, 6, 7, 8)])
+
+
+def test_a_sensible_title_is_kept_and_a_file_name_is_not(tmp_path: Path) -> None:
+    page = [PdfPage(lines=[(72, 700, "text")])]
+    titles = {
+        "Annual Report 2023": "Annual Report 2023",
+        "Microsoft Word - Lease agreement.doc": "Lease agreement",
+        "untitled": None,
+        "": None,
+        "C:/x/report": None,
+    }
+    for number, (given, expected) in enumerate(titles.items()):
+        assert parse_pdf(make_pdf(tmp_path / f"{number}.pdf", page, title=given)).title == expected
+
+
+def test_passwords_damage_and_emptiness_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(QuarantineError, match="password"):
+        parse_pdf(encrypted_pdf_head(tmp_path / "locked.pdf"))
+    broken = tmp_path / "broken.pdf"
+    broken.write_bytes(b"%PDF-1.7\nnothing that a reader could use")
+    with pytest.raises(ParseError, match="damaged") as caught:
+        parse_pdf(broken)
+    assert not isinstance(caught.value, QuarantineError)
+    with pytest.raises(ParseError):
+        parse_pdf(make_pdf(tmp_path / "none.pdf", []))
+    with pytest.raises(ParseError, match="no text found"):
+        parse_file(make_pdf(tmp_path / "blank.pdf", [PdfPage()]), "application/pdf")
+
+
+def test_an_empty_page_between_others_is_kept_and_said(tmp_path: Path) -> None:
+    # GIVEN a page with nothing but a ruled line, which is not worth OCR's seconds
+    ruled = PdfPage(extra="72 100 m 500 100 l S\n")
+    pages = [PdfPage(lines=[(72, 700, "One")]), ruled, PdfPage(lines=[(72, 700, "Three")])]
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", pages))
+    assert [p.number for p in document.pages] == [1, 2, 3]
+    assert document.pages[1].start == document.pages[1].end
+    assert document.pages[1].layout == b""
+    assert document.text[document.pages[2].start : document.pages[2].end] == "Three\n\n"
