@@ -39,7 +39,7 @@ def supported(spec: EmbedderSpec) -> bool:
 
 
 def build(spec: EmbedderSpec) -> Any:
-    """The graph as `openvino.Model`: int32 `input_ids` and `attention_mask` `[batch, tokens]` to f32 `[batch, dimension]`.
+    """The graph as `openvino.Model`: int32 ids and mask `[batch, tokens]` in, f32 unit vectors `[batch, dimension]` out.
 
     Raises `ModelError` when a weight is missing.
     """

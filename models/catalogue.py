@@ -181,6 +181,6 @@ def _only(table: dict[str, Any], known: set[str], where: str) -> None:
         raise ConfigError(f"{where}: unknown key {', '.join(unknown)}", hint=f"Known keys: {', '.join(sorted(known))}.")
 
 
-def _check(good: bool, where: str, key: str, value: object) -> None:  # noqa: FBT001
+def _check(good: bool, where: str, key: str, value: object) -> None:
     if not good:
         raise ConfigError(f"{where}: {key} is malformed: {value!r}")

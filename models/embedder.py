@@ -43,8 +43,8 @@ PROBES: tuple[str, ...] = (
     "Le bailleur peut résilier le contrat avec un préavis de trois mois. Der Vermieter haftet nicht für höhere Gewalt.",
     "合同自签署之日起生效。 Договор вступает в силу с даты подписания.",
     " ".join(
-        f"Section {n}. The supplier shall keep records of delivery {n * 37} for {n + 2} years and show them on request, "
-        "unless a court orders otherwise or the parties agree in writing."
+        f"Section {n}. The supplier shall keep records of delivery {n * 37} for {n + 2} years and show them "
+        "on request, unless a court orders otherwise or the parties agree in writing."
         for n in range(1, 7)
     ),
     "",

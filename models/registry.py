@@ -336,7 +336,8 @@ def _stated_hash(sha256: str | None) -> str | None:
 def _missing(model_id: str) -> ModelError:
     return ModelError(
         f"model {model_id} is not installed",
-        hint=f"On a connected machine: strongroom models pull {model_id}. Offline: strongroom models import {model_id} FILE.",
+        hint=f"On a connected machine: strongroom models pull {model_id}. "
+        f"Offline: strongroom models import {model_id} FILE.",
     )
 
 

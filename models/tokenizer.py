@@ -26,7 +26,7 @@ class FileTokenizer:
         self.path = Path(path)
         try:
             self._tokenizer: tokenizers.Tokenizer = Tokenizer.from_file(str(self.path))
-        except Exception as exc:  # noqa: BLE001 -- the library raises bare `Exception` for every kind of failure
+        except Exception as exc:
             raise ModelError(
                 f"the tokenizer {self.path} cannot be read: {exc}",
                 hint="Install the model again: `strongroom models pull`.",
