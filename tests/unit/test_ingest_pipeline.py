@@ -22,7 +22,19 @@ from ingest.work import TRIED_AGAIN, PipelineSettings
 from strongroom.errors import CancelledError, IndexUnreachableError, LockedError, ModelError, StrongroomError
 from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestProgress, IngestSummary, SourceFile
 from tests.fakes import FakeEmbedder
-from tests.ingest_bench import RECIPE, Bench, ThreadPool, faults, faults_now, ingest, listing, parse, snapshot, source
+from tests.ingest_bench import (
+    RECIPE,
+    Bench,
+    ThreadPool,
+    faults,
+    faults_now,
+    ingest,
+    keys_of_nothing,
+    listing,
+    parse,
+    snapshot,
+    source,
+)
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +338,7 @@ def test_vanished_documents_are_reported_and_pruned_on_request(bench: Bench, fol
     assert outcomes["b.txt"].outcome == "removed"
     assert bench.index.count() == 1
     assert faults(bench) == []
+    assert keys_of_nothing(bench) == 0
 
 
 @pytest.mark.parametrize("trouble", ["below", "at", "above", "skipped folder"])
@@ -616,6 +629,7 @@ def test_document_deleted_on_its_way_in_is_gone_for_good(bench: Bench, folder: P
     assert outcomes["b.txt"].outcome == "skipped"
     assert "deleted" in str(outcomes["b.txt"].reason)
     assert faults(bench) == []
+    assert keys_of_nothing(bench) == 0
 
 
 # ------------------------------------------------------------------------------------------------ batches and bounds
