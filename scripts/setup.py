@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -228,6 +229,7 @@ def install(pins_file: Path, *, torch: str, log: IO[str]) -> None:
     build_pins = ("--build-constraint", str(BUILD_PINS))
     step = Steps(log)
     step.run("pip", pip("install", "--upgrade", f"pip=={pins['pip']}"))
+    torch_wanted = [] if installed("torch", pins["torch"]) else torch_arguments(pins["torch"], torch)
     compiling = None
     if not installed(FROM_SOURCE, pins[FROM_SOURCE]):
         compiling = step.start(
@@ -235,8 +237,8 @@ def install(pins_file: Path, *, torch: str, log: IO[str]) -> None:
             env={"CMAKE_ARGS": " ".join(CMAKE_ARGS), "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)},
         )
     try:
-        if not installed("torch", pins["torch"]):
-            step.run("torch", pip("install", "-c", str(pins_file), *torch_arguments(pins["torch"], torch)))
+        if torch_wanted:
+            step.run("torch", pip("install", "-c", str(pins_file), *torch_wanted))
         packages = [item for item in requirements() if not item.startswith(FROM_SOURCE)]
         step.run(
             f"{len(pins)} pinned packages",
@@ -248,8 +250,8 @@ def install(pins_file: Path, *, torch: str, log: IO[str]) -> None:
             step.run("llama-cpp-python", pip("install", "-c", str(pins_file), str(newest)))
             shutil.rmtree(WHEELS)
     except BaseException:
-        if compiling is not None and compiling.poll() is None:
-            compiling.terminate()
+        if compiling is not None:
+            stop(compiling)
         raise
     step.run("strongroom", pip("install", "--no-deps", "--no-build-isolation", "-e", str(ROOT)))
     step.run("consistency", pip("check"))
@@ -303,6 +305,13 @@ def _succeeds(command: list[str]) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a step and all it started: pip, cmake, ninja and every compiler are one process group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
 class Steps:
     """Runs commands into the log and tells a person what is going on, one line a step and one a minute."""
 
@@ -318,16 +327,22 @@ class Steps:
         environment = {**os.environ, **(env or {})}
         for name in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"):
             environment.pop(name, None)  # would install beside the environment, or import from beside it
-        return subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=environment)
+        return subprocess.Popen(
+            command, stdout=self._log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
 
     def wait(self, name: str, process: subprocess.Popen[bytes]) -> None:
         """Wait for a step. Raises `SetupError` with the last lines of the log when it fails."""
         started = told = time.monotonic()
-        while process.poll() is None:
-            time.sleep(0.1)
-            if time.monotonic() - told >= 60:
-                told = time.monotonic()
-                say(f"{name}: still working ({told - started:.0f} s)")
+        try:
+            while process.poll() is None:
+                time.sleep(0.1)
+                if time.monotonic() - told >= 60:
+                    told = time.monotonic()
+                    say(f"{name}: still working ({told - started:.0f} s)")
+        except BaseException:
+            stop(process)
+            raise
         if process.returncode != 0:
             tail = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
             print("\n".join(f"  | {line}" for line in tail), file=sys.stderr)
