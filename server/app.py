@@ -37,6 +37,9 @@ def create_app(
     `ready` tells whether models are loaded and the index is open; by default, whether `status()` works.
     """
 
+    if not token:
+        raise ValueError("a server without a token would be open to everyone on the machine")
+
     def status_works() -> bool:
         engine_for(LOCAL_USER).status()
         return True

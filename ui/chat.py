@@ -18,6 +18,7 @@ from ui.theme import NARROW
 from ui.view import Turn, answer_data, history, say, stage_line
 
 _TICK = 0.25  # seconds between looks at the clock, and at whether the person pressed stop
+_STOPPED = "Stopped. Nothing above was checked against your documents."
 _FRAME = 0.06  # seconds between redraws of streaming text
 
 
@@ -89,7 +90,7 @@ def _draw(turn: Turn, number: int) -> None:
         if turn.error:
             st.error(f"{_plain(turn.error)}  \n{_plain(turn.hint)}", icon=":material/error:")
         elif turn.stopped:
-            st.caption("Stopped. Nothing above was checked against your documents.")
+            st.html(say(_STOPPED, "sr-where"))
 
 
 def _cite(turn: Turn, key: str) -> None:
@@ -113,6 +114,7 @@ def _ask(server: HttpEngine, turns: list[Turn]) -> None:
     with st.chat_message("assistant", avatar=":material/shield_lock:"):
         stage_box, text_box = st.empty(), st.empty()
         stage_box.html(stage_line("retrieving", "", 0))
+        st.html(say(_STOPPED, "sr-stopped"))  # the style sheet shows it when the script was stopped and did not redraw
         stream = _Stream(server, request)
         turn.stopped = True  # until the end says otherwise: pressing stop ends this function at any st call
         try:

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import streamlit as st
 
@@ -15,7 +14,7 @@ from strongroom.errors import StrongroomError
 from strongroom.types import FileOutcome, IngestProgress, SourceFile
 from ui import components, viewer
 from ui.connection import engine
-from ui.view import document_row, matching, outcome_row, receipt_lines, say
+from ui.view import document_row, matching, outcome_row, receipt_lines, say, upload_uri
 
 _ROWS = 50
 
@@ -31,6 +30,7 @@ def page() -> None:
         st.subheader("Documents")
         _receipt()
         _add(server)
+        _outcomes()
         _list(server)
     if side is not None:
         with side:
@@ -58,9 +58,16 @@ def _add(server: HttpEngine) -> None:
             _upload(server, files, collection.strip() or "default")
         elif go:
             st.info("Choose files first.", icon=":material/info:")
-        done = st.session_state.get("outcomes")
-        if done:
-            components.outcomes([outcome_row(o) for o in done], key="outcomes-view")
+
+
+def _outcomes() -> None:
+    """What became of the files of the last upload, until it is dismissed."""
+    done = st.session_state.get("outcomes")
+    if not done:
+        return
+    with st.container(border=True):
+        components.outcomes([outcome_row(o) for o in done], key="outcomes-view")
+        st.button("Dismiss", on_click=lambda: st.session_state.pop("outcomes", None), type="tertiary")
 
 
 def _upload(server: HttpEngine, files: list[Any], collection: str) -> None:
@@ -81,12 +88,12 @@ def _upload(server: HttpEngine, files: list[Any], collection: str) -> None:
             path = Path(folder) / str(number)
             with path.open("wb") as out:
                 shutil.copyfileobj(file, out)
-            uri = f"upload:///{quote(file.name, safe='')}"
-            sources.append(SourceFile(str(path), uri, file.name, path.stat().st_size))
+            sources.append(SourceFile(str(path), upload_uri(file.name), file.name, path.stat().st_size))
         try:
             server.ingest_files(sources, collection=collection, on_event=on_event)
         except StrongroomError as exc:
             st.session_state["problem"] = (str(exc), exc.hint)
+    st.session_state.pop("status", None)
     st.rerun()
 
 
@@ -140,6 +147,7 @@ def _confirm(server: HttpEngine, document_id: str, name: str) -> None:
             except StrongroomError as exc:
                 st.session_state["problem"] = (str(exc), exc.hint)
             viewer.close()
+            st.session_state.pop("status", None)
             st.rerun()
         if st.button("Keep it"):
             st.rerun()

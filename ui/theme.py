@@ -45,6 +45,9 @@ CSS = """
 .sr-dot {width: .55rem; height: .55rem; border-radius: 50%; background: currentColor;
   animation: sr-pulse 1.2s infinite;}
 @keyframes sr-pulse {50% {opacity: .2;}}
+.stApp[data-test-script-state="notRunning"] .sr-stage {display: none;}
+.stApp:not([data-test-script-state="notRunning"]) .sr-stopped {display: none;}
+.sr-stopped {font-size: .85rem; opacity: .75; margin: 0;}
 @media (prefers-reduced-motion: reduce) {.sr-dot {animation: none;}}
 .sr-empty {text-align: center; padding: 14vh 1rem 2rem;}
 .sr-empty h2 {font-size: 1.5rem; font-weight: 600; padding: 0; margin: 0 0 .4rem;}

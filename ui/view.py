@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from urllib.parse import quote, unquote
 
 from strongroom.types import Answer, Citation, DeletionReceipt, DocumentInfo, FileOutcome, Locator, Message, PageView
+
+UPLOAD = "upload:///"
+"""How the URIs of files that came through the browser begin; the percent-encoded file name follows."""
 
 STAGES = {
     "retrieving": "Looking through your documents",
@@ -188,10 +192,15 @@ def matching(documents: Sequence[DocumentInfo], words: str) -> list[DocumentInfo
     return [info for info in documents if holds(info)]
 
 
+def upload_uri(name: str) -> str:
+    """The identity of an uploaded file: the same name in the same collection is a new version of the same document."""
+    return UPLOAD + quote(name, safe="")
+
+
 def outcome_row(outcome: FileOutcome) -> dict[str, Any]:
     """A row of the list of what became of uploaded files."""
     return {
-        "name": outcome.path.removeprefix("upload:///"),
+        "name": unquote(outcome.path.removeprefix(UPLOAD)) if outcome.path.startswith(UPLOAD) else outcome.path,
         "outcome": outcome.outcome,
         "label": OUTCOME_LABELS.get(outcome.outcome, outcome.outcome),
         "detail": outcome.reason or (f"{outcome.pages} pages" if outcome.pages != 1 else "1 page"),
@@ -200,7 +209,7 @@ def outcome_row(outcome: FileOutcome) -> dict[str, Any]:
 
 def receipt_lines(receipt: DeletionReceipt) -> list[str]:
     """A deletion receipt in sentences."""
-    lines = [f"{count:,} {what.replace('_', ' ')} destroyed" for what, count in receipt.destroyed.items()]
+    lines = [f"{what.replace('_', ' ').capitalize()} destroyed: {count:,}" for what, count in receipt.destroyed.items()]
     lines += [f"Out of reach: {what}" for what in receipt.out_of_reach]
     return lines
 

@@ -1,0 +1,288 @@
+"""One contract for every `Engine`: what front ends rely on, whether it runs in process or over HTTP.
+
+An engine under test starts empty. Its contents are made of small files written here; what is asserted holds for any
+model, so nothing here depends on the words of an answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom.errors import CancelledError, NotFoundError, UsageError
+from strongroom.ports import Engine
+from strongroom.types import (
+    Answer,
+    AskEvent,
+    AskRequest,
+    DocumentState,
+    FileOutcome,
+    IngestEvent,
+    IngestRequest,
+    IngestSummary,
+    SearchRequest,
+    SourceFile,
+)
+from tests.fakes_engine import FakeEngine, make_pdf
+from tests.server_fixtures import served
+
+QUESTION = "What is the notice period for termination?"
+SENTENCE = "The notice period for termination is thirty days."
+
+
+class EngineContract:
+    """Subclasses provide the fixture `engine`: an `Engine` without documents."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "contracts"
+        folder.mkdir()
+        (folder / "supply.pdf").write_bytes(make_pdf([["SUPPLY CONTRACT", SENTENCE], ["Liability is capped."]]))
+        (folder / "notes ä.txt").write_text("Lunch is served at noon in the canteen of the harbour office.\n")
+        return folder
+
+    def ingest(
+        self, engine: Engine, *paths: Path, prune: bool = False, dry_run: bool = False
+    ) -> tuple[dict[str, FileOutcome], IngestSummary]:
+        events: list[IngestEvent] = []
+        request = IngestRequest(tuple(map(str, paths)), prune=prune, dry_run=dry_run)
+        summary = engine.ingest(request, on_event=events.append)
+        outcomes = [e for e in events if isinstance(e, FileOutcome)]
+        assert len({o.path for o in outcomes}) == len(outcomes), "each file has one outcome"
+        return {Path(o.path).name: o for o in outcomes}, summary
+
+    def document_id(self, engine: Engine, name: str) -> str:
+        return next(d.id for d in engine.documents() if d.name == name)
+
+    def answer(self, events: list[AskEvent]) -> Answer:
+        last = events[-1]
+        assert last.kind == "answer"
+        return last.answer
+
+    # -------------------------------------------------------------------------------- ingest
+
+    def test_ingest_reports_each_file_by_its_path_and_counts_them(self, engine: Engine, folder: Path) -> None:
+        outcomes, summary = self.ingest(engine, folder)
+        assert {o.path for o in outcomes.values()} == {str(folder / "supply.pdf"), str(folder / "notes ä.txt")}
+        assert {o.outcome for o in outcomes.values()} == {"indexed"}
+        assert outcomes["supply.pdf"].pages == 2
+        assert (summary.files, summary.outcomes, summary.partial) == (2, {"indexed": 2}, False)
+        assert summary.chunks == sum(o.chunks for o in outcomes.values()) > 0
+
+    def test_ingesting_again_changes_nothing(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        before = engine.documents()
+        outcomes, summary = self.ingest(engine, folder)
+        assert {o.outcome for o in outcomes.values()} == {"unchanged"}
+        assert summary.outcomes == {"unchanged": 2}
+        assert engine.documents() == before
+
+    def test_a_changed_file_is_a_new_version_of_the_same_document(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        before = engine.document(self.document_id(engine, "notes ä.txt"))
+        (folder / "notes ä.txt").write_text("Supper is served at six in the canteen of the harbour office.\n")
+        outcomes, _ = self.ingest(engine, folder)
+        after = engine.document(before.id)
+        assert {name: o.outcome for name, o in outcomes.items()} == {
+            "supply.pdf": "unchanged",
+            "notes ä.txt": "indexed",
+        }
+        assert after.version != before.version
+        assert "Supper" in engine.page(before.id, 0).text
+
+    def test_vanished_files_are_reported_and_removed_only_when_asked(self, engine: Engine, folder: Path) -> None:
+        # GIVEN an ingested folder that has lost a file
+        self.ingest(engine, folder)
+        (folder / "notes ä.txt").unlink()
+        # WHEN it is ingested again THEN the loss is reported and the document stays
+        outcomes, summary = self.ingest(engine, folder)
+        assert outcomes["notes ä.txt"].outcome == "vanished"
+        assert summary.outcomes == {"unchanged": 1, "vanished": 1}
+        assert len(engine.documents()) == 2
+        # WHEN it is ingested with prune THEN the document goes
+        outcomes, summary = self.ingest(engine, folder, prune=True)
+        assert outcomes["notes ä.txt"].outcome == "removed"
+        assert [d.name for d in engine.documents()] == ["supply.pdf"]
+
+    def test_a_dry_run_tells_and_does_nothing(self, engine: Engine, folder: Path) -> None:
+        outcomes, summary = self.ingest(engine, folder, dry_run=True)
+        assert summary.dry_run
+        assert {o.outcome for o in outcomes.values()} == {"indexed"}
+        assert all(o.reason for o in outcomes.values())
+        assert engine.documents() == []
+
+    def test_a_path_that_does_not_exist_is_refused(self, engine: Engine, tmp_path: Path) -> None:
+        with pytest.raises(UsageError):
+            self.ingest(engine, tmp_path / "nowhere")
+        assert engine.documents() == []
+
+    def test_files_at_hand_are_known_by_their_uri(self, engine: Engine, folder: Path) -> None:
+        uploads = [SourceFile(str(folder / "supply.pdf"), "upload:///s%20.pdf", "s .pdf", 1)]
+        for expected in ("indexed", "unchanged"):
+            events: list[IngestEvent] = []
+            engine.ingest_files(uploads, collection="default", on_event=events.append)
+            (outcome,) = [e for e in events if isinstance(e, FileOutcome)]
+            assert (outcome.path, outcome.outcome) == ("upload:///s%20.pdf", expected)
+        assert [(d.name, d.path) for d in engine.documents()] == [("s .pdf", "upload:///s%20.pdf")]
+
+    def test_a_cancelled_ingest_raises(self, engine: Engine, folder: Path) -> None:
+        cancel = threading.Event()
+        cancel.set()
+        with pytest.raises(CancelledError):
+            engine.ingest(IngestRequest((str(folder),)), on_event=lambda _event: None, cancel=cancel)
+
+    # -------------------------------------------------------------------------------- documents
+
+    def test_documents_are_listed_with_their_facts(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        listed = {d.name: d for d in engine.documents()}
+        info = listed["supply.pdf"]
+        assert engine.document(info.id) == info
+        assert (info.state, info.pages, info.reason, info.collection) == (DocumentState.INDEXED, 2, None, "default")
+        assert info.path == (folder / "supply.pdf").as_uri()
+        assert info.size == (folder / "supply.pdf").stat().st_size
+        assert info.added.tzinfo is not None
+        assert engine.documents("default") == engine.documents()
+        assert "default" in engine.collections()
+
+    def test_pages_tile_the_document(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        document = self.document_id(engine, "supply.pdf")
+        first, second = (engine.page(document, index) for index in (0, 1))
+        assert (first.number, second.number, first.count, second.count) == (1, 2, 2, 2)
+        assert (first.start, first.end) == (0, second.start)
+        assert SENTENCE in " ".join(first.text.split())
+        assert (first.width, first.height) == (595, 842)
+
+    def test_page_images_are_png_and_only_for_formats_that_have_them(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        png = engine.page_image(self.document_id(engine, "supply.pdf"), 1, dpi=72)
+        assert png.startswith(b"\x89PNG\r\n\x1a\n")
+        with pytest.raises(NotFoundError):
+            engine.page_image(self.document_id(engine, "notes ä.txt"), 0)
+
+    def test_originals_come_back_byte_for_byte(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        original = engine.original(self.document_id(engine, "notes ä.txt"))
+        assert original == (folder / "notes ä.txt").read_bytes()
+
+    def test_what_does_not_exist_is_not_found(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        document = self.document_id(engine, "supply.pdf")
+        for call in (
+            lambda: engine.document("no-such-id"),
+            lambda: engine.page("no-such-id", 0),
+            lambda: engine.page(document, 2),
+            lambda: engine.page_image(document, 2),
+            lambda: engine.original("no-such-id"),
+            lambda: engine.delete("no-such-id"),
+        ):
+            with pytest.raises(NotFoundError):
+                call()
+
+    def test_deleting_gives_a_receipt_and_leaves_nothing(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        document = self.document_id(engine, "supply.pdf")
+        receipt = engine.delete(document)
+        assert receipt.document_id == document
+        assert receipt.destroyed
+        with pytest.raises(NotFoundError):
+            engine.document(document)
+        hits = engine.search(SearchRequest(QUESTION)).hits
+        assert document not in {hit.document.id for hit in hits}
+
+    # -------------------------------------------------------------------------------- questions
+
+    def test_search_finds_the_passage_with_its_page(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        result = engine.search(SearchRequest(QUESTION, k=1, id="q7"))
+        (hit,) = result.hits
+        assert (hit.document.name, hit.pages, result.id) == ("supply.pdf", (1,), "q7")
+        assert "notice period" in hit.text
+        assert "total" in result.timings_ms
+
+    def test_an_answer_streams_in_order_and_cites_what_is_there(self, engine: Engine, folder: Path) -> None:
+        # GIVEN documents that answer the question
+        self.ingest(engine, folder)
+        # WHEN it is asked
+        events = list(engine.ask(AskRequest(QUESTION, id="q8")))
+        # THEN the quotes come before the words, and the last event is the whole answer
+        kinds = [e.kind for e in events]
+        assert kinds[0] == "stage"
+        assert kinds.count("citations") == kinds.count("answer") == 1
+        assert "text" not in kinds[: kinds.index("citations")]
+        answer = self.answer(events)
+        assert answer.id == "q8"
+        # AND every quote stands word for word where its spans say
+        assert answer.citations
+        for citation in answer.citations:
+            pieces = []
+            for span in citation.spans:
+                page = engine.page(citation.document.id, span.page_index)
+                assert page.start <= span.start < span.end <= page.end
+                assert span.page == page.number
+                pieces.append(page.text[span.start - page.start : span.end - page.start])
+            assert "".join("".join(pieces).split()) == "".join(citation.quote.split())
+        cited = {n for s in answer.sentences for n in s.citations}
+        assert cited <= {c.n for c in answer.citations}
+
+    def test_without_documents_the_answer_abstains(self, engine: Engine) -> None:
+        answer = self.answer(list(engine.ask(AskRequest(QUESTION))))
+        assert answer.abstained
+        assert answer.citations == ()
+
+    def test_closing_an_answer_early_is_allowed(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        events = engine.ask(AskRequest(QUESTION))
+        next(iter(events))
+        events.close()  # type: ignore[attr-defined]
+        assert self.answer(list(engine.ask(AskRequest(QUESTION))))
+
+    def test_an_unknown_collection_releases_nothing(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        try:
+            hits = engine.search(SearchRequest(QUESTION, collection="no-such-collection")).hits
+        except UsageError:
+            hits = ()
+        assert hits == ()
+
+    # -------------------------------------------------------------------------------- health
+
+    def test_status_counts_what_is_there(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        status = engine.status()
+        assert status.collections == {"default": 2}
+        assert status.states == {"indexed": 2}
+        assert status.chunks == status.points == sum(d.chunks for d in engine.documents())
+        assert status.model
+        assert status.embedder
+
+    def test_verify_finds_nothing_wrong(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        report = engine.verify()
+        assert report.ok
+        assert report.problems == ()
+
+    def test_closing_twice_is_fine(self, engine: Engine) -> None:
+        engine.close()
+        engine.close()
+
+
+class TestFakeEngine(EngineContract):
+    """The fake keeps the contract itself, so that tests against it mean something."""
+
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return FakeEngine()
+
+
+class TestHttpOverFakeEngine(EngineContract):
+    """The client and the server between them change nothing."""
+
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[Engine]:
+        with served(tmp_path / "appliance") as up:
+            yield up.client
