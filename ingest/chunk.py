@@ -100,12 +100,12 @@ class Chunker:
         marks = [begin + start for start, _ in self.tokenizer.offsets(part)]
         atoms = list(self._atoms(text, begin, end, marks))
         left = sum(atom.tokens for atom in atoms)
-        first = 0
+        first = fresh = 0  # where the chunk begins, and its first sentence that no chunk holds yet
         while first < len(atoms):
             # An equal share of what is left, so that no page ends in a scrap.
             length = atoms[-1].stop - atoms[first].start
             share = left / max(-(-left // self.max_tokens), -(-length // self.max_characters), 1)
-            last, used = first, atoms[first].tokens
+            last, used = fresh, sum(atom.tokens for atom in atoms[first : fresh + 1])
             while last + 1 < len(atoms):
                 size = atoms[last + 1].tokens
                 over = used + size > self.max_tokens
@@ -120,7 +120,7 @@ class Chunker:
                 return
             following = self._next_start(atoms, first, last)
             left -= sum(atom.tokens for atom in atoms[first:following])
-            first = following
+            first, fresh = following, last + 1
 
     def _next_start(self, atoms: list[_Atom], first: int, last: int) -> int:
         """Where the next chunk begins: as many whole sentences back as the overlap allows, and always forward."""

@@ -1,7 +1,8 @@
 """Tell a file's type from its bytes. The name only breaks ties between kinds of text (a .csv and a .txt look alike).
 
 Signatures are our own short list of what the parsers read or name in a refusal, so that a type is never guessed from
-a file name and no system library (libmagic) decides. Must not unpack anything beyond a zip's directory: this runs in the main process.
+a file name and no system library (libmagic) decides. Must not unpack anything beyond a zip's directory: this runs in
+the main process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _HEAD = 64 * 1024
+_PDF_OBJECT = re.compile(rb"^\d+ \d+ obj\b", re.MULTILINE)  # a PDF that lost its header is not prose
 _OLE_SCAN = 8 * 1024 * 1024
 _JSON_MAX = 4 * 1024 * 1024  # a longer one is called text, which is parsed alike
 
@@ -104,7 +106,7 @@ def detect(path: Path) -> str:
 
 
 def _binary_type(path: Path, head: bytes) -> str | None:
-    if b"%PDF-" in head[:1024]:
+    if b"%PDF-" in head[:1024] or (_PDF_OBJECT.search(head[:1024]) and b"endobj" in head):
         return "application/pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_type(path)

@@ -1,5 +1,7 @@
 """Chunks: exact spans, bounded in tokens, inside one page, covering everything."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,9 +13,19 @@ from tests.fakes import FakeTokenizer
 TOKENIZER = FakeTokenizer()
 
 _pieces = st.sampled_from(
-    ["The fee is due. ", "See Sec. 4.2 of it; ", "word ", "\n", "\n\n", "- item one\n", "Inc. ", "条項。", "x" * 90 + " ", "?! ",
-     "\u00a0", "(a) first\n", "12.5 ", "…", "é", "\t", "A very long line that runs on and on without an end\n"]
-)  # fmt: skip
+    [
+        "The fee is due. ",
+        "See Sec. 4.2 of it; ",
+        "word ",
+        "\n",
+        "\n\n",
+        "- item one\n",
+        "Inc. ",
+        "条項。",
+        "x" * 90 + " ",
+    ]
+    + ["?! ", "\u00a0", "(a) first\n", "12.5 ", "…", "é", "\t", "A line that runs on and on without end\n"]
+)
 _pages = st.lists(st.lists(_pieces, max_size=60).map("".join), min_size=1, max_size=5)
 
 
@@ -59,7 +71,7 @@ def test_chunks_are_exact_bounded_ordered_and_cover_everything(
     spans = [(chunk.start, chunk.end) for chunk in chunks]
     assert spans == sorted(spans)
     assert len(set(spans)) == len(spans)
-    assert all(later[1] > earlier[1] for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(later[1] > earlier[1] for earlier, later in pairwise(spans))
 
 
 def test_cuts_fall_between_sentences_and_chunks_are_about_equally_long() -> None:
@@ -74,7 +86,7 @@ def test_overlap_repeats_whole_sentences() -> None:
     text = " ".join(f"Sentence number {n} ends here." for n in range(30))
     chunks = Chunker(TOKENIZER, max_tokens=60, overlap_tokens=12).chunk(_document([text]))
     assert len(chunks) > 2
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in pairwise(chunks):
         shared = text[after.start : before.end]
         assert shared.startswith("Sentence")
         assert shared.endswith("here.")
@@ -116,7 +128,8 @@ def test_abbreviations_and_numbers_end_no_sentence(text: str) -> None:
 
 
 def test_running_lines_are_joined_and_list_items_are_not() -> None:
-    text = "This clause runs over the end of its first line and goes\non in the second one. Next sentence.\n- first\n- second"
+    first = "This clause runs over the end of its first line and goes\non in the second one. "
+    text = first + "Next sentence.\n- first\n- second"
     found = [text[a:b] for a, b in sentences(text, 0, len(text))]
     assert found == [
         "This clause runs over the end of its first line and goes\non in the second one.",
