@@ -64,12 +64,15 @@ class ReadingMixin(CatalogBase):
             principals = grants.principals_by_resource(
                 conn, [i for row in rows for i in (row.document_id, row.collection_id)]
             )
-        found = {}
+        found: dict[str, StoredChunk] = {}
+        refs: dict[str, DocumentRef] = {}  # hits share documents: each name is opened once
         for row in rows:
             allow, deny = grants.merge(principals[row.document_id], principals[row.collection_id])
             in_scope = access.collections is None or row.collection_id in access.collections
             if in_scope and access.may_read(allow, deny):
-                found[row.id] = self._stored_chunk(row, touched[row.id])
+                if row.document_id not in refs:
+                    refs[row.document_id] = self._ref(row.document_id, row)
+                found[row.id] = self._stored_chunk(row, touched[row.id], refs[row.document_id])
         return [found[i] for i in chunk_ids if i in found]
 
     def documents(self, access: AccessFilter) -> list[DocumentInfo]:
@@ -177,11 +180,11 @@ class ReadingMixin(CatalogBase):
             ocr_confidence=page.ocr_confidence,
         )
 
-    def _stored_chunk(self, row: Row[Any], touched: Sequence[Row[Any]]) -> StoredChunk:
+    def _stored_chunk(self, row: Row[Any], touched: Sequence[Row[Any]], document: DocumentRef) -> StoredChunk:
         first = touched[0]
         return StoredChunk(
             id=row.id,
-            document=self._ref(row.document_id, row),
+            document=document,
             version_id=row.version_id,
             ordinal=row.ordinal,
             start=row.start,
