@@ -39,7 +39,7 @@ def supported(spec: EmbedderSpec) -> bool:
 
 
 def build(spec: EmbedderSpec) -> Any:
-    """The graph as `openvino.Model`: int32 ids and mask `[batch, tokens]` in, f32 unit vectors `[batch, dimension]` out.
+    """The graph as `openvino.Model`: int32 ids and mask `[batch, tokens]` to unit vectors `[batch, dimension]`.
 
     Raises `ModelError` when a weight is missing.
     """

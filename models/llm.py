@@ -162,9 +162,8 @@ class LlamaChatModel:
                 if stops.stopped or made >= room or _is_set(cancel):
                     break
             # In quoting mode nothing may be added that is not in a source, not even a replacement character.
-            if not stops.stopped and (
-                rest := stops.feed("" if quotes is not None else characters.finish()) + stops.finish()
-            ):
+            rest = stops.feed("" if quotes is not None else characters.finish()) + stops.finish()
+            if rest:
                 yield rest
         finally:
             self._lock.release()
