@@ -1,0 +1,214 @@
+"""What the UI shows, from values alone: nothing of a document or an answer may become markup."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.types import (
+    Answer,
+    Citation,
+    DeletionReceipt,
+    DocumentInfo,
+    DocumentRef,
+    DocumentState,
+    FileOutcome,
+    Locator,
+    PageView,
+    Sentence,
+    Span,
+    Usage,
+)
+from ui import view
+from ui.files import image_url, original_url
+
+CITATION = Citation(
+    n=2,
+    document=DocumentRef("d1", "Contract.pdf", "file:///c"),
+    page=4,
+    locator=Locator("page", "4"),
+    quote="thirty\n days",
+    spans=(Span(4, 110, 121, ((10, 20, 30, 40),), page_index=3), Span(5, 200, 205, ((1, 2, 3, 4),), page_index=4)),
+    score=0.5,
+    chunk_id="c",
+)
+ANSWER = Answer(
+    answer="Thirty days. As usual.",
+    abstained=False,
+    confidence=0.824,
+    sentences=(Sentence("Thirty days.", "supported", (2,)), Sentence("As usual.", "unsupported", (), (9,))),
+    citations=(CITATION, replace(CITATION, n=3)),
+    model="m",
+    usage=Usage(),
+    timings_ms={"total": 2345.0},
+)
+PAGE = PageView(
+    document=CITATION.document,
+    version_id="v",
+    index=3,
+    count=5,
+    number=4,
+    locator=Locator("page", "4"),
+    start=100,
+    end=130,
+    text="The term is thirty\ndays.  End.",
+    width=595.0,
+    height=842.0,
+    layout=b"",
+    mime="application/pdf",
+)
+INFO = DocumentInfo(
+    id="d1",
+    name="Lease Nord.pdf",
+    path="file:///x/Lease%20Nord.pdf",
+    collection="leases",
+    state=DocumentState.QUARANTINED,
+    mime="application/pdf",
+    size=1_234_567,
+    pages=3,
+    chunks=9,
+    reason="It is protected by a password.",
+    added=datetime(2026, 2, 3, tzinfo=UTC),
+    updated=datetime(2026, 2, 3, tzinfo=UTC),
+    version="v",
+)
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _parsed(markup: str) -> _Tags:
+    parser = _Tags()
+    parser.feed(markup)
+    parser.close()
+    return parser
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc"))))
+def test_said_text_is_one_paragraph_and_nothing_else(text: str) -> None:
+    parsed = _parsed(view.say(text))
+    assert parsed.tags == ["p"]
+    assert parsed.text == text
+
+
+@pytest.mark.parametrize("text", ["<script>x</script>", '"><img src=x onerror=y>', "&lt;b&gt;", "</p><iframe>"])
+def test_markup_in_text_stays_text(text: str) -> None:
+    for markup in (view.say(text), view.stage_line(text, text, 0)):
+        assert set(_parsed(markup).tags) <= {"p", "span"}
+        assert text in _parsed(markup).text
+
+
+def test_an_answer_says_in_words_what_is_not_supported() -> None:
+    supported, unsupported = view.answer_data(ANSWER)["sentences"]
+    assert supported == {"text": "Thirty days.", "support": "supported", "label": "", "citations": [2], "invalid": []}
+    assert unsupported["label"] == "not supported by your documents"
+    assert unsupported["invalid"] == [9]
+
+
+def test_cited_and_other_passages_are_told_apart() -> None:
+    first, second = view.answer_data(ANSWER)["citations"]
+    assert (first["n"], first["place"], first["quote"], first["cited"]) == (2, "page 4", "thirty days", True)
+    assert (second["n"], second["cited"]) == (3, False)
+
+
+def test_the_small_print_names_model_confidence_and_time() -> None:
+    assert view.answer_meta(ANSWER) == "m · confidence 82% · 2.3 s"
+
+
+@pytest.mark.parametrize(
+    ("page", "locator", "words"),
+    [(3, Locator("page", "iii"), "page 3"), (None, Locator("sheet", "Budget"), "sheet Budget")],
+)
+def test_places_are_named_as_people_do(page: int | None, locator: Locator, words: str) -> None:
+    assert view.place(page, locator) == words
+
+
+def test_a_page_shows_only_the_boxes_and_words_of_its_own_spans() -> None:
+    data = view.page_data(PAGE, CITATION, "/files/d1/pages/3.png")
+    assert data["boxes"] == [[10, 20, 30, 40]]
+    assert [s["text"] for s in data["segments"] if s["mark"]] == ["s thirty\nda"]
+    assert data["label"] == "Contract.pdf, page 4"
+    other = view.page_data(replace(PAGE, index=1), CITATION, "/files/d1/pages/1.png")
+    assert (other["boxes"], other["quote"]) == ([], "")
+
+
+def test_a_page_without_a_size_is_shown_as_text() -> None:
+    assert view.page_data(replace(PAGE, width=None, height=None), CITATION, "/x.png")["image"] is None
+    assert view.page_data(PAGE, None, None)["image"] is None
+
+
+@given(st.text(max_size=40), st.lists(st.tuples(st.integers(-5, 45), st.integers(-5, 45)), max_size=6))
+def test_segments_join_to_the_text_and_mark_exactly_the_spans(text: str, spans: list[tuple[int, int]]) -> None:
+    pieces = view.segments(text, spans)
+    assert "".join(p["text"] for p in pieces) == text
+    marked = [p["mark"] for p in pieces for _ in p["text"]]
+    assert marked == [any(s <= i < e for s, e in spans) for i in range(len(text))]
+    assert all(p["text"] for p in pieces)
+
+
+def test_a_document_row_has_words_for_state_size_and_day() -> None:
+    row = view.document_row(INFO)
+    assert (row["stateLabel"], row["size"], row["added"]) == ("set aside", "1.2 MB", "2026-02-03")
+    assert row["reason"] == "It is protected by a password."
+
+
+def test_every_state_and_outcome_has_a_label() -> None:
+    assert set(view.STATE_LABELS) == {str(s) for s in DocumentState}
+    for outcome in ("indexed", "unchanged", "failed", "quarantined", "skipped", "removed", "vanished"):
+        assert view.OUTCOME_LABELS[outcome]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (43_210, "43 kB"), (2_500_000_000, "2.5 GB"), (5e12, "5000 GB")],
+)
+def test_sizes_are_written_as_people_do(size: int, words: str) -> None:
+    assert view.size_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("", True), ("lease NORD", True), ("password leases", True), ("lease süd", False)]
+)
+def test_the_list_is_searched_by_name_collection_and_reason(words: str, found: bool) -> None:
+    assert bool(view.matching([INFO], words)) is found
+
+
+def test_uploads_are_named_as_they_were() -> None:
+    uri = view.upload_uri("Plan ä/1.pdf")
+    assert uri == "upload:///Plan%20%C3%A4%2F1.pdf"
+    assert view.outcome_row(FileOutcome(uri, "indexed", pages=1))["name"] == "Plan ä/1.pdf"
+    assert view.outcome_row(FileOutcome("/a%20b", "failed", reason="why"))["name"] == "/a%20b"
+    assert view.outcome_row(FileOutcome("/a", "failed", reason="why"))["detail"] == "why"
+
+
+def test_a_receipt_names_what_was_destroyed_and_what_could_not_be() -> None:
+    receipt = DeletionReceipt("d", INFO.added, "local", {"index_points": 1200}, ("older backups",))
+    assert view.receipt_lines(receipt) == ["Index points destroyed: 1,200", "Out of reach: older backups"]
+
+
+def test_history_holds_the_last_answered_turns_only() -> None:
+    turns = [view.Turn(f"q{i}", answer=replace(ANSWER, answer=f"a{i}")) for i in range(5)]
+    turns[3].answer = replace(ANSWER, abstained=True)
+    turns.append(view.Turn("stopped", partial="half", stopped=True))
+    found = [(m.role, m.content) for m in view.history(turns)]
+    assert found == [(r, f"{r[0].replace('u', 'q')}{i}") for i in (1, 2, 4) for r in ("user", "assistant")]
+
+
+def test_addresses_quote_ids() -> None:
+    assert image_url("a/../b?c", 2) == "/files/a%2F..%2Fb%3Fc/pages/2.png?dpi=110"
+    assert original_url('"><x') == "/files/%22%3E%3Cx/original"
