@@ -12,7 +12,19 @@ from tests.fakes import FakeTokenizer
 
 TOKENIZER = FakeTokenizer()
 
-_WORDS = "The fee is due. |See Sec. 4.2 of it; |word |- item one\n|Inc. |条項。|?! |(a) first\n|12.5 |…|é".split("|")
+_WORDS = [
+    "The fee is due. ",
+    "See Sec. 4.2 of it; ",
+    "word ",
+    "- item one\n",
+    "Inc. ",
+    "条項。",
+    "?! ",
+    "(a) first\n",
+    "12.5 ",
+    "…",
+    "é",
+]
 _pieces = st.sampled_from([*_WORDS, "\n", "\n\n", "\t", "\u00a0", "x" * 90 + " ", "A line that runs on without end\n"])
 _pages = st.lists(st.lists(_pieces, max_size=60).map("".join), min_size=1, max_size=5)
 
