@@ -132,15 +132,20 @@ class EdgeIndex:
 
     def search(self, query: IndexQuery, access: AccessFilter, limit: int) -> list[IndexHit]:
         """Best `limit` candidates under `access`, best first. See `fusion.fuse` for the score."""
+        depth = max(limit, fusion.DEPTH)
+        dense, sparse = self.candidates(query, access, depth)
+        return fusion.fuse(dense, sparse, limit=limit, depth=depth)
+
+    def candidates(self, query: IndexQuery, access: AccessFilter, depth: int) -> tuple[fusion.Ranked, fusion.Ranked]:
+        """The best `depth` by meaning and the best `depth` by words, before fusion."""
         conditions = filters.access_conditions(access)
-        if conditions is None or limit <= 0:
-            return []
+        if conditions is None:
+            return (), ()
         if query.dense.shape != (self._dimension,):
             raise IndexMismatchError(
                 f"the question's vector has {query.dense.shape} values, the index holds {self._dimension}",
                 hint="The index was built with another embedder: run `strongroom reindex`.",
             )
-        depth = max(limit, fusion.DEPTH)
         where = _filter(conditions)
         nearest = qe.Query.Nearest(query.dense.tolist(), using=filters.DENSE)
         requests = [qe.QueryRequest(limit=depth, query=nearest, filter=where)]
@@ -158,7 +163,7 @@ class EdgeIndex:
         with self._lock, self._mapped("search"):
             answers = self._open_shard().query_batch(qe.QueryBatchRequest(requests))
         ranked = [[(str(p.id), float(p.score)) for p in answer] for answer in answers]
-        return fusion.fuse(ranked[0], ranked[1] if len(ranked) > 1 else (), limit=limit, depth=depth)
+        return ranked[0], ranked[1] if len(ranked) > 1 else ()
 
     def version_points(self, version_id: str) -> set[str]:
         where = _filter(filters.field_is(filters.VERSION, (version_id,)))

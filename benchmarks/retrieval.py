@@ -1,0 +1,297 @@
+"""Page retrieval on CUAD's questions and query latency at size, below the command line.
+
+    python -m benchmarks.retrieval DATA [--baseline quickstart.py] [--cache FILE.npz] [--points 20000 100000]
+
+Parses, cuts and embeds DATA/cuad/pdf with the product's own parts and asks DATA/cuad/queries.jsonl through `Searcher`
+over an embedded index; then compares ways to fuse the two lists on the very same candidates. `--cache` keeps the
+vectors between runs. `--points` adds latency over synthetic points under an access filter, before and after HNSW.
+Progress goes to stderr, one JSON to stdout. The figures are quoted in docs/decisions/fusion.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.run import COVER, machine, note, page_hits, quickstart
+from ingest.chunk import Chunker, embedding_text
+from ingest.parse.pdf import parse_pdf
+from models.defaults import open_embedder
+from retrieval.index.edge import EdgeIndex
+from retrieval.index.fusion import DENSE_WEIGHT, DEPTH, Ranked, fuse
+from retrieval.search import Searcher, clean_question
+from strongroom import airgap
+from strongroom.access import AccessFilter
+from strongroom.config import load
+from strongroom.ports import Embedder, IndexPoint, IndexQuery, Vectors
+from strongroom.types import DocumentRef, StoredChunk
+
+READER = AccessFilter(frozenset({"user:reader", "group:everyone"}))
+Fuse = Callable[[Ranked, Ranked], list[str]]
+
+
+def main() -> None:
+    """Parse arguments, measure, print the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder that holds cuad/pdf and cuad/queries.jsonl")
+    parser.add_argument("--baseline", type=Path, help="the quick start script to run beside it")
+    parser.add_argument("--python-path", type=Path, help="folder with the baseline's own packages")
+    parser.add_argument("--cache", type=Path, help="file that keeps the vectors between runs")
+    parser.add_argument("--points", type=int, nargs="*", default=[], help="sizes for the latency part")
+    args = parser.parse_args()
+    airgap.prepare_environment()
+    pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
+    asked = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines() if line.strip()]
+    settings = load().settings
+    embedder = open_embedder(settings.models_dir, settings.embedder)
+    chunks, texts = passages(pdfs, embedder)
+    vectors = embedded(texts, embedder, args.cache)
+    figures: dict[str, Any] = {"machine": machine(), "chunks": len(chunks)}
+    figures["product"], figures["fusion"] = retrieval(chunks, texts, vectors, asked, embedder)
+    note("without document names in the words")
+    _, plain = retrieval(chunks, [chunk.text for chunk in chunks], vectors, asked, embedder)
+    figures["words without document names"] = {name: plain[name] for name in ("words", z_name(DEPTH, DENSE_WEIGHT))}
+    figures["latency"] = {str(count): latency(count, embedder.dimension) for count in args.points}
+    if args.baseline:
+        note("quick start")
+        figures["quickstart"] = quickstart(args.baseline, pdfs, queries, args.python_path)
+    print(json.dumps(figures, indent=2))
+
+
+def passages(pdfs: Path, embedder: Embedder) -> tuple[list[StoredChunk], list[str]]:
+    """Every chunk of every PDF as the catalogue would release it, and the text that is embedded for it."""
+    chunker = Chunker(embedder.tokenizer)
+    chunks, texts = [], []
+    for path in sorted(p for p in pdfs.iterdir() if p.suffix.lower() == ".pdf"):
+        document = parse_pdf(path)
+        reference = DocumentRef(str(uuid.uuid5(uuid.NAMESPACE_URL, path.name)), path.name, path.as_uri())
+        for chunk in chunker.chunk(document):
+            numbers = tuple(n for i in chunk.pages if (n := document.pages[i].number) is not None)
+            chunks.append(
+                StoredChunk(
+                    id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{path.name}#{chunk.ordinal}")),
+                    document=reference,
+                    version_id=reference.id,
+                    ordinal=chunk.ordinal,
+                    start=chunk.start,
+                    end=chunk.end,
+                    text=chunk.text,
+                    headings=chunk.headings,
+                    pages=chunk.pages,
+                    page_numbers=numbers,
+                    locator=document.pages[chunk.pages[0]].locator,
+                )
+            )
+            texts.append(embedding_text(path.name, document.title, chunk.headings, chunk.text))
+    note(f"{len(chunks)} chunks")
+    return chunks, texts
+
+
+def embedded(texts: Sequence[str], embedder: Embedder, cache: Path | None) -> Vectors:
+    """The vectors of `texts`, from `cache` where it holds those of these very texts and this embedder."""
+    if cache is not None and cache.is_file():
+        with np.load(cache) as kept:
+            if str(kept["embedder"]) == embedder.fingerprint and list(kept["texts"]) == list(texts):
+                return np.asarray(kept["vectors"], dtype=np.float32)
+    note("embedding")
+    vectors = embedder.embed_documents(texts)
+    if cache is not None:
+        np.savez(cache, vectors=vectors, texts=np.array(texts), embedder=np.array(embedder.fingerprint))
+    return vectors
+
+
+def retrieval(
+    chunks: Sequence[StoredChunk],
+    texts: Sequence[str],
+    vectors: Vectors,
+    asked: list[dict[str, Any]],
+    embedder: Embedder,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Page hits and latency of the product's search, and page hits of every fusion over the same candidates."""
+    stored = {chunk.id: chunk for chunk in chunks}
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
+        index = EdgeIndex(Path(folder), embedder.dimension)
+        index.upsert(
+            [
+                IndexPoint(c.id, v, t, c.document.id, c.version_id, "c", ("group:everyone",))
+                for c, t, v in zip(chunks, texts, vectors, strict=True)
+            ]
+        )
+        index.flush()
+        searcher = Searcher(
+            index=index, embedder=embedder, release=lambda ids, access: [stored[i] for i in ids if i in stored]
+        )
+        note("search")
+        results, times = [], []
+        cpu = time.process_time()
+        for item in asked:
+            found, timings = searcher.search(item["question"], access=READER, k=8)
+            results.append(as_result([hit.chunk for hit in found]))
+            times.append(timings)
+        cpu = time.process_time() - cpu
+        note("fusions")
+        cleaned = [clean_question(item["question"]) for item in asked]
+        lists = [index.candidates(IndexQuery(embedder.embed_query(q), q), READER, 400) for q in cleaned]
+        index.close()
+    product = {**hits(asked, results), "ms": {step: spread([t[step] for t in times]) for step in times[0]}}
+    product["cpu_ms_mean"] = round(cpu * 1000 / len(asked), 2)  # less shaken by other work on the machine
+    compared = {
+        name: hits(asked, [as_result([stored[i] for i in how(dense, sparse)]) for dense, sparse in lists])
+        for name, how in fusions()
+    }
+    return product, compared
+
+
+def fusions() -> Iterator[tuple[str, Fuse]]:
+    """What was compared; `z-sum` is the product's."""
+    yield "meaning", lambda dense, sparse: [i for i, _ in dense[:8]]
+    yield "words", lambda dense, sparse: [i for i, _ in sparse[:8]]
+    for depth in (50, DEPTH, 200, 400):
+        yield z_name(depth, DENSE_WEIGHT), partial(z_sum, depth=depth, weight=DENSE_WEIGHT)
+    for weight in (0.3, 0.7, 1.0, 2.0):
+        yield z_name(DEPTH, weight), partial(z_sum, depth=DEPTH, weight=weight)
+    for k in (2, 60):
+        yield f"rrf, k {k}, depth {DEPTH}", partial(rrf, k=k)
+    yield f"dbsf, depth {DEPTH}", dbsf
+
+
+def z_name(depth: int, weight: float) -> str:
+    """What a z-score sum is called in the figures."""
+    return f"z-sum, depth {depth}, meaning x {weight:g}"
+
+
+def z_sum(dense: Ranked, sparse: Ranked, *, depth: int, weight: float) -> list[str]:
+    """The product's fusion."""
+    fused = fuse(dense[:depth], sparse[:depth], limit=8, depth=depth, dense_weight=weight)
+    return [hit.chunk_id for hit in fused]
+
+
+def rrf(dense: Ranked, sparse: Ranked, *, k: int) -> list[str]:
+    """Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009)."""
+    scores: dict[str, float] = {}
+    for ranked in (dense[:DEPTH], sparse[:DEPTH]):
+        for rank, (i, _) in enumerate(ranked):
+            scores[i] = scores.get(i, 0.0) + 1.0 / (k + rank)
+    return sorted(scores, key=lambda i: (-scores[i], i))[:8]
+
+
+def dbsf(dense: Ranked, sparse: Ranked) -> list[str]:
+    """Distribution-based score fusion as Qdrant defines it: each list scaled to mean +- 3 deviations, then summed."""
+    scores: dict[str, float] = {}
+    for ranked in (dense[:DEPTH], sparse[:DEPTH]):
+        values = [value for _, value in ranked]
+        if len(values) < 2 or not (deviation := statistics.stdev(values)):
+            continue
+        low = statistics.fmean(values) - 3 * deviation
+        for i, value in ranked:
+            scores[i] = scores.get(i, 0.0) + (value - low) / (6 * deviation)
+    return sorted(scores, key=lambda i: (-scores[i], i))[:8]
+
+
+def as_result(chunks: Sequence[StoredChunk]) -> dict[str, Any]:
+    """The part of `search --json` that `page_hits` reads."""
+    return {"hits": [{"document": {"name": c.document.name}, "pages": list(c.page_numbers)} for c in chunks]}
+
+
+def hits(asked: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Page hits over all questions, and without those that the cover page answers."""
+    return {"page_hit": page_hits(asked, results), "without_cover": page_hits(asked, results, skip=COVER)}
+
+
+def latency(count: int, dimension: int) -> dict[str, Any]:
+    """Milliseconds of a filtered hybrid query over `count` synthetic points, before and after HNSW is built.
+
+    Vectors lie around 200 centres; words follow Zipf's law over 20,000; the reader sees every second point.
+    """
+    note(f"latency over {count} points")
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(200, dimension))
+    zipf = 1 / np.arange(1, 20_001)
+    zipf /= zipf.sum()
+
+    def vectors(n: int) -> Vectors:
+        raw = centres[rng.integers(0, 200, n)] + 0.8 * rng.normal(size=(n, dimension))
+        return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True), dtype=np.float32)
+
+    def words(n: int) -> str:
+        return " ".join(f"w{i}" for i in rng.choice(20_000, size=n, p=zipf))
+
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
+        index = EdgeIndex(Path(folder), dimension, build_at=10**9)
+        blank = IndexPoint("", vectors(1)[0], "", "", "v", "c", ())
+        slowest = 0.0
+        for start in range(0, count, 500):
+            batch = [
+                replace(
+                    blank,
+                    id=str(uuid.UUID(int=start + n)),
+                    dense=vector,
+                    text=words(90),
+                    document_id=f"d{(start + n) // 50}",
+                    allow=("group:everyone",) if n % 2 else (f"user:{n % 40}",),
+                )
+                for n, vector in enumerate(vectors(500))
+            ]
+            began = time.perf_counter()
+            index.upsert(batch)
+            slowest = max(slowest, time.perf_counter() - began)
+        index.flush()
+        queries = [IndexQuery(vector, words(8)) for vector in vectors(200)]
+        exact, before, cpu_before = timed_queries(index, queries)
+        index._build_at = 0  # start the build now rather than at the shipped threshold
+        began = time.perf_counter()
+        index.flush()
+        builder = index._builder
+        assert builder is not None
+        meanwhile = 0.0
+        while builder.is_alive():
+            query = queries[0]
+            asked = time.perf_counter()
+            index.search(query, READER, 32)
+            meanwhile = max(meanwhile, time.perf_counter() - asked)
+            builder.join(0.2)
+        built = time.perf_counter() - began
+        hnsw, after, cpu_after = timed_queries(index, queries)
+        recall = statistics.fmean(len(set(a) & set(b)) / 10 for a, b in zip(before, after, strict=True))
+        index.close()
+    return {
+        "upsert_500_slowest_ms": round(slowest * 1000, 1),
+        "exact_ms": spread(exact) | {"cpu_mean": cpu_before},
+        "build_s": round(built, 1),
+        "slowest_query_during_build_ms": round(meanwhile * 1000, 1),
+        "hnsw_ms": spread(hnsw) | {"cpu_mean": cpu_after},
+        "same_top_10": round(recall, 4),
+    }
+
+
+def timed_queries(index: EdgeIndex, queries: Sequence[IndexQuery]) -> tuple[list[float], list[list[str]], float]:
+    """Milliseconds and the first ten ids of every query, and the mean of CPU milliseconds."""
+    times, found = [], []
+    index.search(queries[0], READER, 32)
+    cpu = time.process_time()
+    for query in queries:
+        began = time.perf_counter()
+        top = index.search(query, READER, 32)
+        times.append((time.perf_counter() - began) * 1000)
+        found.append([hit.chunk_id for hit in top[:10]])
+    return times, found, round((time.process_time() - cpu) * 1000 / len(queries), 2)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile."""
+    return {"p50": round(statistics.median(values), 2), "p99": round(float(np.percentile(values, 99)), 2)}
+
+
+if __name__ == "__main__":
+    main()
