@@ -231,14 +231,11 @@ class LlamaChatModel:
             template=template, eos_token=text_of(self._llama.token_eos()), bos_token=text_of(self._llama.token_bos())
         )
 
-    def _vocab_of(self) -> Any:
-        return self._library.llama_model_get_vocab(self._llama.model)
-
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the rendered template; message texts can never become control tokens.
 
-        Where a text holds the spelling of a control token (`<|im_end|>`), the template is rendered around place holders and
-        the texts are tokenised apart, as plain text.
+        Where a text holds the spelling of a control token (`<|im_end|>`), the template is rendered around place
+        holders and the texts are tokenised apart, as plain text.
         """
         if all(self._tokens(m.content) == self._tokens(m.content, special=True) for m in messages):
             return self._tokens(self._render(messages), special=True)
@@ -321,18 +318,16 @@ def _library() -> Any:
     except (ImportError, OSError, RuntimeError) as exc:
         raise ModelError(f"llama.cpp cannot be loaded: {exc}", hint="Run `make setup` again.") from exc
     if not _keep_alive:
-
-        @llama_cpp.llama_log_callback
-        def to_log(level: int, text: bytes, _data: Any) -> None:
-            log.log(
-                logging.WARNING if level == 3 else logging.DEBUG,
-                "llama.cpp: %s",
-                text.decode("utf-8", "replace").rstrip(),
-            )
-
-        _keep_alive.append(to_log)
-        llama_cpp.llama_log_set(to_log, None)
+        callback = llama_cpp.llama_log_callback(_to_log)
+        _keep_alive.append(callback)
+        llama_cpp.llama_log_set(callback, None)
     return llama_cpp
+
+
+def _to_log(level: int, text: bytes, _data: Any) -> None:
+    """Pass one message on. 3 is llama.cpp's number for an error."""
+    message = text.decode("utf-8", "replace").rstrip()
+    log.log(logging.WARNING if level == 3 else logging.DEBUG, "llama.cpp: %s", message)
 
 
 @contextmanager

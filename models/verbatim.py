@@ -1,14 +1,14 @@
 """Constrain decoding to quotes: whatever a model prefers, the text that comes out is cut from the sources.
 
 Method: at each step only tokens that continue some place in a source are allowed (a mask over the logits, as in
-constrained decoding by tries, e.g. De Cao et al. 2021, arXiv:2010.00904). Text is never taken from the model's tokens: a
-token only moves a cursor, and what is emitted is the slice of the source that the cursor passed. So every run is a
+constrained decoding by tries, e.g. De Cao et al. 2021, arXiv:2010.00904). Text is never taken from the model's tokens:
+a token only moves a cursor, and what is emitted is the slice of the source that the cursor passed. So every run is a
 substring of a source by construction, whatever the tokenizer does.
 
-A run starts at the beginning of a sentence (or of a word, if asked) and ends at the end of one, where the model may stop,
-go on into the next sentence, or start another run; runs are joined by `SEPARATOR`. White space matches white space, so
-that a line break in a page does not keep the model from reading on; the emitted text keeps the source's own. What was
-quoted is not offered again.
+A run starts at the beginning of a sentence (or of a word, if asked) and ends at the end of one, where the model may
+stop, go on into the next sentence, or start another run; runs are joined by `SEPARATOR`. White space matches white
+space, so that a line break in a page does not keep the model from reading on; the emitted text keeps the source's own.
+What was quoted is not offered again.
 
 Knows no model: it is given a vocabulary of byte strings.
 """
@@ -19,7 +19,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-SEPARATOR = " … "
+# No beginning of the separator is also an end of it, so a run that ends in "…" cannot blur where it stands.
+SEPARATOR = " …\n"
 _LONG = 300  # characters without a sentence end, after which line breaks count as ends (tables, lists)
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+[”’」』）]*|(?=\s*\n\s*\n)")
 _LINE_END = re.compile(r"(?<=\S)\s*\n")
@@ -166,7 +167,7 @@ class VerbatimConstraint:
         ]
 
     def _opening_tokens(self) -> dict[int, list[tuple[int, int]]]:
-        """Places where each token can begin a run; a space before the first word is the model's habit and is dropped."""
+        """Places where each token can begin a run; a space that leads the token is dropped."""
         if self._openings is None:
             self._openings = {}
             for source, held in enumerate(self._sources):
