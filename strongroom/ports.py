@@ -135,6 +135,10 @@ class ChatModel(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Free the model's memory. Safe to call twice."""
+        ...
+
 
 # ------------------------------------------------------------------------------------------------ index
 

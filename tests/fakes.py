@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from strongroom.errors import UsageError
+from strongroom.errors import ModelError, UsageError
 from strongroom.ports import GenerationOptions, Vector, Vectors
 from strongroom.types import Message, Usage
 
@@ -152,6 +152,9 @@ class FakeChatModel:
             )
         return self._generate(tuple(messages), options, prompt_tokens, cancel, on_usage)
 
+    def close(self) -> None:
+        """Nothing to free."""
+
     def _generate(
         self,
         messages: tuple[Message, ...],
@@ -215,3 +218,18 @@ def _minimal(schema: Mapping[str, Any]) -> Any:
         case _:
             properties = schema.get("properties", {})
             return {key: _minimal(properties[key]) for key in schema.get("required", properties) if key in properties}
+
+
+class FakeModels:
+    """`strongroom.app.models.Models` without weights."""
+
+    def embedder(self) -> FakeEmbedder:
+        return FakeEmbedder()
+
+    def tokenizer(self) -> FakeTokenizer:
+        return FakeTokenizer()
+
+    def llm(self, model_id: str) -> FakeChatModel:
+        if model_id.startswith("missing"):
+            raise ModelError(f"{model_id} is not installed", hint="strongroom models pull")
+        return FakeChatModel()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.access import LOCAL_USER
+from strongroom.app.models import InstalledModels, Models
 from strongroom.audit import Audit
 from strongroom.blobs import BlobStore
 from strongroom.catalog import Catalog, Store
@@ -37,12 +38,14 @@ DIMENSION_META = "index.dimension"
 class Appliance:
     """All parts over one data directory. Closing it releases the lock; killing the process does too."""
 
-    def __init__(self, settings: Settings, *, purpose: str) -> None:
+    def __init__(self, settings: Settings, *, purpose: str, models: Models | None = None) -> None:
         """Take the exclusive lock and open the stores.
 
         Raises `LockedError`, `NotPermittedError` (the directory or keys are not ours alone) or `IntegrityError`.
         """
         self.settings = settings
+        self.models = models or InstalledModels(settings)
+        self._llms: dict[str, ChatModel] = {}
         own_data_dir(settings.data_dir)
         self._lock_file = DataLock(settings.data_dir, purpose=purpose)
         self._opening = threading.RLock()
@@ -64,31 +67,16 @@ class Appliance:
 
     @cached_property
     def embedder(self) -> Embedder:
-        from models.defaults import open_embedder
-
         with self._opening:
-            return open_embedder(
-                self.settings.models_dir,
-                self.settings.embedder,
-                backend=self.settings.embedder_backend,
-                threads=self.settings.threads,
-            )
+            return self.models.embedder()
 
-    @cached_property
-    def llm(self) -> ChatModel:
-        return self.open_llm(self.settings.model)
-
-    def open_llm(self, model_id: str) -> ChatModel:
-        """Load an installed language model. Raises `ModelError`."""
-        from models.defaults import open_llm
-
+    def llm(self, model_id: str | None = None) -> ChatModel:
+        """The default or another installed language model; each is loaded once. Raises `ModelError`."""
+        model_id = model_id or self.settings.model
         with self._opening:
-            return open_llm(
-                self.settings.models_dir,
-                model_id,
-                context_tokens=self.settings.context_tokens,
-                threads=self.settings.threads,
-            )
+            if model_id not in self._llms:
+                self._llms[model_id] = self.models.llm(model_id)
+            return self._llms[model_id]
 
     @cached_property
     def raw_index(self) -> VectorIndex:
@@ -148,11 +136,10 @@ class Appliance:
         """The answering path with the default or another installed model."""
         from retrieval.answer import Answerer
 
-        llm = self.llm if model_id in (None, self.settings.model) else self.open_llm(model_id or "")
         return Answerer(
             searcher=self.searcher,
             embedder=self.embedder,
-            llm=llm,
+            llm=self.llm(model_id),
             pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index),
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,
@@ -190,13 +177,12 @@ class Appliance:
 
     def _parser_pool(self, workers: int | None) -> ParserPool:
         from ingest.sandbox import Limits, ParserPool
-        from models.defaults import tokenizer_path
 
         settings = self.settings
         return ParserPool(
             workers=workers or settings.workers or None,
             limits=Limits(memory_bytes=settings.parse_memory_mb << 20, seconds=settings.parse_seconds),
-            tokenizer=tokenizer_path(settings.models_dir, settings.embedder),
+            tokenizer=self.models.tokenizer(),
             chunk_tokens=settings.chunk_tokens,
             overlap_tokens=settings.chunk_overlap_tokens,
             ocr=settings.ocr,
@@ -239,11 +225,11 @@ class Appliance:
         """Finish what a crash left, then load models and index, so that the first user waits for nothing."""
         self.recover()
         self.embedder.embed_query("warm up")
-        _ = self.searcher, self.llm
+        _ = self.searcher, self.llm()
 
     def ready(self) -> bool:
         """True once models and index are loaded."""
-        return all(name in self.__dict__ for name in ("embedder", "llm", "raw_index"))
+        return bool(self._llms) and "searcher" in self.__dict__
 
     # ------------------------------------------------------------------------------------------------
 
@@ -259,10 +245,12 @@ class Appliance:
 
     def close(self) -> None:
         """Release everything. Safe to call twice."""
-        for name in ("pipeline", "llm", "raw_index"):
-            part = self.__dict__.pop(name, None)
-            if part is not None and hasattr(part, "close"):
-                part.close()
+        if "renderer" in self.__dict__:
+            self.renderer.close()
+        if "raw_index" in self.__dict__:
+            self.raw_index.close()
+        for llm in self._llms.values():
+            llm.close()
         self.catalog.close()
         self.keys.close()
         self._lock_file.release()

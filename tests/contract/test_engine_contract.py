@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from strongroom.access import LOCAL_USER
+from strongroom.app.appliance import Appliance
+from strongroom.config import load
 from strongroom.errors import CancelledError, NotFoundError, UsageError
 from strongroom.ports import Engine
 from strongroom.types import (
@@ -26,6 +30,7 @@ from strongroom.types import (
     SearchRequest,
     SourceFile,
 )
+from tests.fakes import FakeModels
 from tests.fakes_engine import FakeEngine, make_pdf
 from tests.server_fixtures import served
 
@@ -285,4 +290,33 @@ class TestHttpOverFakeEngine(EngineContract):
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Iterator[Engine]:
         with served(tmp_path / "appliance") as up:
+            yield up.client
+
+
+@contextmanager
+def appliance(data_dir: Path) -> Iterator[Appliance]:
+    """The real appliance with fake models: real catalogue, index, parsers, pipeline."""
+    opened = Appliance(load({"data_dir": data_dir}).settings, purpose="test", models=FakeModels())
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+class TestLocalEngine(EngineContract):
+    """The appliance in process."""
+
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[Engine]:
+        with appliance(tmp_path / "appliance") as opened:
+            yield opened.as_user(LOCAL_USER)
+
+
+class TestHttpOverLocalEngine(EngineContract):
+    """The appliance behind its server."""
+
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[Engine]:
+        data_dir = tmp_path / "appliance"
+        with appliance(data_dir) as opened, served(data_dir, engine_for=opened.as_user) as up:
             yield up.client
