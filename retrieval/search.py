@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from retrieval.condense import condense
 from strongroom.access import AccessFilter
 from strongroom.errors import UsageError
 from strongroom.ports import Embedder, IndexQuery, VectorIndex
@@ -23,14 +24,9 @@ Release = Callable[[Sequence[str], AccessFilter], list[StoredChunk]]
 
 _OVERFETCH = 4  # candidates asked for each passage wanted, so that rechecks and repetitions do not shrink the result
 _FEWEST = 32
+_SPARE = 4  # released beyond k at a time, for the few that are turned down or repeat another
 _MOST = 1_000  # candidates at most, however many of them the catalogue turns down
 _LONGEST_QUESTION = 4_000  # characters; more is a pasted document, which no embedder reads to its end anyway
-_SHORT = 4  # a question of at most so many words can hardly stand without the one before it
-_POINTERS = re.compile(
-    r"\b(it|its|they|them|their|theirs|he|him|his|she|her|hers|this|that|these|those|there|same|former|latter)\b",
-    re.IGNORECASE,
-)
-_CONTINUES = re.compile(r"^(and|but|or|so|also|what about|how about)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class Searcher:
         started = time.perf_counter()
         if k < 1:
             raise UsageError(f"k is {k}", hint="Ask for at least one passage.")
-        text = stand_alone(clean_question(question), history)
+        text = condense(clean_question(question), history)[:_LONGEST_QUESTION]
         query = IndexQuery(dense=self._embedder.embed_query(text), text=text)
         timings = {"embed": _ms_since(started), "index": 0.0, "release": 0.0}
         limit = min(max(_OVERFETCH * k, _FEWEST), max(_MOST, k))
@@ -75,14 +71,25 @@ class Searcher:
             hits = self._index.search(query, access, limit)
             timings["index"] += _ms_since(step)
             step = time.perf_counter()
-            chunks = self._release([hit.chunk_id for hit in hits], access) if hits else []
+            found = self._released(hits, access, k)
             timings["release"] += _ms_since(step)
-            found = _without_repetitions(_scored(hits, chunks))
             if len(found) >= k or len(hits) < limit or limit >= _MOST:
                 break
             limit = min(limit * _OVERFETCH, _MOST)
         timings["total"] = _ms_since(started)
         return found[:k], timings
+
+    def _released(self, hits: Sequence[IndexHit], access: AccessFilter, k: int) -> list[ScoredChunk]:
+        """The best of `hits` that may be read, without repetitions; text is only opened as far down as it is needed."""
+        found: list[ScoredChunk] = []
+        step = k + _SPARE
+        for at in range(0, len(hits), step):
+            part = hits[at : at + step]
+            chunks = self._release([hit.chunk_id for hit in part], access)
+            found = _without_repetitions([*found, *_scored(part, chunks)])
+            if len(found) >= k:
+                break
+        return found
 
 
 def to_search_result(
@@ -111,19 +118,6 @@ def clean_question(question: str) -> str:
     if not plain:
         raise UsageError("the question is empty", hint="Write what you want to know.")
     return plain
-
-
-def stand_alone(question: str, history: Sequence[Message]) -> str:
-    """Put the person's previous question before one that leans on it ("And its term?"), else leave it alone.
-
-    A rule, not a model: it looks for very short questions, a leading "and" and English pointing words. Callers with a
-    language model worth asking can condense first and pass no history.
-    """
-    previous = next((m.content for m in reversed(history) if m.role == "user" and m.content.strip()), None)
-    if previous is None:
-        return question
-    leans = len(question.split()) <= _SHORT or _CONTINUES.search(question) or _POINTERS.search(question)
-    return f"{clean_question(previous)} {question}"[-_LONGEST_QUESTION:] if leans else question
 
 
 def _scored(hits: Sequence[IndexHit], chunks: Sequence[StoredChunk]) -> list[ScoredChunk]:

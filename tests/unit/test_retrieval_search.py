@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from retrieval.search import Searcher, clean_question, stand_alone, to_search_result
+from retrieval.search import Searcher, clean_question, to_search_result
 from strongroom.access import AccessFilter
 from strongroom.errors import UsageError
 from strongroom.ports import IndexQuery
@@ -119,24 +119,6 @@ def test_bad_requests() -> None:
 def test_question_is_cleaned_and_cut() -> None:
     assert clean_question("  What\n is\x00  due? ") == "What is due?"
     assert len(clean_question("x" * 10_000)) == 4_000
-
-
-@pytest.mark.parametrize(
-    ("question", "leans"),
-    [
-        ("And its term?", True),
-        ("What about termination of the agreement by the customer?", True),
-        ("Who has to sign it before the first delivery is made?", True),
-        ("Which law governs the supply agreement with Northwind Limited?", False),
-    ],
-)
-def test_only_questions_that_lean_take_the_previous_one_along(question: str, leans: bool) -> None:
-    history = [Message("user", "Who supplies the pumps?"), Message("assistant", "Acme supplies them.")]
-    text = stand_alone(question, history)
-    assert text.endswith(question)
-    assert ("pumps" in text) is leans
-    assert "Acme" not in text
-    assert stand_alone(question, ()) == question
 
 
 def test_history_reaches_the_index() -> None:
