@@ -44,7 +44,7 @@ K = 8  # passages read for one question
 PROMPT_QUOTES = 5  # quotes in the prompt and in the list of citations
 PROMPT_TOKENS = 600  # for all of them: on two cores every hundred tokens cost the reader about a second of waiting
 SHOWN_QUOTES = {"mixed": 2, "quotes": 3, "prose": 0}
-CLOSE_BEHIND = 0.15  # a further quote is shown when its score is within this of the best
+CLOSE_BEHIND = 0.12  # a further quote is shown when its score is within this of the best
 PROSE_SENTENCES = 3  # in the mixed style the model adds to the quotes, it does not go on about them
 NEAREST = 3  # passages shown with "not found"
 

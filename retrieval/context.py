@@ -1,8 +1,9 @@
 """Choose the sentences that go into the prompt and under the answer, from passages already found and released.
 
-Sentence by sentence: cosine to the question, words shared with it weighted by their rarity among the candidates, and
-the passage's own rank. Rank order is kept, near-duplicates are dropped, and the token budget is counted by the model's
-own tokenizer; the best sentence is never cut. Must not search, and must not see a passage that was not released.
+Sentence by sentence: cosine to the question, words shared with it weighted by their rarity among the candidates, the
+kind of answer that it asks for, and the passage around it (weights: docs/decisions/answer-style.md). Rank order is
+kept, near-duplicates are dropped, and the token budget is counted by the model's own tokenizer; the best sentence is
+never cut. Must not search, and must not see a passage that was not released.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from strongroom.ports import Embedder, Vector, Vectors
 from strongroom.types import StoredChunk
 
 MAX_SENTENCES = 60  # embedded per question: keeps reading well under a second on two cores
-WEIGHT_COSINE, WEIGHT_OVERLAP, WEIGHT_CHUNK = 0.6, 0.4, 0.1  # chosen by docs/decisions/answer-style.md
+W_COSINE, W_OVERLAP = 0.32, 0.32
+W_LENT = 0.10  # words of the question in the sentence before, the headings or the document's name
+W_PASSAGE = 0.16  # words of the question in the whole passage
+W_RANK = 0.05  # the passage's place in the search result
+W_KIND = 0.05  # a number where one is asked for, a name where a person is
 NEAR_DUPLICATE = 0.8  # Jaccard similarity of content words
-FALL_OFF = 0.35  # a quote this far below the best one is noise, not support
+FALL_OFF = 0.25  # a quote this far below the best one is noise, not support
 THIN_TERMS = 4  # a sentence with fewer content words says too little alone
 QUOTE_OVERHEAD = 24  # tokens for a quote's number, document name and delimiters in the prompt
 
@@ -56,6 +61,7 @@ class Candidate:
     base: int
     window: str
     terms: frozenset[str]
+    lent: frozenset[str]  # words of the sentence before, the headings and the document's name
     overlap: float = 0.0
     cosine: float = 0.0
     score: float = 0.0
@@ -94,23 +100,24 @@ def read(question: str, ranked: Sequence[RankedChunk], pages: PageReader, embedd
     if not found:
         return Reading((), vector, tuple(readable))
     vectors = embedder.embed_documents([c.text for c in found])
-    scored = _score(found, vectors, vectors @ vector)
-    return Reading(tuple(scored), vector, tuple(readable))
+    return Reading(tuple(_score(question, found, vectors, vectors @ vector)), vector, tuple(readable))
 
 
 def _sentences(chunk: StoredChunk, rank: int, pages: PageReader) -> list[Candidate]:
     """The sentences that overlap the passage, completed from its pages where its edges cut them."""
     base, window = pages.window(chunk)
     spans = split_sentences(window)
+    around = frozenset(lexical.terms(f"{chunk.document.name} {' '.join(chunk.headings)}"))
     out: list[Candidate] = []
+    terms: frozenset[str] = frozenset()
     for i, span in enumerate(spans):
         start, end = base + span.start, base + span.end
+        previous, terms = terms, frozenset(lexical.terms(window[span.start : span.end]))
         if end <= chunk.start or start >= chunk.end:
             continue
         before = base + spans[i - 1].start if i > 0 else start
         after = base + spans[i + 1].end if i + 1 < len(spans) else end
-        terms = frozenset(lexical.terms(window[span.start : span.end]))
-        out.append(Candidate(chunk, rank, start, end, before, after, base, window, terms))
+        out.append(Candidate(chunk, rank, start, end, before, after, base, window, terms, around | previous))
     return out
 
 
@@ -143,15 +150,26 @@ def _prior(rank: int) -> float:
     return 1.0 / (1.0 + 0.5 * rank)
 
 
-def _score(found: list[Candidate], vectors: Vectors, cosines: Vector) -> list[Candidate]:
+def _score(question: str, found: list[Candidate], vectors: Vectors, cosines: Vector) -> list[Candidate]:
+    """Put the scores (0..1) in, best first."""
+    asked, kind = lexical.terms(question), lexical.wanted(question)
+    weights, missing = lexical.rarity([c.terms for c in found]), lexical.unseen(len(found))
+    passages = {c.chunk.id: frozenset(lexical.terms(c.chunk.text)) for c in found}
     out = []
-    for candidate, vector, cosine in zip(found, vectors, cosines, strict=True):
-        score = (
-            WEIGHT_COSINE * max(float(cosine), 0.0)
-            + WEIGHT_OVERLAP * candidate.overlap
-            + WEIGHT_CHUNK * _prior(candidate.rank)
+    for c, vector, cosine in zip(found, vectors, cosines, strict=True):
+        own, lent, passage = (
+            lexical.coverage(asked, held, weights, missing)
+            for held in (c.terms, c.terms | c.lent, c.lent | passages[c.chunk.id])
         )
-        out.append(replace(candidate, cosine=float(cosine), score=score, vector=vector))
+        score = (
+            W_COSINE * max(float(cosine), 0.0)
+            + W_OVERLAP * own
+            + W_LENT * (lent - own)
+            + W_PASSAGE * passage
+            + W_RANK * _prior(c.rank)
+            + W_KIND * lexical.offers(c.text, kind, question)
+        )
+        out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.start))
 
 

@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
 _NUMBER = re.compile(r"(?<![\w.,])[-+]?\d+(?:[.,]\d+)*(?![\w]*\d)")
@@ -172,6 +173,28 @@ def names(text: str) -> set[str]:
 def _joined_name(sentence: str, first: re.Match[str], second: re.Match[str]) -> bool:
     word = second.group()
     return word[0].isupper() and word.casefold() not in STOPWORDS and sentence[first.end() : second.start()] == " "
+
+
+_ASKS_NUMBER = re.compile(
+    r"""\bhow\s(?:many|much|long|high|old|far|often|large|big|tall|deep|wide|soon|late)\b|\bwhen\b
+    |\b(?:what|which)\s(?:\w+\s)?(?:year|date|day|month|percent|percentage|share|number|amount|sum|time|price|rate|fee|cost)s?\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_ASKS_NAME = re.compile(r"\b(?:who|whom|whose)\b", re.IGNORECASE)
+
+
+def wanted(question: str) -> Literal["number", "name"] | None:
+    """What kind of word an English question asks for, where it says so."""
+    if _ASKS_NUMBER.search(question):
+        return "number"
+    return "name" if _ASKS_NAME.search(question) else None
+
+
+def offers(text: str, kind: Literal["number", "name"] | None, question: str) -> bool:
+    """True when the text has something of that kind that the question does not hold already."""
+    if kind == "number":
+        return bool((numbers(text) | months(text)) - numbers(question) - months(question))
+    return kind == "name" and bool(names(text) - set(map(stem, words(question))))
 
 
 def negated(text: str) -> bool:

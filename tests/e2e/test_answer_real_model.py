@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import pytest
 
 from models.defaults import DEFAULT_EMBEDDER, DEFAULT_LLM, open_embedder, open_llm
-from retrieval import lexical
 from retrieval.answer import EXTRACTIVE, Answerer
 from retrieval.search import ScoredChunk
 from strongroom.access import AccessFilter
@@ -22,18 +21,20 @@ pytestmark = pytest.mark.models
 SHELF = Shelf(
     {
         "harbour-lease": [
-            "LEASE AGREEMENT\n\nThis lease is made between Norhaven Port Authority (the landlord) and Selby Cranes Ltd.\n"
-            "(the tenant) for pier seven. The yearly rent is 48,500 euros, payable on the first working day of March.",
-            "The tenant insures the cranes against storm and fire. Either party may end the lease by giving nine months\n"
-            "of written notice. The tenant may not sublet the pier without the written consent of the landlord.",
+            "LEASE AGREEMENT\n\nThis lease is made between Norhaven Port Authority (the landlord) and\n"
+            "Selby Cranes Ltd. (the tenant) for pier seven. The yearly rent is 48,500 euros, payable\n"
+            "on the first working day of March.",
+            "The tenant insures the cranes against storm and fire. Either party may end the lease by\n"
+            "giving nine months of written notice. The tenant may not sublet the pier without the\n"
+            "written consent of the landlord.",
         ],
         "travel-policy": [
             "Travel policy. Staff book trains in second class. Flights need the approval of the head of department.\n"
             "Hotels may cost up to 140 euros a night, and receipts are handed in within thirty days of the return.",
         ],
         "minutes": [
-            "Minutes of the works council. The council elected Ines Halvorsen as its chair. The canteen will close for\n"
-            "repairs in the second half of August, and a food truck will stand in the yard meanwhile.",
+            "Minutes of the works council. The council elected Ines Halvorsen as its chair. The canteen\n"
+            "will close for repairs in the second half of August, and a food truck will stand in the yard.",
         ],
     }
 )
