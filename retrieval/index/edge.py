@@ -18,6 +18,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -284,7 +285,13 @@ class EdgeIndex:
     def _start_build(self) -> None:
         """Copy the flushed shard and let a child process build HNSW in the copy. Called under the lock."""
         name = _new_name()
-        shutil.copytree(self._path / self._current(), self._path / name)
+        try:
+            shutil.copytree(self._path / self._current(), self._path / name)
+        except OSError as exc:  # no room for a copy: what was asked for, the flush, has been done
+            _log.warning("no copy of the vector index can be made to speed it up: %s", exc)
+            self._build_failed = True
+            shutil.rmtree(self._path / name, ignore_errors=True)
+            return
         self._journal = []
         child = multiprocessing.get_context("spawn").Process(
             target=_build, args=(str(self._path / name),), name="strongroom-index-build", daemon=True
@@ -395,6 +402,7 @@ def _new_name() -> str:
 
 def _build(path: str) -> None:
     """Body of the child process: build HNSW in the shard at `path`, politely."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process when it leaves
     os.nice(10)
     shard = qe.EdgeShard.load(path)
     shard.optimize()

@@ -334,7 +334,7 @@ _operations = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=_operations)
 def test_both_adapters_agree_over_random_operations(
     operations: list[tuple[object, ...]], tmp_path_factory: pytest.TempPathFactory

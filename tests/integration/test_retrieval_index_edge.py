@@ -216,6 +216,18 @@ class TestBackgroundBuild:
         assert reopened.count() == 610
         reopened.close()
 
+    def test_no_room_for_a_copy_is_no_failed_flush(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*args: object, **kwargs: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        index = EdgeIndex(tmp_path, DIMENSION, build_at=500)
+        index.upsert(points(600))
+        monkeypatch.setattr("retrieval.index.edge.shutil.copytree", full)
+        index.flush()
+        assert index._builder is None
+        assert top(index, points(600)[5]) == points(600)[5].id
+        index.close()
+
     def test_close_and_clear_abandon_a_running_build(self, tmp_path: Path) -> None:
         index = EdgeIndex(tmp_path / "a", DIMENSION, build_at=500, patience=0.0)
         index.upsert(points(600))
