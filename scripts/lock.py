@@ -5,7 +5,8 @@
     scripts/lock.py --upgrade-package P  forget the pins of one package
     scripts/lock.py --interpreter 3.12=/opt/python3.12/bin/python3
 
-Each version is resolved by that version's own interpreter and plain pip, so environment markers mean what they say.
+Each version is resolved by that version's own interpreter and plain pip, so environment markers mean what they say. Use
+the oldest patch release that users have (Debian 12 has 3.11.2): some packages ask for a later one.
 torch is resolved as the index's default build, so that the CUDA libraries of a machine with a GPU are pinned too; a CPU
 build of the same version satisfies the same pin. The files hold names and versions alone: no index, no path.
 """

@@ -99,3 +99,18 @@ def test_this_environment_is_what_the_constraints_say() -> None:
         and distribution.version.split("+")[0] != pins.get(name)
     }
     assert drift == set()
+
+
+def test_pins_accept_the_oldest_patch_release_that_users_have() -> None:
+    """Debian 12 ships 3.11.2; a package that asks for 3.11.5 would make `make setup` fail there and nowhere else."""
+    import importlib.metadata
+
+    from packaging.specifiers import SpecifierSet
+
+    oldest = {(3, 11): "3.11.2", (3, 12): "3.12.1", (3, 13): "3.13.0"}[sys.version_info[:2]]
+    refusing = {
+        (distribution.metadata["Name"], needed)
+        for distribution in importlib.metadata.distributions()
+        if (needed := distribution.metadata.get("Requires-Python")) and oldest not in SpecifierSet(needed)
+    }
+    assert refusing == set()
