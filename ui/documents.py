@@ -27,7 +27,7 @@ def page() -> None:
     if viewer.shown() is not None:
         main, side = st.columns([1.25, 1], gap="large")
     with main:
-        st.subheader("Documents")
+        st.subheader("Documents", anchor=False)
         _receipt()
         _add(server)
         _outcomes()

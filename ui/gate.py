@@ -112,7 +112,11 @@ class Gate:
             response = self._login(scope)
         elif path == "/logout":
             self._sessions.close(_cookie(headers))
-            response = _page("Signed out", "To sign in again, open a fresh sign-in link.", 200)
+            response = _page(
+                "Signed out",
+                "To sign in again, open the fresh link that <code>strongroom up</code> prints when it starts.",
+                200,
+            )
             response.delete_cookie(COOKIE, path="/")
         elif not self._sessions.touch(_cookie(headers)):
             response = _page("Sign in", "Open the sign-in link that <code>strongroom up</code> printed.", 401)
@@ -143,7 +147,7 @@ class Gate:
         if not self._codes.redeem(code):
             return _page(
                 "This link has been used or has expired",
-                "Each sign-in link works once. Run <code>strongroom link</code> for a fresh one.",
+                "Each sign-in link works once. Start <code>strongroom up</code> again for a fresh one.",
                 403,
             )
         response = RedirectResponse("/", 303)

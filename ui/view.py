@@ -11,7 +11,17 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, unquote
 
-from strongroom.types import Answer, Citation, DeletionReceipt, DocumentInfo, FileOutcome, Locator, Message, PageView
+from strongroom.types import (
+    Answer,
+    Citation,
+    DeletionReceipt,
+    DocumentInfo,
+    FileOutcome,
+    Locator,
+    Message,
+    PageView,
+    Sentence,
+)
 
 UPLOAD = "upload:///"
 """How the URIs of files that came through the browser begin; the percent-encoded file name follows."""
@@ -86,18 +96,21 @@ def place(page: int | None, locator: Locator) -> str:
 
 def answer_data(answer: Answer) -> dict[str, Any]:
     """What the answer component shows."""
-    cited = {n for sentence in answer.sentences for n in sentence.citations}
+    # Text that nobody cut into sentences was not checked either, so it is shown as not supported.
+    sentences = answer.sentences or (Sentence(answer.answer, "unsupported"),)
+    cited = {n for sentence in sentences for n in sentence.citations}
     return {
         "abstained": answer.abstained,
         "sentences": [
             {
+                "before": before,
                 "text": s.text,
                 "support": s.support,
                 "label": SUPPORT_LABELS.get(s.support, ""),
                 "citations": list(s.citations),
                 "invalid": list(s.invalid),
             }
-            for s in answer.sentences
+            for s, before in zip(sentences, gaps(answer.answer, [s.text for s in sentences]), strict=True)
         ],
         # A model that cites nothing still leaves the person the passages it was given.
         "citations": [
@@ -112,6 +125,17 @@ def answer_data(answer: Answer) -> dict[str, Any]:
         ],
         "meta": answer_meta(answer),
     }
+
+
+def gaps(text: str, sentences: Sequence[str]) -> list[str]:
+    """What to put before each sentence: a paragraph break where `text` has line breaks there, else a space."""
+    out, at = [], 0
+    for number, sentence in enumerate(sentences):
+        found = text.find(sentence, at)
+        between = text[at:found] if found >= 0 else ""
+        at = found + len(sentence) if found >= 0 else at
+        out.append("" if number == 0 else "\n\n" if "\n" in between else " ")
+    return out
 
 
 def answer_meta(answer: Answer) -> str:

@@ -115,9 +115,34 @@ def test_markup_in_text_stays_text(text: str) -> None:
 
 def test_an_answer_says_in_words_what_is_not_supported() -> None:
     supported, unsupported = view.answer_data(ANSWER)["sentences"]
-    assert supported == {"text": "Thirty days.", "support": "supported", "label": "", "citations": [2], "invalid": []}
+    assert supported == {
+        "before": "",
+        "text": "Thirty days.",
+        "support": "supported",
+        "label": "",
+        "citations": [2],
+        "invalid": [],
+    }
     assert unsupported["label"] == "not supported by your documents"
     assert unsupported["invalid"] == [9]
+
+
+def test_text_that_was_not_checked_sentence_by_sentence_counts_as_unsupported() -> None:
+    (only,) = view.answer_data(replace(ANSWER, sentences=()))["sentences"]
+    assert (only["text"], only["support"]) == (ANSWER.answer, "unsupported")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences", "gaps"),
+    [
+        ("A b. C d.", ["A b.", "C d."], ["", " "]),
+        ("A b.\n\nC d.\nE.", ["A b.", "C d.", "E."], ["", "\n\n", "\n\n"]),
+        ("A b. A b.", ["A b.", "A b."], ["", " "]),
+        ("something else", ["A b.", "C d."], ["", " "]),
+    ],
+)
+def test_paragraphs_of_an_answer_stay_paragraphs(text: str, sentences: list[str], gaps: list[str]) -> None:
+    assert view.gaps(text, sentences) == gaps
 
 
 def test_cited_and_other_passages_are_told_apart() -> None:

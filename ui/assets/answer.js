@@ -14,13 +14,12 @@ export default function (component) {
       el("span", { class: "hidden" }, " (no such source)"));
 
   const sentence = (s) => {
-    const node = el("span", { class: `sentence ${s.support}` }, el("span", { class: "words" }, s.text));
+    const node = el("span", { class: `sentence ${s.support}` }, s.before, el("span", { class: "words" }, s.text));
     for (const n of s.citations) node.append(" ", chip(n));
     for (const n of s.invalid) node.append(" ", invalid(n));
     if (s.label)
       node.append(" ", el("span", { class: `flag ${s.support}` },
         icon(s.support === "partial" ? ICONS.half : ICONS.warning), s.label));
-    node.append(" ");
     return node;
   };
 
