@@ -13,6 +13,7 @@ BIN := .venv/bin
 TORCH ?= auto
 PYTHON ?=
 JOBS ?= 2
+QUESTION ?= How much notice must the Authority give to end the crane agreement without a reason?
 PYTEST := $(BIN)/python -m pytest
 NO_LONG_RUNS := not slow
 
@@ -25,7 +26,7 @@ setup: ## make .venv and fetch the default models (repeats no work)
 	@PYTHON="$(PYTHON)" scripts/setup.sh --torch "$(TORCH)"
 
 run: setup ## set up, read the samples, answer one question, then serve on loopback
-	@$(BIN)/strongroom up --samples samples
+	@$(BIN)/strongroom up --samples samples/documents --question "$(QUESTION)"
 
 test: setup ## every test that needs no more than `make setup`
 	@STRONGROOM_TEST_REQUIRE=models $(PYTEST) -n $(JOBS) -m "$(NO_LONG_RUNS) and not browser and not qdrant" tests

@@ -2,9 +2,9 @@
 
     python -m benchmarks.run DATA [--baseline quickstart.py] [--repeat 1]
 
-DATA holds `cuad/pdf` and `cuad/queries.jsonl`. The product runs as a user runs it: the `strongroom` command, in a fresh data
-directory, with the default configuration. The baseline runs in a process of its own with the same embedder weights.
-Progress goes to stderr, the JSON to stdout.
+DATA holds `cuad/pdf` and `cuad/queries.jsonl`. The product runs as a user runs it: the `strongroom` command, in a
+fresh data directory, with the default configuration. The baseline runs in a process of its own with the same embedder
+weights. Progress goes to stderr, the JSON to stdout.
 """
 
 from __future__ import annotations

@@ -168,13 +168,19 @@ def verdict(exc: Exception, *, item: str) -> Verdict:
     """
     state = DocumentState.QUARANTINED if isinstance(exc, QuarantineError) else DocumentState.FAILED
     if isinstance(exc, StrongroomError):
-        reason = f"{exc} {exc.hint}".strip()
+        reason = " ".join(_sentence(part) for part in (str(exc), exc.hint) if part)
         return Verdict(state, reason if isinstance(exc, ParseError) else f"{reason} {TRIED_AGAIN}")
     if isinstance(exc, OSError):
         return Verdict(state, f"{_explain(exc)} {TRIED_AGAIN}")
     stack = "".join(traceback.format_tb(exc.__traceback__))
     log.error("%s: unexpected %s\n%s", item, type(exc).__name__, stack)
     return Verdict(state, f"{type(exc).__name__}: this is a defect in Strongroom; please report it. {TRIED_AGAIN}")
+
+
+def _sentence(text: str) -> str:
+    """A message or hint as a sentence, so that both read well in one line."""
+    text = text[0].upper() + text[1:]
+    return text if text[-1] in ".!?" else f"{text}."
 
 
 def _explain(exc: OSError) -> str:

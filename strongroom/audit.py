@@ -11,13 +11,14 @@ The chain alone cannot show that its end was cut off, so the newest (seq, hash) 
 
 from __future__ import annotations
 
+import base64
 import hmac
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -27,6 +28,7 @@ from strongroom.crypto import CATALOGUE_KEY, Vault
 from strongroom.types import Problem
 
 _GENESIS = bytes(32)
+_QUESTION_AAD = "audit.question"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,18 @@ class Audit:
             conn.execute(insert(table).values(seq=seq + 1, body=body, hash=digest))
         self._write_head(seq + 1, digest)
 
-    def question_mark(self, question: str) -> str:
-        """Keyed hash of a question: equal questions can be matched, none can be read."""
-        return self._vault.mac("question", question).hex()
+    def question(self, question: str, policy: Literal["hash", "text"]) -> dict[str, str]:
+        """What an entry says of a question: a keyed hash that matches equal questions, by policy also sealed text."""
+        said = {"question": self._vault.mac("question", question).hex()}
+        if policy == "text":
+            sealed = self._vault.seal_text(CATALOGUE_KEY, question, _QUESTION_AAD)
+            said["question_sealed"] = base64.b64encode(sealed).decode()
+        return said
+
+    def open_question(self, entry: Entry) -> str | None:
+        """The text of an entry's question, where the policy kept it."""
+        sealed = entry.detail.get("question_sealed")
+        return None if sealed is None else self._vault.open_text(base64.b64decode(sealed), _QUESTION_AAD)
 
     def entries(self, *, after: int = 0) -> Iterator[Entry]:
         """Entries in order, from the one after sequence number `after`."""

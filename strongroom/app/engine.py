@@ -118,7 +118,7 @@ class LocalEngine:
                 cancel=cancel,
             )
         except CancelledError:
-            self._audit("ingest.cancelled", collection=collection)
+            self._audit("ingest.cancelled")
             raise
         if not dry_run:
             self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)
@@ -140,7 +140,7 @@ class LocalEngine:
         result = to_search_result(scored, timings, id=request.id)
         self._audit(
             "search",
-            question=self._appliance.audit.question_mark(request.question),
+            **self._appliance.audit.question(request.question, self._appliance.settings.audit_questions),
             documents=_distinct(hit.document.id for hit in result.hits),
         )
         return result
@@ -153,7 +153,7 @@ class LocalEngine:
                 # before the answer is released: what was shown is on record even if the reader goes away
                 self._audit(
                     "ask",
-                    question=self._appliance.audit.question_mark(request.question),
+                    **self._appliance.audit.question(request.question, self._appliance.settings.audit_questions),
                     abstained=event.answer.abstained,
                     model=event.answer.model,
                     documents=_distinct(c.document.id for c in event.answer.citations),

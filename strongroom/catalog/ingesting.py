@@ -68,7 +68,8 @@ class IngestingMixin(CatalogBase):
             document_id, key_id = (
                 (found.id, found.key_id) if found else self._new_document(conn, collection_id, file, now)
             )
-            version_id = str(uuid.uuid5(uuid.UUID(document_id), f"{sha256}:{recipe}"))
+            # keyed, so that nobody can tell from an id alone whether a certain file is stored
+            version_id = str(uuid.uuid5(uuid.UUID(document_id), self.vault.mac("version", f"{sha256}:{recipe}").hex()))
             current = found.current_version_id if found else None
             self._drop_versions(conn, document_id, keep={current} if current and current != version_id else set())
             if current == version_id:  # only reached when a re-ingest was forced

@@ -11,7 +11,7 @@ import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
 from strongroom.errors import ExitCode
-from strongroom.types import IngestEvent, IngestProgress, Problem
+from strongroom.types import Problem
 
 if TYPE_CHECKING:
     from strongroom.audit import Audit
@@ -70,11 +70,13 @@ def reindex(json_output: Json = False, data_dir: DataDir = None, config: ConfigF
         strongroom reindex
     """
     from strongroom.app.appliance import Appliance
+    from strongroom.cli.ingest import reporting
 
     settings = load_settings(data_dir, config).settings
     appliance = Appliance(settings, purpose="strongroom reindex")
     try:
-        summary = appliance.reindex(_print_progress)
+        with reporting(json_output=False) as on_event:
+            summary = appliance.reindex(on_event)
         appliance.audit.append("local", "reindex", chunks=summary.chunks)
     finally:
         appliance.close()
@@ -82,11 +84,6 @@ def reindex(json_output: Json = False, data_dir: DataDir = None, config: ConfigF
         print_json({"summary": to_json(summary)})
     else:
         typer.echo(f"rebuilt the index: {summary.chunks} chunks in {summary.seconds:.1f} s", err=True)
-
-
-def _print_progress(event: IngestEvent) -> None:
-    if isinstance(event, IngestProgress):
-        typer.echo(f"{event.stage}: {event.files_done} documents, {event.chunks_done} chunks", err=True)
 
 
 def status(
@@ -147,7 +144,8 @@ def audit_show(
     with _audit(data_dir, config) as log:
         for entry in log.entries(after=after):
             if json_output:
-                print_json(to_json(entry))
+                text = log.open_question(entry)
+                print_json(to_json(entry) if text is None else {**to_json(entry), "question_text": text})
             else:
                 detail = " ".join(f"{k}={v}" for k, v in entry.detail.items())
                 typer.echo(

@@ -40,6 +40,7 @@ def root(
 
 
 app.command()(up.up)
+app.command()(up.link)
 app.command()(ingest.ingest)
 app.command()(search.search)
 app.command()(ask.ask)

@@ -48,11 +48,13 @@ def list_documents(
             print_json(to_json(document))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "collection", "state", "pages", "chunks", "id", box=None, header_style="bold")
+    # whole ids, even in a narrow terminal: they are there to be copied
+    columns = (Column("id", no_wrap=True, min_width=36), Column("name", overflow="fold"), "state", "pages", "chunks")
+    table = Table(*columns, "collection", box=None, header_style="bold")
     for d in found:
-        table.add_row(d.name, d.collection, d.state.value, str(d.pages), str(d.chunks), d.id)
+        table.add_row(d.id, d.name, d.state.value, str(d.pages), str(d.chunks), d.collection)
     Console().print(table if found else "No documents.")
 
 

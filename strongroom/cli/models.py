@@ -115,7 +115,7 @@ def import_model(
 
     Examples:
 
-        strongroom models import qwen2.5-7b-instruct-q4_k_m ./qwen2.5-7b-instruct-q4_k_m.gguf --sha256 HEX
+        strongroom models import qwen2.5-7b-instruct ./qwen2.5-7b-instruct-q4_k_m.gguf --sha256 HEX
 
         strongroom models import our-model ./our.gguf --kind llm --licence Apache-2.0 --sha256 HEX
     """

@@ -91,8 +91,6 @@ def show_samples(settings: Settings, folder: Path, question: str | None) -> None
 @contextmanager
 def user_interface(settings: Settings, info: ServerInfo, stop: threading.Event) -> Iterator[str]:
     """The UI as a child process; yields the address with a one-time sign-in code. `stop` is set when the UI dies."""
-    from strongroom.signin import make_code
-
     command = [sys.executable, "-m", "ui", "--data-dir", str(settings.data_dir)]
     command += ["--host", settings.ui_host, "--port", str(settings.ui_port)]
     command += ["--allow-remote"] if settings.allow_remote else []
@@ -102,14 +100,21 @@ def user_interface(settings: Settings, info: ServerInfo, stop: threading.Event) 
     try:
         await_port(settings.ui_host, settings.ui_port, child)
         threading.Thread(target=_stop_with, args=(child, stop), daemon=True).start()
-        host = f"[{settings.ui_host}]" if ":" in settings.ui_host else settings.ui_host
-        yield f"http://{host}:{settings.ui_port}/login?token={make_code(info.token)}"
+        yield sign_in_address(settings, info.token)
     finally:
         child.terminate()
         try:
             child.wait(timeout=10)
         except subprocess.TimeoutExpired:
             child.kill()
+
+
+def sign_in_address(settings: Settings, token: str) -> str:
+    """The UI's address with a one-time sign-in code, made with the server's token."""
+    from strongroom.signin import make_code
+
+    host = f"[{settings.ui_host}]" if ":" in settings.ui_host else settings.ui_host
+    return f"http://{host}:{settings.ui_port}/login?token={make_code(token)}"
 
 
 def _stop_with(child: subprocess.Popen[bytes], stop: threading.Event) -> None:

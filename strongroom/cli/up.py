@@ -34,3 +34,21 @@ def up(
     from strongroom.cli.serve import serve
 
     serve(settings, samples=samples, question=question, ui=ui)
+
+
+def link(data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Print a fresh sign-in link for the running UI. Each link works once.
+
+    Example:
+
+        strongroom link
+    """
+    from strongroom.cli.serve import sign_in_address
+    from strongroom.client import read_server_info
+    from strongroom.errors import UsageError
+
+    settings = load_settings(data_dir, config).settings
+    served = read_server_info(settings.data_dir)
+    if served is None:
+        raise UsageError(f"no server runs for {settings.data_dir}", hint="Start it with `strongroom up`.")
+    typer.echo(sign_in_address(settings, served.token))
