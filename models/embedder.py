@@ -36,7 +36,7 @@ TOKEN_BUDGET = (
 WINDOW = 256  # texts tokenised ahead of the network at a time
 QUERY_STEP = 8  # query lengths are padded to a multiple, so that few shapes are compiled
 
-# What the self-test embeds, stored with its fp32 vectors at install: short, long, numbers, other scripts, and the empty text.
+# What the self-test embeds: short, long, numbers, other scripts, empty. Stored with its fp32 vectors at install.
 PROBES: tuple[str, ...] = (
     "Who may end the agreement early?",
     "The tenant pays 4,250.00 EUR on the first working day of each month; late payments bear interest at 7.5 % a year.",
