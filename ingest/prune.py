@@ -55,14 +55,13 @@ class Seen:
         return any(root == path or root in _parents(path) for path in (*map(shown_uri, self._uris), *self._passed_over))
 
     def _trusted(self, path: str, uri: str) -> bool:
-        """False when the root is missing or something under it, or on the way to it, could not be read.
+        """False when the root is missing or something at or under it could not be read.
 
         The root of an upload is a folder on another machine: that it is there shows in what was listed below it.
         """
         if not (_is_here(uri) or self._met_below(path)):
             return False
-        inside = any(path == error or path in _parents(error) for error in self._errors)
-        return not inside and not self._errors.intersection(_parents(path))
+        return not any(path == error or path in _parents(error) for error in self._errors)
 
 
 def _is_here(uri: str) -> bool:

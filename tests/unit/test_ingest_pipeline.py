@@ -25,6 +25,7 @@ from tests.fakes import FakeEmbedder
 from tests.ingest_bench import (
     RECIPE,
     Bench,
+    FileIndex,
     ThreadPool,
     faults,
     faults_now,
@@ -593,12 +594,15 @@ def test_document_deleted_on_its_way_in_is_gone_for_good(bench: Bench, folder: P
     write(folder, "a.txt", "stays")
     doomed = write(folder, "b.txt", "is deleted")
 
+    deleted: list[str] = []
+
     def delete() -> None:
         place = bench.catalog.collection("default")
         known = bench.catalog.find(place.id, doomed.as_uri())
-        if known is not None:
-            bench.catalog.delete_document(known.document_id, by="tester")
-            remove_versions(bench.catalog, bench.index, bench.blobs)
+        assert known is not None
+        deleted.append(known.version_id)
+        bench.catalog.delete_document(known.document_id, by="tester")
+        remove_versions(bench.catalog, bench.index, bench.blobs)
 
     class Deleting(ThreadPool):
         def __init__(self) -> None:
@@ -610,21 +614,29 @@ def test_document_deleted_on_its_way_in_is_gone_for_good(bench: Bench, folder: P
                 delete()
             return parse(at, mime)
 
-    def before(real: Callable[..., Any], *args: Any) -> Any:
-        delete()
-        return real(*args)
+    def embed(real: Callable[..., Any], texts: list[str]) -> Any:
+        if any("is deleted" in text for text in texts):
+            delete()
+        return real(texts)
+
+    def mark(real: Callable[..., Any], version_ids: list[str]) -> Any:
+        known = bench.catalog.find(bench.catalog.collection("default").id, doomed.as_uri())
+        if known is not None and known.version_id in version_ids:
+            delete()
+        return real(version_ids)
 
     if moment == "parsing":
         bench.pool_type = Deleting
     elif moment == "embedding":
-        hook(bench, "embedder", embed_documents=before)
+        hook(bench, "embedder", embed_documents=embed)
     else:
-        hook(bench, "catalog", mark_indexed=before)
+        hook(bench, "catalog", mark_indexed=mark)
 
     # WHEN both are ingested
     _, outcomes = ingest(bench, listing(folder))
 
     # THEN the deleted one is skipped and left nothing behind
+    assert len(deleted) == 1
     assert outcomes["a.txt"].outcome == "indexed"
     assert outcomes["b.txt"].outcome == "skipped"
     assert "deleted" in str(outcomes["b.txt"].reason)
@@ -745,6 +757,41 @@ def test_text_the_embedder_chokes_on_fails_its_own_document_only(bench: Bench, f
     assert summary.outcomes == {"failed": 1, "indexed": 6}
     assert "RuntimeError: this is a defect" in str(outcomes["odd.txt"].reason)
     assert faults(bench) == []
+
+
+def test_points_of_a_document_that_fails_half_way_leave_the_index(bench: Bench, folder: Path) -> None:
+    # GIVEN a document in two batches; the second fails once the points of the first are in the index
+    write(folder, "odd.txt", "fine\n" * 40 + "choke")
+
+    def choosy(embed: Callable[..., Any], texts: Any) -> Any:
+        if any("choke" in text for text in texts):
+            deadline = time.monotonic() + 10
+            while bench.index.count() == 0 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            raise RuntimeError
+        return embed(texts)
+
+    bench.settings = PipelineSettings(recipe=RECIPE, embed_weight=33)
+    hook(bench, "embedder", embed_documents=choosy)
+    _, outcomes = ingest(bench, listing(folder))
+    assert outcomes["odd.txt"].outcome == "failed"
+    assert bench.index.count() == 0
+    assert faults(bench) == []
+
+
+def test_points_are_durable_before_their_version_is_marked(bench: Bench, data: Path, folder: Path) -> None:
+    write_many(folder, 10)
+    durable: list[bool] = []
+
+    def mark(real: Callable[..., Any], version_ids: list[str]) -> Any:
+        on_disk = FileIndex(data / "index.jsonl")  # as a start after a kill at this moment would find it
+        durable.extend(on_disk.version_points(v) == bench.catalog.chunk_ids(v) for v in version_ids)
+        return real(version_ids)
+
+    bench.settings = PipelineSettings(recipe=RECIPE, embed_weight=8)
+    hook(bench, "catalog", mark_indexed=mark)
+    ingest(bench, listing(folder))
+    assert durable == [True] * 10
 
 
 @pytest.mark.parametrize("spoil", [lambda v: v * np.nan, lambda v: v[:, :-1]], ids=["nan", "narrow"])
