@@ -10,6 +10,7 @@ The context is held from the first piece to the last: a consumer that stops earl
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -273,8 +274,14 @@ class LlamaChatModel:
     # ------------------------------------------------------------------------------------------------ vocabulary
 
     def _piece(self, token: int) -> bytes:
-        piece: bytes = self._llama.detokenize([token], special=False)
-        return piece
+        """Bytes of one token. The bindings' own method loses tokens longer than 32 bytes (rulers, indents)."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._library.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
 
     def _words(self) -> Vocabulary:
         """The vocabulary as bytes, read once (it takes a moment for 150,000 tokens)."""

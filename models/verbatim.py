@@ -24,6 +24,7 @@ SEPARATOR = " …\n"
 _LONG = 300  # characters without a sentence end, after which line breaks count as ends (tables, lists)
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+[”’」』）]*|(?=\s*\n\s*\n)")
 _LINE_END = re.compile(r"(?<=\S)\s*\n")
+_NUMBERING = re.compile(r"\(?[0-9A-Za-z]{1,4}(?:\.[0-9]{1,3}){0,4}[.)]+")  # "4.", "(b).", "2.3.1." open a sentence
 _ABBREVIATION = re.compile(
     r"(?:\b[A-Za-z]|\b(?:No|Nos|Art|Sec|Sect|Fig|Mr|Mrs|Ms|Dr|Prof|Inc|Ltd|Co|Corp|St|vs|cf|etc|approx|e\.g|i\.e))\.$"
 )
@@ -209,12 +210,16 @@ def _fold(text: str, *, words: bool) -> _Source:
 def _sentence_ends(text: str) -> set[int]:
     """Character offsets just after a sentence, the end of the text included."""
     ends = set()
+    last = 0
     for match in _END.finditer(text):
         stop = match.end()
+        if _NUMBERING.fullmatch(text[last:stop].strip()):
+            continue
         after = text[stop : stop + 40].lstrip()[:1]
         if match.group().startswith(".") and (after.islower() or _ABBREVIATION.search(text[max(0, stop - 8) : stop])):
             continue
         ends.add(stop)
+        last = stop
     ends.add(len(text.rstrip()))
     previous = 0
     for end in sorted(ends):

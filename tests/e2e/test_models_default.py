@@ -123,6 +123,11 @@ def test_quoting_across_line_breaks_and_scripts(llm) -> None:  # type: ignore[no
     assert "\N{REPLACEMENT CHARACTER}" not in text
 
 
+def test_long_tokens_keep_all_their_bytes(llm) -> None:  # type: ignore[no-untyped-def]
+    text = "\n" + " " * 200 + "x" + "-" * 200 + "=" * 100
+    assert b"".join(llm._piece(token) for token in llm._tokens(text)).decode() == text
+
+
 def test_llama_cpp_prints_nothing() -> None:
     code = (
         "from pathlib import Path; import sys; from models.defaults import open_llm; "

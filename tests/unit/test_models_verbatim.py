@@ -107,6 +107,14 @@ def test_without_sources_the_only_way_is_the_end() -> None:
     assert quotes.allowed() == [END]
 
 
+def test_numbering_belongs_to_the_sentence_that_it_opens() -> None:
+    pieces = [b"", b"It ends.", b" 4.", b" CREDIT is given."]
+    quotes = VerbatimConstraint(["It ends. 4. CREDIT is given."], Vocabulary(pieces, [END]))
+    quotes.accept(1)
+    quotes.accept(2)
+    assert quotes.allowed() == [3]
+
+
 def test_abbreviations_do_not_end_a_sentence() -> None:
     pieces = [b"", b"See Art.", b" 5 of Dr.", b" Who.", b" Next."]
     quotes = VerbatimConstraint(["See Art. 5 of Dr. Who. Next."], Vocabulary(pieces, [END]))
