@@ -24,7 +24,9 @@ SEPARATOR = " …\n"
 _LONG = 300  # characters without a sentence end, after which line breaks count as ends (tables, lists)
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+[”’」』）]*|(?=\s*\n\s*\n)")
 _LINE_END = re.compile(r"(?<=\S)\s*\n")
-_NUMBERING = re.compile(r"\(?[0-9A-Za-z]{1,4}(?:\.[0-9]{1,3}){0,4}[.)]+")  # "4.", "(b).", "2.3.1." open a sentence
+_NUMBERING = re.compile(
+    r"\(?(?:[0-9]{1,3}|[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})(?:\.[0-9]{1,3}){0,4}[.)]+"
+)  # "4.", "(b).", "2.3.1." open a sentence
 _ABBREVIATION = re.compile(
     r"(?:\b[A-Za-z]|\b(?:No|Nos|Art|Sec|Sect|Fig|Mr|Mrs|Ms|Dr|Prof|Inc|Ltd|Co|Corp|St|vs|cf|etc|approx|e\.g|i\.e))\.$"
 )
