@@ -52,8 +52,8 @@ changelog: setup ## VERSION=x.y.z: move the fragments of docs/changelog into CHA
 	@test -n "$(VERSION)" || { echo "make changelog: say which version: VERSION=x.y.z" >&2; exit 2; }
 	@$(BIN)/python scripts/changelog.py release "$(VERSION)"
 
-kills: setup ## the long campaign: kill an ingest at random moments, resume, compare
-	@STRONGROOM_TEST_REQUIRE=models $(PYTEST) -m slow -k kill -s tests
+kills: setup ## DATA=folder: the long campaign: kill an ingest 20 times, resume, compare
+	@$(BIN)/python -m tests.campaigns.kill_ingest $(or $(DATA),samples/documents)
 
 screenshots: setup ## pictures of the running UI for the README and the tutorials
 	@$(BIN)/python docs/screenshots.py

@@ -117,7 +117,7 @@ class Intake:
             return 0
         self.claimed.add((self._collection_id, file.uri))
         sha256, stamp = fingerprint(file.path)
-        known = catalog.find(self._collection_id, file.uri)
+        known = catalog.find(self._collection_id, file.uri, sha256=sha256)
         done = settled(file.uri, known, sha256=sha256, recipe=recipe, retry=self._retry)
         if done is not None:
             self._tally.outcome(self._credited(done, known.version_id if known else ""))

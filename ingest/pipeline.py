@@ -149,7 +149,7 @@ class Pipeline:
             return {}
         found = {}
         for uri, sha256 in offers:
-            known = self.parts.catalog.find(place.id, uri)
+            known = self.parts.catalog.find(place.id, uri, sha256=sha256)
             outcome = settled(uri, known, sha256=sha256, recipe=self.parts.settings.recipe)
             if outcome is not None:
                 found[uri] = outcome
@@ -312,7 +312,7 @@ class Pipeline:
                 raise error from exc
             failed = verdict(exc, item="a file of the dry run")
             return FileOutcome(shown_uri(file.uri), failed.outcome, reason=failed.reason)
-        known = self.parts.catalog.find(place.id, file.uri) if place is not None else None
+        known = self.parts.catalog.find(place.id, file.uri, sha256=sha256) if place is not None else None
         done = settled(file.uri, known, sha256=sha256, recipe=self.parts.settings.recipe, retry=retry)
         if done is not None:
             return done

@@ -21,14 +21,22 @@ from strongroom.types import Chunk, DocumentState, ParsedDocument, SourceFile
 class IngestingMixin(CatalogBase):
     """Methods of `Catalog` for `ingest.pipeline`."""
 
-    def find(self, collection_id: str, uri: str) -> Existing | None:
-        """The newest version of the document at (collection, uri), whatever its state."""
+    def find(self, collection_id: str, uri: str, *, sha256: str | None = None) -> Existing | None:
+        """The newest version of the document at (collection, uri), whatever its state.
+
+        With `sha256`, the version that answers questions is preferred when it has that content: a file put back to
+        what it was, after a change that failed, needs no work.
+        """
+        here = (documents.c.collection_id == collection_id, documents.c.source_mac == self._source_mac(uri))
         with self.store.read() as conn:
-            row = conn.execute(
-                select(documents.c.id, versions)
-                .join(versions, versions.c.id == documents.c.newest_version_id)
-                .where(documents.c.collection_id == collection_id, documents.c.source_mac == self._source_mac(uri))
-            ).first()
+            row = None
+            if sha256 is not None:
+                current = versions.c.id == documents.c.current_version_id
+                same = versions.c.content_mac == self.vault.mac("content", sha256)
+                row = conn.execute(select(documents.c.id, versions).join(versions, current).where(*here, same)).first()
+            if row is None:
+                newest = versions.c.id == documents.c.newest_version_id
+                row = conn.execute(select(documents.c.id, versions).join(versions, newest).where(*here)).first()
         if row is None:
             return None
         version_id = row[1]

@@ -117,7 +117,7 @@ class ReadingMixin(CatalogBase):
             ).all()
             states = conn.execute(
                 select(versions.c.state, func.count())
-                .join(documents, documents.c.newest_version_id == versions.c.id)
+                .join(documents, versions.c.id == _SHOWN_VERSION)
                 .group_by(versions.c.state)
             ).all()
             total = conn.execute(
@@ -245,6 +245,8 @@ _TOUCHED_PAGES_QUERY: Select[Any] = (
 )
 
 # The version shown is the one that answers questions; before the first is whole, the one being made.
+_SHOWN_VERSION = func.coalesce(documents.c.current_version_id, documents.c.newest_version_id)
+
 _DOCUMENT_QUERY: Select[Any] = select(
     documents.c.id,
     documents.c.collection_id,
@@ -259,4 +261,4 @@ _DOCUMENT_QUERY: Select[Any] = select(
     versions.c.page_count,
     versions.c.chunk_count,
     versions.c.reason,
-).join(versions, versions.c.id == func.coalesce(documents.c.current_version_id, documents.c.newest_version_id))
+).join(versions, versions.c.id == _SHOWN_VERSION)

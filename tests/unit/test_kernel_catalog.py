@@ -288,3 +288,17 @@ def test_tables_and_migration_agree(room: Room) -> None:
 
     with room.catalog.store.engine.connect() as conn:
         assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+
+
+def test_a_file_put_back_after_a_failed_change_needs_no_work(room: Room) -> None:
+    # GIVEN a version that answers, and a newer one that failed
+    room.add(sha256="aa")
+    room.catalog.mark_failed(room.add(sha256="bb", index=False), DocumentState.FAILED, "broken")
+    # WHEN the file has its old content again
+    found = room.catalog.find(room.collection.id, "file:///axolotl.pdf", sha256="aa")
+    # THEN the version that answers is found, and other content still meets the newest
+    assert found is not None
+    assert (found.sha256, found.state) == ("aa", DocumentState.INDEXED)
+    other = room.catalog.find(room.collection.id, "file:///axolotl.pdf", sha256="cc")
+    assert other is not None
+    assert other.sha256 == "bb"
