@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 from urllib.parse import quote
 
@@ -10,15 +9,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from server.errors import hidden_if_unreadable
-from server.state import call, engine_of
+from server.state import call, engine_of, state_of
 from strongroom.errors import UsageError
 from strongroom.layout import boxes_for
 from strongroom.types import DeletionReceipt, DocumentInfo, Status, VerifyReport
 from strongroom.wire import PageReply, dumps, without_layout
 
 router = APIRouter(prefix="/api", tags=["documents"])
-
-_verifying = asyncio.Lock()
 
 
 def _json(value: object, kind: object = None) -> Response:
@@ -97,5 +94,5 @@ async def status(request: Request) -> Response:
 @router.post("/verify", responses={200: {"model": VerifyReport}})
 async def verify(request: Request) -> Response:
     """Compare catalogue, originals and index, one run at a time."""
-    async with _verifying:
+    async with state_of(request).verifying:
         return _json(await call(request, engine_of(request).verify))

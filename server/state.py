@@ -31,6 +31,7 @@ class State:
     metrics: Metrics
     jobs: JobBoard
     ready: Callable[[], bool]
+    verifying: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: ThreadPoolExecutor = field(init=False)
     asks: ThreadPoolExecutor = field(init=False)
 
