@@ -41,7 +41,8 @@ alone."""
 
 EXTRACTIVE = "extractive"  # `Answer.model` when no language model wrote a word
 K = 8  # passages read for one question
-PROMPT_QUOTES = 5  # quotes in the prompt and in the list of citations
+QUOTES = 5  # in the list of citations
+PROMPT_QUOTES = {"mixed": 3, "prose": 5}  # of these the model reads so many: a small one answers worse from more
 PROMPT_TOKENS = 600  # for all of them: on two cores every hundred tokens cost the reader about a second of waiting
 SHOWN_QUOTES = {"mixed": 2, "quotes": 3, "prose": 0}
 CLOSE_BEHIND = 0.12  # a further quote is shown when its score is within this of the best
@@ -151,7 +152,12 @@ class Answerer:
     ) -> Iterator[AskEvent]:
         llm = None if run.request.verbatim else self._llm
         style: Style = self._style if llm is not None else "quotes"
-        messages, evidence = self._prompt(run.request, reading, llm if style != "quotes" else None)
+        evidence = context.choose(
+            reading,
+            count_tokens=llm.count_tokens if llm else len,
+            budget=PROMPT_TOKENS if llm else 1 << 20,
+            max_quotes=QUOTES,
+        )
         citations = _cite(evidence, pages)
         yield CitationsEvent(citations)
         sentences: list[Sentence] = []
@@ -164,28 +170,24 @@ class Answerer:
             return
         run.go_on()
         yield StageEvent("writing", llm.name)
+        messages, given = self._prompt(run.request, evidence[: PROMPT_QUOTES[style]], llm)
         prose = stream.Prose(PROSE_SENTENCES if style == "mixed" else None)
-        for words in self._write(run, llm, messages, evidence, prose):
+        for words in self._write(run, llm, messages, given, prose):
             begins = "first_written" not in run.timings
             run.timings.setdefault("first_written", run.elapsed())
             yield run.say(f"\n\n{words}" if begins and sentences else words)
         run.go_on()
         yield StageEvent("checking")
-        sentences += grounding.check(prose.text, prose.marks, evidence, question, self._embedder)
+        sentences += grounding.check(prose.text, prose.marks, evidence, question, self._embedder, shown=len(given))
         yield _finish(run, llm.name, confidence, tuple(sentences), citations, warnings=_warnings(evidence))
 
     # ------------------------------------------------------------------------------------------------ writing
 
     def _prompt(
-        self, request: AskRequest, reading: Reading, llm: ChatModel | None
+        self, request: AskRequest, evidence: tuple[Evidence, ...], llm: ChatModel
     ) -> tuple[list[Message], tuple[Evidence, ...]]:
-        """The quotes that are cited, and the messages that hold exactly these."""
-        if llm is None:
-            return [], context.choose(reading, count_tokens=len, budget=1 << 20, max_quotes=PROMPT_QUOTES)
+        """The messages for the model and the quotes that are in them, numbered like the citations."""
         limit = llm.context_tokens - self._answer_tokens - 8
-        evidence = context.choose(
-            reading, count_tokens=llm.count_tokens, budget=min(PROMPT_TOKENS, limit), max_quotes=PROMPT_QUOTES
-        )
         return prompt.fit(request.question, evidence, request.history, count_prompt=llm.count_prompt, limit=limit)
 
     def _write(

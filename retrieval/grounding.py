@@ -23,18 +23,25 @@ ATTACH_WORDS, ATTACH_COSINE = 0.65, 0.60  # a sentence that cites nothing gets t
 
 
 def check(
-    text: str, marks: Sequence[tuple[int, int]], evidence: Sequence[Evidence], question: str, embedder: Embedder
+    text: str,
+    marks: Sequence[tuple[int, int]],
+    evidence: Sequence[Evidence],
+    question: str,
+    embedder: Embedder,
+    *,
+    shown: int | None = None,
 ) -> tuple[Sentence, ...]:
     """Cut `text` into sentences, give each its citations from `marks` (offset, number), and judge its support.
 
-    Numbers outside `1..len(evidence)` become `Sentence.invalid`. One embedding call for all sentences.
+    The model was shown the first `shown` quotes (all of them unless said): other numbers are its invention and become
+    `Sentence.invalid`. One embedding call for all sentences.
     """
     spans = [(s.start, s.end) for s in split_sentences(text)]
     if not spans:
         return ()
     cited = assign(text, spans, marks)
     pieces = [text[start:end] for start, end in spans]
-    quotes = _Quotes(evidence)
+    quotes = _Quotes(evidence, len(evidence) if shown is None else shown)
     vectors = embedder.embed_documents(pieces)
     return tuple(
         _judge(piece, numbers, quotes, cosines, question)
@@ -61,8 +68,8 @@ def assign(text: str, spans: Sequence[tuple[int, int]], marks: Sequence[tuple[in
 class _Quotes:
     """The quotes as sets of words and facts, made once for a whole answer."""
 
-    def __init__(self, evidence: Sequence[Evidence]) -> None:
-        self.count = len(evidence)
+    def __init__(self, evidence: Sequence[Evidence], shown: int) -> None:
+        self.count, self.shown = len(evidence), shown
         self.folded = [" ".join(lexical.words(e.text)) for e in evidence]
         self.terms = [set(lexical.terms(f"{e.text} {e.chunk.document.name}")) for e in evidence]
         self.facts = [_facts(e.text) for e in evidence]
@@ -82,8 +89,8 @@ def _facts(text: str) -> set[str]:
 
 
 def _judge(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vector, question: str) -> Sentence:
-    invalid = tuple(n for n in cited if not 1 <= n <= quotes.count)
-    valid = tuple(n for n in cited if 1 <= n <= quotes.count)
+    invalid = tuple(n for n in cited if not 1 <= n <= quotes.shown)
+    valid = tuple(n for n in cited if 1 <= n <= quotes.shown)
     if not valid:
         best = _carrier(piece, quotes, cosines)
         valid = (best,) if best else ()

@@ -112,12 +112,22 @@ def test_citations_are_the_list_that_was_found() -> None:
         assert "".join(text[s.start : s.end] for s in citation.spans) == citation.quote
 
 
-def test_the_models_prompt_holds_exactly_the_cited_quotes() -> None:
-    desk = Desk()
+FEES = Shelf({"fees": [" ".join(f"The rent of tenant number {n} is {n * 100} euros each month." for n in range(2, 9))]})
+
+
+def test_the_models_prompt_holds_the_first_of_the_cited_quotes_under_their_numbers() -> None:
+    desk = Desk(shelf=FEES)
     answer = desk.answer()
     system = desk.llm.prompts[0][0].content
-    assert all(" ".join(c.quote.split()) in system for c in answer.citations)
-    assert system.count("<<<") == len(answer.citations)
+    assert [f"[{c.n}] fees.pdf, page 1\n<<<\n{c.quote}\n>>>" in system for c in answer.citations] == [True] * 3 + [
+        False
+    ] * 2
+
+
+def test_a_number_the_model_was_not_shown_is_invalid() -> None:
+    answer = Desk("The rent is 200 euros each month [5].", shelf=FEES).answer()
+    assert len(answer.citations) == 5
+    assert answer.sentences[-1].invalid == (5,)
 
 
 def test_when_the_documents_are_silent_the_model_is_not_asked() -> None:
