@@ -28,5 +28,6 @@ set -- --file deploy/Dockerfile --tag "strongroom:$version" --build-arg "BASE=$B
 [ -z "${MODELS:-}" ] || set -- "$@" --build-arg "MODELS=$MODELS"
 [ -z "${TORCH_INDEX+set}" ] || set -- "$@" --build-arg "TORCH_INDEX=$TORCH_INDEX"
 [ -z "${PIP_CONF:-}" ] || set -- "$@" --secret "id=pip,src=$PIP_CONF"
+[ "$engine" = docker ] || set -- --format docker "$@" # the OCI format has no health check
 echo "build-image: $engine, base $BASE"
 exec "$engine" build "$@" .
