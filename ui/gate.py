@@ -114,7 +114,7 @@ class Gate:
             self._sessions.close(_cookie(headers))
             response = _page(
                 "Signed out",
-                "To sign in again, open the fresh link that <code>strongroom up</code> prints when it starts.",
+                "To sign in again, run <code>strongroom link</code> on this machine.",
                 200,
             )
             response.delete_cookie(COOKIE, path="/")
@@ -147,7 +147,7 @@ class Gate:
         if not self._codes.redeem(code):
             return _page(
                 "This link has been used or has expired",
-                "Each sign-in link works once. Start <code>strongroom up</code> again for a fresh one.",
+                "Each sign-in link works once. Run <code>strongroom link</code> on this machine for a fresh one.",
                 403,
             )
         response = RedirectResponse("/", 303)

@@ -31,8 +31,6 @@ def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None)
     appliance = Appliance(settings, purpose=purpose)
     try:
         engine = appliance.as_user(as_user or LOCAL_USER)
-        if as_user is not None:
-            appliance.audit.append(LOCAL_USER, "act-as", as_user)
         engine.owns_appliance = True
         return engine
     except BaseException:
