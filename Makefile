@@ -41,9 +41,11 @@ format: setup ## put the code into the form that `make check` asks for
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
 
-bench: setup ## DATA=folder BASELINE=program: speed and quality beside a baseline, as JSON
+bench: setup ## DATA=folder [BASELINE=program]: speed and quality beside a baseline, as JSON
 	@test -n "$(DATA)" || { echo "make bench: say where the documents are: DATA=folder [BASELINE=program.py]" >&2; exit 2; }
-	@$(BIN)/python benchmarks/run.py --data "$(DATA)" $(if $(BASELINE),--baseline "$(BASELINE)")
+	@test -z "$(BASELINE)" || test -d build/bench || \
+		$(BIN)/python -m pip install --quiet --no-deps --target build/bench -r constraints/bench.txt
+	@$(BIN)/python -m benchmarks.run "$(DATA)" $(if $(BASELINE),--baseline "$(BASELINE)" --python-path build/bench)
 
 docs: setup ## write the generated reference pages again
 	@$(BIN)/python docs/generate.py

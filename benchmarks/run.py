@@ -36,6 +36,8 @@ def main() -> None:
     args = parser.parse_args()
     pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
     figures: dict[str, Any] = {"machine": machine(), "product": product(pdfs, queries)}
+    note("embedder beside fp32 sentence-transformers")
+    figures["embedder"] = json.loads(script("benchmarks.embedder", str(pdfs)))
     if args.baseline:
         note("quick start")
         figures["quickstart"] = quickstart(args.baseline, pdfs, queries, args.python_path)
@@ -96,7 +98,7 @@ def page_hits(asked: list[dict[str, Any]], found: list[dict[str, Any]], skip: tu
     return {"questions": len(kept), **{str(d): round(n / len(kept), 4) for d, n in hits.items()}}
 
 
-def quickstart(script: Path, pdfs: Path, queries: Path, packages: Path | None) -> dict[str, Any]:
+def quickstart(baseline: Path, pdfs: Path, queries: Path, packages: Path | None) -> dict[str, Any]:
     """The baseline's own figures, by its own script, with the same weights."""
     from models.registry import Registry
     from strongroom.config import load
@@ -107,7 +109,7 @@ def quickstart(script: Path, pdfs: Path, queries: Path, packages: Path | None) -
     if packages:
         env["PYTHONPATH"] = str(packages)
     done = subprocess.run(
-        [sys.executable, str(script), str(pdfs), str(queries), str(weights)],
+        [sys.executable, str(baseline), str(pdfs), str(queries), str(weights)],
         env=env,
         capture_output=True,
         text=True,
@@ -138,6 +140,14 @@ def timed(arguments: list[str], env: dict[str, str], codes: tuple[int, ...] = (0
     if done.returncode not in codes:
         raise SystemExit(f"strongroom {arguments[0]} exited {done.returncode}:\n{done.stderr[-2000:]}")
     return elapsed, done.stdout
+
+
+def script(module: str, *arguments: str) -> str:
+    """Stdout of another benchmark, run by itself."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{module} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
 
 
 def command() -> str:
