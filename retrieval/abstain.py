@@ -50,7 +50,8 @@ def features(question: str, reading: Reading) -> Features:
     ]
     weights, missing = lexical.rarity(texts), lexical.unseen(len(texts))
     everywhere = frozenset().union(*texts)
-    named = {t for t in asked if t in lexical.names(question) or any(c.isdigit() for c in t)}
+    names = frozenset[str]() if lexical.german(question) else lexical.names(question)
+    named = {t for t in asked if t in names or any(c.isdigit() for c in t)}
     return Features(
         dense=max((c.dense for c in reading.chunks if c.dense is not None), default=0.0),
         sentence=max(c.cosine for c in reading.candidates),
@@ -59,7 +60,7 @@ def features(question: str, reading: Reading) -> Features:
     )
 
 
-THRESHOLD = 0.25  # answers below it are withheld
+THRESHOLD = 0.35  # answers below it are withheld
 DEFAULT = Calibration(
     weights=(6.532, 5.242, 2.712, -2.389), bias=-7.672
 )  # all-minilm-l6-v2: another embedder, another fit

@@ -25,6 +25,7 @@ W_COSINE, W_OVERLAP = 0.32, 0.32
 W_LENT = 0.10  # words of the question in the sentence before, the headings or the document's name
 W_PASSAGE = 0.16  # words of the question in the whole passage
 W_RANK = 0.05  # the passage's place in the search result
+W_ECHO, ECHO_TERMS = 0.05, 2  # taken off a line that says next to nothing which the question does not say
 W_KIND = 0.05  # a number where one is asked for, a name where a person is
 NEAR_DUPLICATE = 0.8  # Jaccard similarity of content words
 FALL_OFF = 0.25  # a quote this far below the best one is noise, not support
@@ -168,6 +169,7 @@ def _score(question: str, found: list[Candidate], vectors: Vectors, cosines: Vec
             + W_PASSAGE * passage
             + W_RANK * _prior(c.rank)
             + W_KIND * lexical.offers(c.text, kind, question)
+            - (W_ECHO if len(c.terms - set(asked)) < ECHO_TERMS else 0.0)
         )
         out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.start))

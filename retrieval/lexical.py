@@ -31,6 +31,18 @@ STOPWORDS = _vocabulary(
     within without would you your yours document documents find give describe explain list say says state mean
     means"""
 )
+# Function words of other languages, so that they do not pass for content; without those that mean something in English.
+_GERMAN = _vocabulary(
+    """der die das den dem des ein eine einen einem einer eines und oder ist sind wird werden wurde wurden von vom zu
+    zum zur im am bei mit nach vor aus auf für über unter wie wer wann wo warum welche welcher welches welchen wem wen
+    nicht auch sich als bis durch gegen ohne um es sie er wir ihr kann können muss müssen darf dürfen soll sollen
+    haben lange viel viele"""
+)
+_OTHERS = _vocabulary(
+    """le la les des du de et est une dans que qui quel quelle quels quelles sont aux avec ce cette ces ou où quand
+    comment combien il elle el los las del y en un es con como cual cuál cuales quién quien cuándo cuándo dónde donde
+    qué cuánto cuántos se su sus lo di che è della dei nel quando dove chi het een van zijn wat"""
+)
 _MONTHS = _vocabulary(
     """january february march april may june july august september october november december jan feb mar apr jun jul aug
     sep sept oct nov dec"""
@@ -83,7 +95,7 @@ def stem(word: str) -> str:
 
 def terms(text: str) -> list[str]:
     """Stems of the content words, in order, without stop words."""
-    return [stem(w) for w in words(text) if w not in STOPWORDS]
+    return [stem(w) for w in words(text) if w not in STOPWORDS and w not in _GERMAN and w not in _OTHERS]
 
 
 def rarity(texts: Sequence[Iterable[str]]) -> dict[str, float]:
@@ -168,6 +180,11 @@ def names(text: str) -> set[str]:
             if i > 0 or inner or followed:
                 out.add(stem(word.casefold().replace("’", "'").removesuffix("'s")))
     return out
+
+
+def german(text: str) -> bool:
+    """True for German text, whose every noun is capitalised and so looks like a name."""
+    return len(_GERMAN.intersection(words(text))) >= 2
 
 
 def _joined_name(sentence: str, first: re.Match[str], second: re.Match[str]) -> bool:
