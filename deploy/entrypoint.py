@@ -134,7 +134,8 @@ def serve_ui() -> int:
 
 def health() -> int:
     """0 when the process of this container answers HTTP; standard library only, for it runs every half minute."""
-    url = os.environ.get("HEALTH_URL") or f"http://{os.environ.get('STRONGROOM_HOST', '127.0.0.1')}:8600/healthz"
+    host, port = os.environ.get("STRONGROOM_HOST", "127.0.0.1"), os.environ.get("STRONGROOM_PORT", "8600")
+    url = os.environ.get("HEALTH_URL") or f"http://{host}:{port}/healthz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=4):
