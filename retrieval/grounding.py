@@ -93,7 +93,9 @@ def _judge(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vector,
     valid = tuple(n for n in cited if 1 <= n <= quotes.shown)
     if not valid:
         best = _carrier(piece, quotes, cosines)
-        valid = (best,) if best else ()
+        # A quote that does not carry the sentence (the number differs) must not lend it the look of a source.
+        if best and _support(piece, (best,), quotes, cosines, question) != "unsupported":
+            valid = (best,)
     return Sentence(piece, _support(piece, valid, quotes, cosines, question), valid, invalid)
 
 
