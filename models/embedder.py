@@ -30,9 +30,7 @@ MIN_COSINE = 0.999  # below this against fp32, a precision is not used
 GRAPH = "encoder.xml"
 GRAPH_WEIGHTS = "encoder.bin"
 REFERENCE = "reference.json"
-TOKEN_BUDGET = 1024  # padded tokens in a batch: 1,024 to 2,048 measured best of 512 to 8,192 (activations stay in cache)
-    1536  # padded tokens in a batch: 1,024 to 2,048 measured best of 512 to 8,192 (activations stay in cache)
-)
+TOKEN_BUDGET = 1024  # padded tokens a batch: 1,024 to 2,048 were best of 512 to 8,192 (activations stay in cache)
 WINDOW = 256  # texts tokenised ahead of the network at a time
 QUERY_STEP = 8  # query lengths are padded to a multiple, so that few shapes are compiled
 
