@@ -242,6 +242,8 @@ class Appliance:
             raise NotPermittedError(
                 f"user {user!r} does not exist", hint="Only the built-in user `local` exists so far."
             )
+        if user != LOCAL_USER:  # whoever holds the data directory or the server's token is its administrator
+            self.audit.append(LOCAL_USER, "act-as", user)
         return LocalEngine(self, user)
 
     def close(self) -> None:

@@ -175,7 +175,9 @@ class LocalEngine:
 
     def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
         view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
-        return self._appliance.renderer.page(view, dpi=dpi)
+        image = self._appliance.renderer.page(view, dpi=dpi)
+        self._audit("read", document_id, page=index)
+        return image
 
     def original(self, document_id: str) -> bytes:
         document = self.document(document_id)

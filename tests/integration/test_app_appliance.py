@@ -1,0 +1,168 @@
+"""The appliance with fake models: what is audited, what `verify` finds, how it recovers, what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom.access import LOCAL_USER
+from strongroom.app.appliance import Appliance
+from strongroom.app.engine import LocalEngine
+from strongroom.config import load
+from strongroom.errors import LockedError, NotFoundError, NotPermittedError, ParseError
+from strongroom.types import AskRequest, IngestRequest, SearchRequest
+from tests.fakes import FakeModels
+from tests.fakes_engine import make_pdf
+
+QUESTION = "Who insures the Wolverine crane?"
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Iterator[Appliance]:
+    opened = Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def engine(appliance: Appliance, tmp_path: Path) -> LocalEngine:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.pdf").write_bytes(make_pdf([["The Wolverine crane is insured by Harbour Mutual."], ["Second page."]]))
+    (folder / "b.txt").write_text("Lunch is at noon.\n")
+    engine = appliance.as_user(LOCAL_USER)
+    engine.ingest(IngestRequest((str(folder),)), on_event=lambda _event: None)
+    return engine
+
+
+def pdf_id(engine: LocalEngine) -> str:
+    return next(d.id for d in engine.documents() if d.name == "a.pdf")
+
+
+def test_every_access_to_a_document_is_on_record_without_its_words(appliance: Appliance, engine: LocalEngine) -> None:
+    # GIVEN one of everything that shows or destroys
+    document = pdf_id(engine)
+    engine.search(SearchRequest(QUESTION))
+    list(engine.ask(AskRequest(QUESTION)))
+    engine.page(document, 0)
+    engine.page_image(document, 0)
+    engine.original(document)
+    engine.delete(document)
+    # THEN each is in the log, in order, with the document's id
+    entries = list(appliance.audit.entries())
+    assert [e.action for e in entries] == ["ingest", "search", "ask", "read", "read", "export", "delete"]
+    assert all(e.actor == LOCAL_USER for e in entries)
+    assert document in entries[1].detail["documents"]
+    assert [e.subject for e in entries[3:]] == [document] * 4
+    # AND no word of question or document
+    assert "Wolverine" not in str(entries)
+    assert appliance.audit.verify() == (7, [])
+
+
+def test_acting_as_another_user_is_on_record(appliance: Appliance) -> None:
+    appliance.catalog.ensure_user("ada", "viewer")
+    ada = appliance.as_user("ada")
+    assert ada.documents() == []
+    with pytest.raises(NotPermittedError):
+        ada.delete("x")
+    with pytest.raises(NotPermittedError):
+        appliance.as_user("mallory")
+    assert [(e.actor, e.action, e.subject) for e in appliance.audit.entries()] == [
+        (LOCAL_USER, "act-as", "ada"),
+        ("ada", "refused", "delete"),
+    ]
+
+
+def test_a_viewer_cannot_change_anything(appliance: Appliance, engine: LocalEngine, tmp_path: Path) -> None:
+    appliance.catalog.ensure_user("ada", "viewer")
+    ada = appliance.as_user("ada")
+    for attempt in (
+        lambda: ada.ingest(IngestRequest((str(tmp_path / "in"),)), on_event=lambda _event: None),
+        lambda: ada.ingest_files([], collection="default", on_event=lambda _event: None),
+        lambda: ada.unchanged([], collection="default"),
+        lambda: ada.delete(pdf_id(engine)),
+        ada.verify,
+    ):
+        with pytest.raises(NotPermittedError):
+            attempt()
+    assert len(engine.documents()) == 2
+
+
+def test_what_one_user_may_not_read_does_not_exist_for_them(appliance: Appliance, engine: LocalEngine) -> None:
+    appliance.catalog.ensure_user("ada", "viewer")
+    ada, document = appliance.as_user("ada"), pdf_id(engine)
+    assert ada.search(SearchRequest(QUESTION)).hits == ()
+    assert ada.documents() == []
+    assert ada.collections() == []
+    for attempt in (ada.document, ada.original, lambda d: ada.page(d, 0), lambda d: ada.page_image(d, 0)):
+        with pytest.raises(NotFoundError, match="does not exist"):
+            attempt(document)
+
+
+# ------------------------------------------------------------------------------------------------ verify
+
+
+def test_verify_finds_a_lost_point_a_stray_point_and_a_damaged_original(
+    appliance: Appliance, engine: LocalEngine
+) -> None:
+    assert engine.verify().ok
+    version = engine.document(pdf_id(engine)).version
+    # a damaged original
+    blob = appliance.blobs.path(version)
+    good = blob.read_bytes()
+    blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert "damaged" in engine.verify().problems[0].what
+    blob.unlink()
+    assert "missing" in engine.verify().problems[0].what
+    blob.write_bytes(good)
+    assert engine.verify().ok
+    # a lost point
+    appliance.raw_index.delete_versions([version])
+    assert f"version {version}" in engine.verify().problems[0].what
+    assert not engine.verify().ok
+
+
+def test_an_index_that_lost_points_is_mended_at_start(
+    appliance: Appliance, engine: LocalEngine, tmp_path: Path
+) -> None:
+    version = engine.document(pdf_id(engine)).version
+    appliance.raw_index.delete_versions([version])
+    appliance.raw_index.flush()
+    appliance.close()
+    again = Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels())
+    try:
+        again.recover()
+        restored = again.as_user(LOCAL_USER)
+        assert restored.verify().ok
+        assert "Wolverine" in restored.search(SearchRequest(QUESTION)).hits[0].text
+    finally:
+        again.close()
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+def test_only_one_process_owns_the_directory(appliance: Appliance, tmp_path: Path) -> None:
+    with pytest.raises(LockedError, match="test"):
+        Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="second", models=FakeModels())
+
+
+def test_a_data_directory_that_others_can_open_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "data").chmod(0o755)
+    with pytest.raises(NotPermittedError, match="other users"):
+        Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels())
+
+
+def test_a_page_that_cannot_be_drawn_costs_one_request(appliance: Appliance, engine: LocalEngine) -> None:
+    # GIVEN an original that turns out not to be a PDF when it is drawn
+    document = pdf_id(engine)
+    view = engine.page(document, 0)
+    original, appliance.blobs.read = appliance.blobs.read, lambda *_: b"%PDF-1.4 nonsense"  # type: ignore[method-assign]
+    with pytest.raises(ParseError, match="could not be drawn"):
+        appliance.renderer.page(view, dpi=72)
+    # THEN the next page is drawn as if nothing had happened
+    appliance.blobs.read = original  # type: ignore[method-assign]
+    assert appliance.renderer.page(view, dpi=72).startswith(b"\x89PNG")
