@@ -31,7 +31,6 @@ from typing import Self
 from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS, Chunker
 from ingest.parse.build import OcrMode
-from ingest.tokens import FileTokenizer
 from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, StrongroomError, UsageError
 from strongroom.ports import Tokenizer
 from strongroom.types import Chunk, ParsedDocument
@@ -60,7 +59,7 @@ class Limits:
 class ParserPool:
     """Parser processes. `submit` may be called from any thread.
 
-    `tokenizer` is the embedder's `tokenizer.json`, or any picklable Tokenizer. Children start when files arrive.
+    `tokenizer` must be picklable; each child gets its own. Children start when files arrive.
     `egress_log` is where a child's socket guard notes refused attempts.
     """
 
@@ -68,7 +67,7 @@ class ParserPool:
         self,
         workers: int | None = None,
         *,
-        tokenizer: Path | Tokenizer,
+        tokenizer: Tokenizer,
         limits: Limits | None = None,
         chunk_tokens: int = MAX_TOKENS,
         overlap_tokens: int = OVERLAP_TOKENS,
@@ -79,9 +78,8 @@ class ParserPool:
         if self.workers < 1:
             raise UsageError("at least one parser process is needed", hint="set workers to 1 or more")
         self.limits = limits or Limits()
-        actual = FileTokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
         try:
-            chunker = pickle.dumps(Chunker(actual, max_tokens=chunk_tokens, overlap_tokens=overlap_tokens))
+            chunker = pickle.dumps(Chunker(tokenizer, max_tokens=chunk_tokens, overlap_tokens=overlap_tokens))
         except (pickle.PicklingError, TypeError, AttributeError) as exc:
             raise UsageError("the tokenizer cannot be sent to a parser process", hint="make it picklable") from exc
         except ValueError as exc:

@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     )
     model: str = Field(default="smollm2-135m-instruct-q4_1", description="Catalogue id of the language model.")
     context_tokens: int = Field(default=4096, ge=512, description="Context window of the language model, in tokens.")
+    answer_style: Literal["mixed", "quotes", "prose"] = Field(
+        default="mixed",
+        description="`quotes` answers in the documents' own words, `prose` in the model's, `mixed` with quotes first.",
+    )
     answer_tokens: int = Field(default=160, ge=16, description="Longest generated answer, in tokens.")
     threads: int = Field(default=0, ge=0, description="CPU threads for models; 0 means the CPU quota of this process.")
     chunk_tokens: int = Field(default=200, ge=32, le=2048, description="Longest chunk, in the embedder's tokens.")

@@ -132,17 +132,18 @@ class Appliance:
 
         return Searcher(index=self.index, embedder=self.embedder, release=self.catalog.release)
 
-    def answerer(self, model_id: str | None = None) -> Answerer:
-        """The answering path with the default or another installed model."""
+    def answerer(self, model_id: str | None = None, *, writes: bool = True) -> Answerer:
+        """The answering path with the default or another installed model; with none where nothing is to be written."""
         from retrieval.answer import Answerer
 
         return Answerer(
             searcher=self.searcher,
             embedder=self.embedder,
-            llm=self.llm(model_id),
+            llm=self.llm(model_id) if writes and self.settings.answer_style != "quotes" else None,
             pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index),
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,
+            style=self.settings.answer_style,
         )
 
     @cached_property

@@ -52,7 +52,7 @@ class LocalEngine:
         for path in request.paths:
             if not Path(path).exists():
                 raise UsageError(f"{path} does not exist", hint="Check the path; nothing was ingested.")
-        return self._run(
+        return self.ingest_files(
             discover(request.paths, max_bytes=self._appliance.settings.max_file_mb << 20),
             collection=request.collection,
             groups=request.groups,
@@ -76,31 +76,6 @@ class LocalEngine:
         prune: bool = False,
         dry_run: bool = False,
         workers: int | None = None,
-    ) -> IngestSummary:
-        return self._run(
-            files,
-            collection=collection,
-            groups=groups,
-            roots=roots,
-            prune=prune,
-            dry_run=dry_run,
-            workers=workers,
-            on_event=on_event,
-            cancel=cancel,
-        )
-
-    def _run(
-        self,
-        files: Iterable[SourceFile | FileOutcome],
-        *,
-        collection: str,
-        groups: tuple[str, ...],
-        roots: tuple[str, ...],
-        prune: bool,
-        dry_run: bool,
-        workers: int | None,
-        on_event: OnEvent,
-        cancel: threading.Event | None,
     ) -> IngestSummary:
         self._require_writer("ingest")
         if not collection.strip():
@@ -147,7 +122,7 @@ class LocalEngine:
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
         access = self._appliance.catalog.access_for(self._user, request.collection)
-        answerer = self._appliance.answerer(request.model)
+        answerer = self._appliance.answerer(request.model, writes=not request.verbatim)
         for event in answerer.answer(request, access=access, cancel=cancel):
             if isinstance(event, AnswerEvent):
                 # before the answer is released: what was shown is on record even if the reader goes away

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,8 +14,8 @@ class Models(Protocol):
 
     def embedder(self) -> Embedder: ...
 
-    def tokenizer(self) -> Path | Tokenizer:
-        """The embedder's tokenizer for parser processes: a `tokenizer.json` or a picklable object."""
+    def tokenizer(self) -> Tokenizer:
+        """The embedder's tokenizer for parser processes: picklable."""
         ...
 
     def llm(self, model_id: str) -> ChatModel: ...
@@ -36,10 +35,11 @@ class InstalledModels:
             settings.models_dir, settings.embedder, backend=settings.embedder_backend, threads=settings.threads
         )
 
-    def tokenizer(self) -> Path | Tokenizer:
+    def tokenizer(self) -> Tokenizer:
         from models.defaults import tokenizer_path
+        from models.tokenizer import FileTokenizer
 
-        return tokenizer_path(self._settings.models_dir, self._settings.embedder)
+        return FileTokenizer(tokenizer_path(self._settings.models_dir, self._settings.embedder))
 
     def llm(self, model_id: str) -> ChatModel:
         from models.defaults import open_llm
