@@ -2,7 +2,7 @@
 
     python benchmarks/embedder.py PDF_DIR [--models-dir DIR] [--chunks 500] [--rounds 3]
 
-Texts come from the PDFs, cut at about 900 characters with mixed lengths, the same for a given folder. The two backends
+Texts are the PDFs' chunks as the product cuts and embeds them, the same for a given folder. The two backends
 take turns within one run and the median round counts. `texts_per_s` is by the wall clock; `texts_per_cpu_s` divides by
 the processor time of the process instead, which a busy machine disturbs less. Quote the ratios.
 """
@@ -27,23 +27,22 @@ airgap.prepare_environment()
 
 
 def read_chunks(folder: Path, count: int) -> list[str]:
-    """`count` chunks from the PDFs below `folder`, about 900 characters each, shuffled with a fixed seed."""
-    import pypdfium2
+    """`count` chunks as the product embeds them, from the PDFs below `folder`, shuffled with a fixed seed."""
+    from ingest.chunk import Chunker, embedding_text
+    from ingest.parse import parse_file
+    from models.defaults import DEFAULT_EMBEDDER, tokenizer_path
+    from models.tokenizer import FileTokenizer
+    from strongroom.config import load
 
-    rng = random.Random(7)
-    chunks: list[str] = []
+    chunker = Chunker(FileTokenizer(tokenizer_path(load().settings.models_dir, DEFAULT_EMBEDDER)))
+    texts: list[str] = []
     for path in sorted(folder.rglob("*.pdf")):
-        document = pypdfium2.PdfDocument(path)
-        text = "\n".join(page.get_textpage().get_text_range() for page in document)
-        at = 0
-        while at < len(text):
-            size = max(60, min(1400, round(rng.gauss(900, 250))))
-            chunks.append(text[at : at + size])
-            at += size
-    rng.shuffle(chunks)
-    if len(chunks) < count:
-        raise SystemExit(f"{folder} gives only {len(chunks)} chunks, {count} are needed")
-    return chunks[:count]
+        document = parse_file(path, "application/pdf", ocr="never")
+        texts += [embedding_text(path.name, document.title, c.headings, c.text) for c in chunker.chunk(document)]
+    random.Random(7).shuffle(texts)
+    if len(texts) < count:
+        raise SystemExit(f"{folder} gives only {len(texts)} chunks, {count} are needed")
+    return texts[:count]
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
