@@ -15,6 +15,7 @@ import base64
 import hmac
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from strongroom.types import Problem
 
 _GENESIS = bytes(32)
 _QUESTION_AAD = "audit.question"
+_ATTEMPT = ("at", "pid", "event", "host")  # what a line of `egress.log` holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +58,26 @@ class Audit:
         self._store = store
         self._vault = vault
         self._head_file = head_file
+        self._appending = threading.Lock()  # an entry and the record of it being the newest go together
 
     def append(self, actor: str, action: str, subject: str = "", **detail: Any) -> None:
         """Add one entry. `detail` values must be JSON scalars, lists or dicts of ids and counts."""
-        with self._store.write() as conn:
-            seq, previous = self._last(conn)
-            body = canonical(
-                {
-                    "seq": seq + 1,
-                    "at": utc_now(),
-                    "actor": actor,
-                    "action": action,
-                    "subject": subject,
-                    "detail": detail,
-                }
-            )
-            digest = self._hash(previous, body)
-            conn.execute(insert(table).values(seq=seq + 1, body=body, hash=digest))
-        self._write_head(seq + 1, digest)
+        with self._appending:
+            with self._store.write() as conn:
+                seq, previous = self._last(conn)
+                body = canonical(
+                    {
+                        "seq": seq + 1,
+                        "at": utc_now(),
+                        "actor": actor,
+                        "action": action,
+                        "subject": subject,
+                        "detail": detail,
+                    }
+                )
+                digest = self._hash(previous, body)
+                conn.execute(insert(table).values(seq=seq + 1, body=body, hash=digest))
+            self._write_head(seq + 1, digest)
 
     def question(self, question: str, policy: Literal["hash", "text"]) -> dict[str, str]:
         """What an entry says of a question: a keyed hash that matches equal questions, by policy also sealed text."""
@@ -126,13 +130,15 @@ class Audit:
                 log.rename(taken)
             except FileNotFoundError:
                 return 0
-        lines = taken.read_text(encoding="utf-8").splitlines()
+        lines = taken.read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines:
             try:
                 attempt = json.loads(line)
             except json.JSONDecodeError:
-                attempt = {"unreadable": True}
-            self.append("system", "egress.blocked", **attempt)
+                attempt = None
+            # parsers of hostile files append to it too: nothing that stands in it may keep the appliance from opening
+            known = {k: attempt[k] for k in _ATTEMPT if k in attempt} if isinstance(attempt, dict) else {}
+            self.append("system", "egress.blocked", **(known or {"unreadable": True}))
         taken.unlink()
         return len(lines)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +102,41 @@ def test_by_policy_the_question_can_be_read_again(log: Audit) -> None:
     kept, hashed = log.entries(after=5)
     assert log.open_question(kept) == "who is ill?"
     assert log.open_question(hashed) is None
+
+
+def test_the_head_names_the_newest_entry_though_threads_append_together(
+    log: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN one thread that is slow to record its entry as the newest, and another that appends meanwhile
+    write_head, writing = log._write_head, threading.Event()
+
+    def slow(seq: int, digest: bytes) -> None:
+        if seq == 6:
+            writing.set()
+            time.sleep(0.3)
+        write_head(seq, digest)
+
+    monkeypatch.setattr(log, "_write_head", slow)
+    first = threading.Thread(target=log.append, args=("local", "read", "document-6"))
+    first.start()
+    assert writing.wait(10)
+    log.append("local", "read", "document-7")
+    first.join()
+    assert log.verify() == (7, [])
+    # WHEN the newest entry is cut off, THEN that is found
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as db:
+        db.execute("DELETE FROM audit WHERE seq = 7")
+    assert log.verify()[1]
+
+
+def test_whatever_stands_in_the_egress_log_is_folded_in(log: Audit, tmp_path: Path) -> None:
+    refused = tmp_path / "egress.log"
+    refused.write_bytes(
+        b'{"at": 1.5, "pid": 7, "event": "socket.connect", "host": "x"}\n5\n{"actor": "x", "at": 2}\n{"cut\n\xff\n'
+    )
+    assert log.fold_egress(refused) == 5
+    details = [e.detail for e in log.entries(after=5)]
+    assert details[0] == {"at": 1.5, "pid": 7, "event": "socket.connect", "host": "x"}
+    assert details[1:] == [{"unreadable": True}, {"at": 2}, {"unreadable": True}, {"unreadable": True}]
+    assert not refused.exists()
+    assert log.verify()[1] == []
