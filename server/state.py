@@ -54,7 +54,8 @@ def state_of(request: Request) -> State:
 
 def user_of(request: Request) -> str:
     """Who asks: the built-in user that the token stands for, or whom that user acts as (`X-Strongroom-As`)."""
-    return unquote(request.headers.get("x-strongroom-as", "")) or LOCAL_USER
+    name = request.headers.get("x-strongroom-as")
+    return LOCAL_USER if name is None else unquote(name)  # an empty name is an unknown user, not the administrator
 
 
 def engine_of(request: Request) -> Engine:

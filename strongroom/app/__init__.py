@@ -30,7 +30,7 @@ def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None)
 
     appliance = Appliance(settings, purpose=purpose)
     try:
-        engine = appliance.as_user(as_user or LOCAL_USER)
+        engine = appliance.as_user(LOCAL_USER if as_user is None else as_user)
         engine.owns_appliance = True
         return engine
     except BaseException:

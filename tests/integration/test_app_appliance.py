@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.access import LOCAL_USER
+from strongroom.app import open_engine
 from strongroom.app.appliance import Appliance
 from strongroom.app.engine import LocalEngine
 from strongroom.config import load
@@ -166,3 +167,9 @@ def test_a_page_that_cannot_be_drawn_costs_one_request(appliance: Appliance, eng
     # THEN the next page is drawn as if nothing had happened
     appliance.blobs.read = original  # type: ignore[method-assign]
     assert appliance.renderer.page(view, dpi=72).startswith(b"\x89PNG")
+
+
+def test_an_empty_user_name_is_refused_and_not_taken_for_the_administrator(tmp_path: Path) -> None:
+    settings = load({"data_dir": tmp_path / "data"}).settings
+    with pytest.raises(NotPermittedError, match="does not exist"):
+        open_engine(settings, purpose="test", as_user="")
