@@ -1,11 +1,13 @@
 """The one place where errors become HTTP responses: `{"error": {"message", "hint", "code", "type"}}`.
 
-An unexpected error is logged with its traceback and answered without any detail, which could hold words of a document.
+An unexpected error is logged by class and stack and answered without any detail: its message could hold words of a
+document.
 """
 
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,6 +45,17 @@ class UnexpectedError(StrongroomError):
 
     def __init__(self) -> None:
         super().__init__("the server failed on this request", hint="See the server's log for the traceback.")
+
+
+def log_defect(where: str, exc: BaseException) -> None:
+    """Log an unexpected error by class and stack, causes first, without its message: that may hold a document's words."""
+    chain: list[BaseException] = []
+    link: BaseException | None = exc
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    stacks = (f"{type(e).__name__}\n{''.join(traceback.format_tb(e.__traceback__))}" for e in reversed(chain))
+    log.error("%s: unexpected %s", where, "then ".join(stacks))
 
 
 def error_response(exc: StrongroomError) -> Response:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import HostRefusedError, UnauthorizedError, UnexpectedError, error_response, log
+from server.errors import HostRefusedError, UnauthorizedError, UnexpectedError, error_response, log_defect
 from strongroom.errors import StrongroomError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -65,8 +65,8 @@ class Guard:
                 await error_response(refusal)(scope, receive, with_headers)
             else:
                 await self.app(scope, receive, with_headers)
-        except Exception:  # noqa: BLE001 - the outermost edge
-            log.exception("unexpected error on %s %s", scope["method"], route_of(scope))
+        except Exception as exc:  # noqa: BLE001 - the outermost edge
+            log_defect(f"{scope['method']} {route_of(scope)}", exc)
             if status == 0:
                 await error_response(UnexpectedError())(scope, receive, with_headers)
         finally:

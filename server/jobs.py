@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from server.errors import UnexpectedError, log
+from server.errors import UnexpectedError, log, log_defect
 from server.metrics import Metrics
 from server.settings import ServerSettings
 from strongroom.errors import CancelledError, NotFoundError, StrongroomError, UsageError
@@ -176,8 +176,8 @@ class IngestJob:
                 raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")
         except StrongroomError as exc:
             end = exc
-        except Exception:  # noqa: BLE001 - the outermost edge of the job's thread
-            log.exception("ingest job %s failed", self.id)
+        except Exception as exc:  # noqa: BLE001 - the outermost edge of the job's thread
+            log_defect(f"ingest job {self.id}", exc)
             end = UnexpectedError()
         finally:
             self.closed = True

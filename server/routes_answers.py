@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from server.errors import UnexpectedError, log
+from server.errors import UnexpectedError, log_defect
 from server.schema import takes
 from server.state import State, call, engine_of, read_request, state_of
 from strongroom.errors import StrongroomError
@@ -87,8 +87,8 @@ class _AskStream:
                         break
         except StrongroomError as exc:
             self._put(ErrorEvent(str(exc), exc.hint, int(exc.exit_code)))
-        except Exception:  # noqa: BLE001 - the outermost edge of the answering thread
-            log.exception("an answer failed")
+        except Exception as exc:  # noqa: BLE001 - the outermost edge of the answering thread
+            log_defect("an answer", exc)
             defect = UnexpectedError()
             self._put(ErrorEvent(str(defect), defect.hint, int(defect.exit_code)))
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from server.errors import log
+from server.errors import log_defect
 from server.state import call, state_of
 
 router = APIRouter(tags=["health"])
@@ -22,8 +22,8 @@ async def readyz(request: Request) -> Response:
     """Models are loaded and the index is open; 503 until then."""
     try:
         ready = await call(request, state_of(request).ready)
-    except Exception:  # noqa: BLE001 - whatever fails here means "not ready"
-        log.exception("the readiness check failed")
+    except Exception as exc:  # noqa: BLE001 - whatever fails here means "not ready"
+        log_defect("the readiness check", exc)
         ready = False
     return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
 

@@ -110,15 +110,16 @@ def test_acting_as_another_user_reaches_the_engine_of_that_user(tmp_path: Path) 
 
     def engine_for(user: str) -> FakeEngine:
         asked.append(user)
-        if user == "nobody":
-            raise NotPermittedError("user 'nobody' does not exist", hint="See `strongroom users`.")
+        if user in ("nobody", ""):
+            raise NotPermittedError(f"user {user!r} does not exist", hint="See `strongroom users`.")
         return FakeEngine()
 
     with served(tmp_path, engine_for=engine_for) as up:
         assert up.http.get("/api/documents").status_code == 200
         assert up.http.get("/api/documents", headers={"X-Strongroom-As": "J%C3%BCrgen"}).status_code == 200
         assert up.http.get("/api/documents", headers={"X-Strongroom-As": "nobody"}).status_code == 403
-    assert asked == [LOCAL_USER, "Jürgen", "nobody"]
+        assert up.http.get("/api/documents", headers={"X-Strongroom-As": ""}).status_code == 403
+    assert asked == [LOCAL_USER, "Jürgen", "nobody", ""]
 
 
 # ------------------------------------------------------------------------------------------------ search and ask
@@ -322,6 +323,8 @@ def test_a_defect_is_answered_without_detail_and_logged(tmp_path: Path, caplog: 
     assert "secret" not in response.text
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "RuntimeError" in caplog.text
+    assert "in status" in caplog.text  # where it happened, but not what it said
+    assert "secret" not in caplog.text
 
 
 def test_readiness_is_what_the_caller_says(tmp_path: Path) -> None:
