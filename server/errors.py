@@ -48,7 +48,7 @@ class UnexpectedError(StrongroomError):
 
 
 def log_defect(where: str, exc: BaseException) -> None:
-    """Log an unexpected error by class and stack, causes first. Its message may hold words of a document: it stays out."""
+    """Log an unexpected error by class and stack, causes first. Messages may hold words of a document."""
     chain: list[BaseException] = []
     link: BaseException | None = exc
     while link is not None and link not in chain:
