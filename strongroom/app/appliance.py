@@ -215,13 +215,23 @@ class Appliance:
         return summary
 
     def delete(self, document_id: str, *, by: str) -> DeletionReceipt:
-        """Delete a document everywhere: rows and key first, then its points, its original and freed pages."""
+        """Delete a document everywhere: rows and key first, then its points, its original and freed pages.
+
+        It is on record as soon as the key is gone: what comes after may fail and is then finished at the next start.
+        """
         from ingest.finish import remove_versions
 
         receipt = self.catalog.delete_document(document_id, by=by)
+        self.audit.append(by, "delete", document_id, **receipt.destroyed)
+        self.forget_images(document_id)
         remove_versions(self.catalog, self.raw_index, self.blobs)
         self.store.scrub()
         return receipt
+
+    def forget_images(self, document_id: str) -> None:
+        """Drop page images of a deleted document from memory."""
+        if "renderer" in self.__dict__:
+            self.renderer.forget(document_id)
 
     def warm_up(self) -> None:
         """Finish what a crash left, then load models and index, so that the first user waits for nothing."""

@@ -17,6 +17,7 @@ from strongroom.types import (
     DeletionReceipt,
     DocumentInfo,
     FileOutcome,
+    IngestEvent,
     IngestRequest,
     IngestSummary,
     PageView,
@@ -80,6 +81,13 @@ class LocalEngine:
         self._require_writer("ingest")
         if not collection.strip():
             raise UsageError("the collection has no name", hint="Give `--collection NAME`.")
+
+        def recorded(event: IngestEvent) -> None:
+            if isinstance(event, FileOutcome) and event.outcome == "removed" and event.document_id and not dry_run:
+                self._audit("delete", event.document_id, reason="prune")
+                self._appliance.forget_images(event.document_id)
+            on_event(event)
+
         try:
             summary = self._appliance.pipeline.run(
                 files,
@@ -89,13 +97,15 @@ class LocalEngine:
                 prune=prune,
                 dry_run=dry_run,
                 workers=workers,
-                on_event=on_event,
+                on_event=recorded,
                 cancel=cancel,
             )
         except CancelledError:
             self._audit("ingest.cancelled")
             raise
         if not dry_run:
+            if summary.outcomes.get("removed"):
+                self._appliance.store.scrub()
             self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)
         return summary
 
@@ -164,9 +174,7 @@ class LocalEngine:
     def delete(self, document_id: str) -> DeletionReceipt:
         self._require_writer("delete")
         self.document(document_id)  # the same NotFoundError for unknown and unreadable
-        receipt = self._appliance.delete(document_id, by=self._user)
-        self._audit("delete", document_id, **receipt.destroyed)
-        return receipt
+        return self._appliance.delete(document_id, by=self._user)
 
     def collections(self) -> list[str]:
         readable = {d.collection for d in self.documents()}

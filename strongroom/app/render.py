@@ -34,29 +34,29 @@ class Renderer:
         self._blobs = blobs
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
-        self._images: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        self._images: OrderedDict[tuple[str, str, int, int], bytes] = OrderedDict()
 
     def page(self, view: PageView, *, dpi: int) -> bytes:
         """PNG of the page of a readable document. Raises `NotFoundError` when its format has no page image."""
         if view.mime != "application/pdf" and not view.mime.startswith("image/"):
             raise NotFoundError(f"{view.document.name} has no page images", hint="Its text is shown instead.")
-        key = (view.version_id, view.index, min(max(dpi, 36), MAX_DPI))
+        key = (view.document.id, view.version_id, view.index, min(max(dpi, 36), MAX_DPI))
         with self._lock:
             if key in self._images:
                 self._images.move_to_end(key)
                 return self._images[key]
         data = self._blobs.read(view.document.id, view.version_id)
-        image = self._draw(data, view.mime, view.index, key[2])
+        image = self._draw(data, view.mime, view.index, key[3])
         with self._lock:
             self._images[key] = image
             while len(self._images) > KEPT_IMAGES:
                 self._images.popitem(last=False)
         return image
 
-    def forget(self, version_ids: set[str]) -> None:
-        """Drop kept images of deleted or replaced versions."""
+    def forget(self, document_id: str) -> None:
+        """Drop kept images of a deleted document."""
         with self._lock:
-            for key in [k for k in self._images if k[0] in version_ids]:
+            for key in [k for k in self._images if k[0] == document_id]:
                 del self._images[key]
 
     def _draw(self, data: bytes, mime: str, index: int, dpi: int) -> bytes:

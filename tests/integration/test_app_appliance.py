@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from strongroom.app import open_engine
 from strongroom.app.appliance import Appliance
 from strongroom.app.engine import LocalEngine
 from strongroom.config import load
-from strongroom.errors import LockedError, NotFoundError, NotPermittedError, ParseError
+from strongroom.errors import IndexUnreachableError, LockedError, NotFoundError, NotPermittedError, ParseError
 from strongroom.types import AskRequest, IngestRequest, SearchRequest
 from tests.fakes import FakeModels
 from tests.fakes_engine import make_pdf
@@ -173,3 +174,44 @@ def test_an_empty_user_name_is_refused_and_not_taken_for_the_administrator(tmp_p
     settings = load({"data_dir": tmp_path / "data"}).settings
     with pytest.raises(NotPermittedError, match="does not exist"):
         open_engine(settings, purpose="test", as_user="")
+
+
+# ------------------------------------------------------------------------------------------------ deletion
+
+
+def test_a_deletion_is_on_record_even_when_the_index_fails_after_it(
+    appliance: Appliance, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = pdf_id(engine)
+
+    def fail(_versions: object) -> None:
+        raise IndexUnreachableError("the index is gone")
+
+    monkeypatch.setattr(appliance.raw_index, "delete_versions", fail)
+    with pytest.raises(IndexUnreachableError):
+        engine.delete(document)
+    last = list(appliance.audit.entries())[-1]
+    assert (last.actor, last.action, last.subject) == (LOCAL_USER, "delete", document)
+    assert last.detail["pages"] == 2
+
+
+def test_page_images_of_a_deleted_document_leave_memory(appliance: Appliance, engine: LocalEngine) -> None:
+    document = pdf_id(engine)
+    engine.page_image(document, 0)
+    engine.delete(document)
+    assert not appliance.renderer._images
+
+
+def test_what_prune_deletes_is_on_record_one_by_one(appliance: Appliance, engine: LocalEngine, tmp_path: Path) -> None:
+    document = pdf_id(engine)
+    engine.page_image(document, 0)
+    (tmp_path / "in" / "a.pdf").unlink()
+    request = IngestRequest((str(tmp_path / "in"),), prune=True)
+    # WHEN it is only planned, THEN nothing is on record
+    engine.ingest(replace(request, dry_run=True), on_event=lambda _event: None)
+    assert [e.action for e in appliance.audit.entries()] == ["ingest", "read"]
+    # WHEN it is done, THEN the deletion is, by whom and of which document
+    engine.ingest(request, on_event=lambda _event: None)
+    entry = list(appliance.audit.entries())[2]
+    assert (entry.actor, entry.action, entry.subject) == (LOCAL_USER, "delete", document)
+    assert not appliance.renderer._images
