@@ -104,6 +104,16 @@ class Settings(BaseSettings):
         """The key directory in force."""
         return self.keys_dir or self.data_dir / "keys"
 
+    @property
+    def catalogue(self) -> Path:
+        """The catalogue's database."""
+        return self.data_dir / "catalog.sqlite"
+
+    @property
+    def spool(self) -> Path:
+        """Where uploads wait, in the clear, until they are ingested."""
+        return self.data_dir / "spool"
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -6,6 +6,7 @@ first use, so that listing documents needs no model.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from strongroom.blobs import BlobStore
 from strongroom.catalog import Catalog, Store
 from strongroom.config import Settings
 from strongroom.crypto import KeyStore, Vault
-from strongroom.errors import IndexMismatchError, NotPermittedError
+from strongroom.errors import IndexMismatchError, IntegrityError, NotPermittedError
 from strongroom.lock import DataLock, own_data_dir
 
 if TYPE_CHECKING:
@@ -33,6 +34,20 @@ if TYPE_CHECKING:
 
 INDEX_META = "index.fingerprint"
 DIMENSION_META = "index.dimension"
+
+
+def open_keys(settings: Settings) -> KeyStore:
+    """The key store, made at first start.
+
+    Raises `IntegrityError` for a catalogue without its keys: fresh ones would open nothing, and what was then added
+    under them would break the audit chain for good.
+    """
+    if settings.catalogue.exists() and not (settings.keys / "keys.sqlite").exists():
+        raise IntegrityError(
+            f"there are no keys in {settings.keys} for the catalogue in {settings.data_dir}",
+            hint="Check `keys_dir`, or restore the key store from its own backup.",
+        )
+    return KeyStore(settings.keys)
 
 
 class Appliance:
@@ -50,9 +65,11 @@ class Appliance:
         self._lock_file = DataLock(settings.data_dir, purpose=purpose)
         self._opening = threading.RLock()
         try:
-            self.keys = KeyStore(settings.keys)
+            # Uploads that a killed server left in the clear; nobody else may be serving while we hold the lock.
+            shutil.rmtree(settings.spool, ignore_errors=True)
+            self.keys = open_keys(settings)
             self.vault = Vault(self.keys)
-            self.store = Store(settings.data_dir / "catalog.sqlite")
+            self.store = Store(settings.catalogue)
             self.catalog = Catalog(self.store, self.vault)
             self.blobs = BlobStore(settings.data_dir / "blobs", self.keys, self.catalog.key_of)
             self.audit = Audit(self.store, self.vault, settings.keys / "audit.head")

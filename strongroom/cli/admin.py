@@ -197,18 +197,18 @@ def config_show(json_output: Json = False, data_dir: DataDir = None, config: Con
 def _audit(data_dir: Path | None, config: Path | None) -> Iterator[Audit]:
     """The log, read beside a running server or alone: SQLite's snapshot makes both safe, and nothing is written."""
     settings = load_settings(data_dir, config).settings
+    from strongroom.app.appliance import open_keys
     from strongroom.audit import Audit
     from strongroom.catalog import Store
-    from strongroom.crypto import KeyStore, Vault
+    from strongroom.crypto import Vault
     from strongroom.errors import UsageError
     from strongroom.lock import own_data_dir
 
-    path = settings.data_dir / "catalog.sqlite"
-    if not path.exists():
+    if not settings.catalogue.exists():
         raise UsageError(f"there is no catalogue in {settings.data_dir}", hint="Check `--data-dir`.")
     own_data_dir(settings.data_dir)
-    keys = KeyStore(settings.keys)
-    store = Store(path)
+    keys = open_keys(settings)
+    store = Store(settings.catalogue)
     try:
         yield Audit(store, Vault(keys), settings.keys / "audit.head")
     finally:

@@ -38,7 +38,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
         say("loading models")
         appliance.warm_up()
         server_settings = ServerSettings(
-            spool_dir=settings.data_dir / "spool",
+            spool_dir=settings.spool,
             public_hosts=frozenset(settings.public_hosts),
             max_file_bytes=settings.max_file_mb << 20,
         )

@@ -13,7 +13,14 @@ from strongroom.app import open_engine
 from strongroom.app.appliance import Appliance
 from strongroom.app.engine import LocalEngine
 from strongroom.config import load
-from strongroom.errors import IndexUnreachableError, LockedError, NotFoundError, NotPermittedError, ParseError
+from strongroom.errors import (
+    IndexUnreachableError,
+    IntegrityError,
+    LockedError,
+    NotFoundError,
+    NotPermittedError,
+    ParseError,
+)
 from strongroom.types import AskRequest, IngestRequest, SearchRequest
 from tests.fakes import FakeModels
 from tests.fakes_engine import make_pdf
@@ -215,3 +222,28 @@ def test_what_prune_deletes_is_on_record_one_by_one(appliance: Appliance, engine
     entry = list(appliance.audit.entries())[2]
     assert (entry.actor, entry.action, entry.subject) == (LOCAL_USER, "delete", document)
     assert not appliance.renderer._images
+
+
+# ------------------------------------------------------------------------------------------------ opening
+
+
+def test_a_catalogue_without_its_keys_is_refused_and_no_new_keys_are_made(
+    appliance: Appliance, engine: LocalEngine, tmp_path: Path
+) -> None:
+    assert engine.documents()
+    appliance.close()
+    elsewhere = load({"data_dir": tmp_path / "data", "keys_dir": tmp_path / "keys"}).settings
+    with pytest.raises(IntegrityError, match="no keys"):
+        Appliance(elsewhere, purpose="test", models=FakeModels())
+    assert not (tmp_path / "keys").exists()
+    # the lock was given back, and with its keys it opens
+    Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels()).close()
+
+
+def test_uploads_that_a_killed_server_left_are_gone_at_the_next_start(tmp_path: Path) -> None:
+    settings = load({"data_dir": tmp_path / "data"}).settings
+    Appliance(settings, purpose="test", models=FakeModels()).close()
+    (settings.spool / "job").mkdir(parents=True)
+    (settings.spool / "job" / "upload.txt").write_text("words of a document")
+    Appliance(settings, purpose="test", models=FakeModels()).close()
+    assert not settings.spool.exists()
