@@ -7,6 +7,7 @@ out as "partial". Must not change a sentence and must not drop a number that the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from strongroom.types import Sentence, Support
 
 SUPPORTED_WORDS, SUPPORTED_COSINE = 0.75, 0.60  # both, and no foreign fact
 PARTIAL_WORDS, PARTIAL_COSINE = 0.40, 0.55  # either
+Row = list[tuple[set[str], set[str]]]
 ATTACH_WORDS, ATTACH_COSINE = 0.65, 0.60  # a sentence that cites nothing gets the quote that carries it
 
 
@@ -74,6 +76,7 @@ class _Quotes:
         self.terms = [set(lexical.terms(f"{e.text} {e.chunk.document.name}")) for e in evidence]
         self.facts = [_facts(e.text) for e in evidence]
         self.words = [{lexical.stem(w) for w in lexical.words(f"{e.text} {e.chunk.document.name}")} for e in evidence]
+        self.rows = [_rows(e.text) for e in evidence]
         self.negated = [lexical.negated(e.text) for e in evidence]
         self._vectors = [e.vector for e in evidence]
 
@@ -86,6 +89,32 @@ class _Quotes:
 
 def _facts(text: str) -> set[str]:
     return lexical.strict_numbers(text) | lexical.months(text)
+
+
+def _rows(text: str) -> list[Row]:
+    """Lines of labelled cells (`Budget: 10 | Outturn: 12`), as the table parsers write them.
+
+    A cell is the words that only its label has among the labels of its row, and the numbers of its value.
+    """
+    rows: list[Row] = []
+    for line in text.split("\n"):
+        cells = [cell.partition(": ") for cell in line.split(" | ")]
+        labelled = [(set(lexical.terms(label)), lexical.numbers(value)) for label, mark, value in cells if mark]
+        if len(labelled) > 1:
+            common = Counter(term for label, _ in labelled for term in label)
+            rows.append([({t for t in label if common[t] == 1}, numbers) for label, numbers in labelled])
+    return rows
+
+
+def _crossed(piece: str, row: Row) -> bool:
+    """True when a sentence names one column of a row and gives the number of a column that it does not name."""
+    terms, numbers = set(lexical.terms(piece)), lexical.numbers(piece)
+    named = [bool(label) and 2 * len(label & terms) >= len(label) for label, _ in row]
+    said = set[str]().union(*(held for (_, held), is_named in zip(row, named, strict=True) if is_named))
+    unnamed = set[str]().union(*(held for (_, held), is_named in zip(row, named, strict=True) if not is_named))
+    # A column that is named and whose number is not given; another's number stands in its place.
+    robbed = any(held and not held & numbers for (_, held), is_named in zip(row, named, strict=True) if is_named)
+    return robbed and bool((numbers & unnamed) - said)
 
 
 def _judge(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vector, question: str) -> Sentence:
@@ -123,11 +152,12 @@ def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vecto
     if not cited or not terms:
         return "unsupported"
     chosen = [n - 1 for n in cited]
+    # Before the words, because words know no separators: "100" is a word of "100,000".
+    if not _facts(piece) <= set().union(*(quotes.facts[i] for i in chosen)):
+        return "unsupported"  # a number or a date that no cited quote has
     folded = " ".join(lexical.words(piece))
     if any(f" {folded} " in f" {quotes.folded[i]} " for i in chosen):
         return "supported"  # word for word
-    if not _facts(piece) <= set().union(*(quotes.facts[i] for i in chosen)):
-        return "unsupported"  # a number or a date that no cited quote has
     held = set().union(*(quotes.words[i] for i in chosen))
     foreign = {n for n in lexical.names(piece) if n not in held}
     if foreign - {lexical.stem(w) for w in lexical.words(question)}:
@@ -136,7 +166,8 @@ def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vecto
     cosine = max(float(cosines[i]) for i in chosen)
     nearest = max(chosen, key=lambda i: float(cosines[i]))
     same_sense = lexical.negated(piece) == quotes.negated[nearest]
-    if share >= SUPPORTED_WORDS and cosine >= SUPPORTED_COSINE and not foreign and same_sense:
+    crossed = any(_crossed(piece, row) for i in chosen for row in quotes.rows[i])
+    if share >= SUPPORTED_WORDS and cosine >= SUPPORTED_COSINE and not foreign and same_sense and not crossed:
         return "supported"
     if share >= PARTIAL_WORDS or cosine >= PARTIAL_COSINE:
         return "partial"

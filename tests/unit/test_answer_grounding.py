@@ -83,3 +83,25 @@ def test_marks_belong_to_the_sentence_they_stand_in_or_behind() -> None:
     begins = text.index("Gamma")
     assert assign(text, spans, [(13, 1), (14, 2), (20, 3), (begins, 4), (len(text), 5)]) == [(1, 2), (3,), (4, 5)]
     assert assign(text, spans, [(0, 9)])[0] == (9,)
+
+
+ROW = "Item: Maintenance dredging | Budget (EUR): 2365 | Outturn (EUR): 2140"
+
+
+@pytest.mark.parametrize(
+    ("quote", "text", "support"),
+    [
+        (ROW, "The budget for maintenance dredging is 2140.", "partial"),  # the outturn's number
+        (ROW, "The budget for maintenance dredging is 2365.", "supported"),
+        (ROW, "The outturn for maintenance dredging is 2140.", "supported"),
+        (ROW, "Maintenance dredging: the budget is 2365, the outturn 2140.", "supported"),
+        (ROW, "The item maintenance dredging cost EUR 2140.", "supported"),  # names no column of numbers
+        ("The fee is 100,000 euros a year.", "The fee is 100", "unsupported"),  # a part of the number
+        ("The rate is 2.5 percent.", "The rate is 2", "unsupported"),
+    ],
+)
+def test_a_number_must_be_whole_and_under_its_own_label(quote: str, text: str, support: str) -> None:
+    chunk = Shelf({"d": [quote]}).chunks()[0]
+    vector = EMBEDDER.embed_documents([text])[0]  # as near as can be: only the rules may object
+    found = Evidence(chunk, chunk.start, chunk.end, chunk.text, 1.0, 1.0, 1.0, vector)
+    assert [s.support for s in check(text, [(len(text), 1)], [found], "What is it?", EMBEDDER)] == [support]
