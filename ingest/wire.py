@@ -16,6 +16,7 @@ from strongroom.types import Chunk, Heading, Locator, Page, ParsedDocument
 
 _HEADER = struct.Struct("<BQ")
 _WORD_RECORD = 24
+_MAX_REPEATED = 16  # characters of chunks for each character of text; an honest overlap stays far below
 
 HELLO, RESULT, REFUSED, BEAT, BROKEN = 1, 2, 3, 4, 5
 _KINDS = frozenset({HELLO, RESULT, REFUSED, BEAT, BROKEN})
@@ -77,7 +78,7 @@ def decode_result(payload: bytes) -> tuple[ParsedDocument, list[Chunk]]:
             raise WireError("the head is cut short")
         head = json.loads(payload[8 : 8 + size])
         return _document(head, memoryview(payload)[8 + size :])
-    except (struct.error, ValueError, KeyError, TypeError, IndexError, RecursionError) as exc:
+    except (struct.error, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as exc:
         raise WireError(f"malformed result ({type(exc).__name__})") from exc
 
 
@@ -113,8 +114,11 @@ def _document(head: dict[str, Any], layouts: memoryview) -> tuple[ParsedDocument
 
 def _chunks(rows: list[Any], document: ParsedDocument) -> list[Chunk]:
     chunks = []
+    left = _MAX_REPEATED * len(document.text)
     for ordinal, (start, end, headings, touched) in enumerate(rows):
         start, end = _span(start, end, len(document.text))
+        left -= end - start
+        _expect(left >= 0, "the chunks repeat the text too often")  # a short frame must not become gigabytes here
         _expect(all(isinstance(page, int) and 0 <= page < len(document.pages) for page in touched), "unknown page")
         path = tuple(_typed(heading, str) for heading in headings)
         chunks.append(Chunk(ordinal, start, end, document.text[start:end], path, tuple(touched)))

@@ -84,3 +84,19 @@ def test_a_frame_over_the_limit_is_refused_before_it_is_read() -> None:
     with pytest.raises(wire.WireError, match="limit"):
         wire.read_frame(read, limit=99)
     assert sum(taken) == 9
+
+
+def test_many_chunks_over_the_whole_text_are_refused_before_they_are_copied() -> None:
+    whole = Chunk(0, 0, len(DOCUMENT.text), DOCUMENT.text, (), ())
+    with pytest.raises(wire.WireError, match="repeat"):
+        wire.decode_result(wire.encode_result(DOCUMENT, [whole] * 100))
+
+
+def test_an_endless_number_is_nonsense_like_any_other() -> None:
+    sent = wire.encode_result(DOCUMENT, CHUNKS)
+    (size,) = struct.unpack_from("<Q", sent)
+    head = json.loads(sent[8 : 8 + size])
+    head["headings"] = [[0, 3, float("inf")]]
+    body = json.dumps(head).encode()
+    with pytest.raises(wire.WireError):
+        wire.decode_result(struct.pack("<Q", len(body)) + body + sent[8 + size :])
