@@ -21,6 +21,7 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _HEAD = 64 * 1024
 _PDF_OBJECT = re.compile(rb"^\d+ \d+ obj\b", re.MULTILINE)  # a PDF that lost its header is not prose
 _OLE_SCAN = 8 * 1024 * 1024
+_MIMETYPE_MAX = 200
 _JSON_MAX = 4 * 1024 * 1024  # a longer one is called text, which is parsed alike
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
@@ -128,8 +129,11 @@ def _zip_type(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
-                declared = archive.read("mimetype").decode("ascii", "replace").strip()
+            # The formats demand that this member is stored. A compressed one is not opened: what it would unpack to
+            # in this process is whatever its maker wanted, whatever size the directory states.
+            if "mimetype" in names and archive.getinfo("mimetype").compress_type == zipfile.ZIP_STORED:
+                with archive.open("mimetype") as member:
+                    declared = member.read(_MIMETYPE_MAX).decode("ascii", "replace").strip()
                 if declared in _ZIP_MIMETYPES:
                     return declared
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError) as exc:

@@ -102,3 +102,13 @@ def test_text_is_decoded_without_being_told_how(text: str, encoding: str) -> Non
 
 def test_line_ends_are_one_kind() -> None:
     assert decode(b"a\r\nb\rc\n")[0] == "a\nb\nc\n"
+
+
+def test_a_compressed_type_member_is_never_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", "application/epub+zip")
+    path = tmp_path / "a.epub"
+    path.write_bytes(buffer.getvalue())
+    monkeypatch.setattr("zlib.decompressobj", lambda *_: pytest.fail("it was unpacked"))
+    assert detect(path) == "application/zip"
