@@ -19,6 +19,7 @@ from strongroom.types import FileOutcome, SourceFile
 # ruff: noqa: PTH100, PTH116, PTH118, PTH119
 
 MAX_BYTES = 2 * 1024**3
+_MAX_DEPTH = 200  # each folder is two frames of Python's stack; running out of it would end the whole walk
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", ".ds_store", "__macosx"})
 _LOCK_PREFIXES = ("~$", ".~lock.", "._")
 
@@ -98,6 +99,9 @@ class _Walk:
             yield SourceFile(path=path, uri=file_uri(path), name=display(os.path.basename(path)), size=info.st_size)
 
     def _folder(self, path: str, info: os.stat_result, *, root: str) -> Iterator[SourceFile | FileOutcome]:
+        if path.count(os.sep) - root.count(os.sep) > _MAX_DEPTH:
+            yield _outcome(path, "failed", f"nested more than {_MAX_DEPTH} folders deep")
+            return
         if self.follow_symlinks:
             identity = (info.st_dev, info.st_ino)
             if identity in self.folders:

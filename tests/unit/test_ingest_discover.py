@@ -117,3 +117,12 @@ def test_patterns_ignore_names_and_relative_paths(tmp_path: Path) -> None:
     results = list(discover([tmp_path], ignore=("*.log", "drafts/*")))
     assert _names(results) == ["keep.txt"]
     assert "ignored by pattern *.log" in _reasons(results)["drop.log"]
+
+
+def test_folders_nested_without_end_cost_only_themselves(tmp_path: Path) -> None:
+    deep = tmp_path / Path(*["d"] * 700)
+    deep.mkdir(parents=True)
+    (tmp_path / "z.txt").write_text("z")
+    results = list(discover([tmp_path]))
+    assert _names(results) == ["z.txt"]
+    assert [r.outcome for r in results if isinstance(r, FileOutcome)] == ["failed"]
