@@ -43,9 +43,13 @@ def _build(message: EmailMessage) -> ParsedDocument:
     subject = _header(message, "Subject")
     paragraphs: list[tuple[str, int | None]] = [("\n".join(headers), None)]
     paragraphs += _body(message)
-    names = (
-        [name for part in message.iter_attachments() if (name := part.get_filename())] if message.is_multipart() else []
-    )
+    names: list[str] = []
+    for part in message.iter_attachments() if message.is_multipart() else ():
+        name = _printable(part.get_filename() or "")
+        if not name and part.get_content_type() == "text/plain" and not part.is_attachment():
+            paragraphs += _paragraphs(_content(part))  # mail programs write on after a picture or a list's footer
+        else:
+            names.append(name or part.get_content_type())
     if names:
         paragraphs.append((f"Attachments: {', '.join(names)}", None))
         builder.warn(f"{len(names)} attachments were not read: {', '.join(names)}")
@@ -68,13 +72,17 @@ def _body(message: EmailMessage) -> list[tuple[str, int | None]]:
     if plain is not None:
         content = _content(plain)
         if content.strip():
-            return [(block, None) for block in re.split(r"\n[ \t]*\n", content) if block.strip()]
+            return _paragraphs(content)
     html = message.get_body(preferencelist=("html",))
     if html is None or not _content(html).strip():
         return []
     from ingest.parse.office import html_blocks
 
     return html_blocks(_content(html))
+
+
+def _paragraphs(content: str) -> list[tuple[str, int | None]]:
+    return [(block, None) for block in re.split(r"\n[ \t]*\n", content) if block.strip()]
 
 
 def _content(part: MIMEPart) -> str:

@@ -39,9 +39,11 @@ def parse_workbook(path: Path) -> ParsedDocument:
         try:
             cells = 0
             for sheet in book.worksheets:
+                # The size stated for a sheet is often wrong: too small hides cells, too large fills rows with air.
+                sheet.reset_dimensions()
                 rows: list[list[str]] = []
                 for row in sheet.iter_rows(values_only=True):
-                    cells += len(row)
+                    cells += max(len(row), 1)
                     if cells > _CELL_LIMIT:
                         raise ParseError(
                             f"the workbook has more than {_CELL_LIMIT:,} cells",

@@ -322,3 +322,33 @@ def test_a_fresh_process_looks_up_no_name_and_tells_prose_from_titles(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("clean")
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("stated", ["A1", "A1:XFD1048576"])
+def test_the_stated_size_of_a_sheet_is_not_believed(tmp_path: Path, stated: str) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in [["Port", "Fee"], *(["Kiel", 40] for _ in range(200)), ["Riga", 55]]:
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as source, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name.endswith("sheet1.xml"):
+                assert b'ref="A1:B202"' in data
+                data = data.replace(b'ref="A1:B202"', f'ref="{stated}"'.encode())
+            target.writestr(name, data)
+    assert "Port: Riga | Fee: 55" in _parse(tmp_path / "b.xlsx").text
+
+
+def test_a_mail_that_goes_on_after_a_picture_is_read_to_its_end(tmp_path: Path) -> None:
+    message = _mail(Subject="Quay")
+    message.set_content("Before the picture.")
+    message.add_attachment(b"x", "image", "png", disposition="inline")
+    message.add_attachment("After the picture.", disposition="inline")
+    path = tmp_path / "m.eml"
+    path.write_bytes(bytes(message))
+    document = _parse(path)
+    assert document.text.index("Before the picture.") < document.text.index("After the picture.")
+    assert document.warnings == ("1 attachments were not read: image/png",)
