@@ -156,7 +156,7 @@ class Appliance:
         return Answerer(
             searcher=self.searcher,
             embedder=self.embedder,
-            llm=self.llm(model_id) if writes and self.settings.answer_style != "quotes" else None,
+            llm=self.llm(model_id) if writes and self._writes else None,
             pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index),
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,
@@ -254,11 +254,18 @@ class Appliance:
         """Finish what a crash left, then load models and index, so that the first user waits for nothing."""
         self.recover()
         self.embedder.embed_query("warm up")
-        _ = self.searcher, self.llm()
+        _ = self.searcher
+        if self._writes:
+            self.llm()
 
     def ready(self) -> bool:
         """True once models and index are loaded."""
-        return bool(self._llms) and "searcher" in self.__dict__
+        return "searcher" in self.__dict__ and (bool(self._llms) or not self._writes)
+
+    @property
+    def _writes(self) -> bool:
+        """Whether answers may hold a model's own words; without, no language model is needed."""
+        return self.settings.answer_style != "quotes"
 
     # ------------------------------------------------------------------------------------------------
 

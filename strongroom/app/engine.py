@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from strongroom.types import (
     AskRequest,
     DeletionReceipt,
     DocumentInfo,
+    DocumentState,
     FileOutcome,
     IngestEvent,
     IngestRequest,
@@ -185,8 +187,15 @@ class LocalEngine:
     # ------------------------------------------------------------------------------------------------ health
 
     def status(self) -> Status:
-        collections, states, chunks = self._appliance.catalog.counts()
         settings = self._appliance.settings
+        if self._appliance.catalog.role(self._user) == "admin":
+            collections, states, chunks = self._appliance.catalog.counts()
+            points = self._appliance.raw_index.count()
+        else:  # whoever does not administer counts what they may read: a total tells of what is hidden
+            readable = self.documents()
+            collections = dict(Counter(d.collection for d in readable))
+            states = dict(Counter(str(d.state) for d in readable))
+            points = chunks = sum(d.chunks for d in readable if d.state == DocumentState.INDEXED)
         return Status(
             version=__version__,
             mode="local" if self.owns_appliance else "server",
@@ -194,7 +203,7 @@ class LocalEngine:
             collections=collections,
             states=states,
             chunks=chunks,
-            points=self._appliance.raw_index.count(),
+            points=points,
             embedder=settings.embedder,
             model=settings.model,
         )

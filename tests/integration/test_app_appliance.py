@@ -17,6 +17,7 @@ from strongroom.errors import (
     IndexUnreachableError,
     IntegrityError,
     LockedError,
+    ModelError,
     NotFoundError,
     NotPermittedError,
     ParseError,
@@ -105,6 +106,9 @@ def test_what_one_user_may_not_read_does_not_exist_for_them(appliance: Appliance
     assert ada.search(SearchRequest(QUESTION)).hits == ()
     assert ada.documents() == []
     assert ada.collections() == []
+    status = ada.status()
+    assert (status.collections, status.states, status.chunks, status.points) == ({}, {}, 0, 0)
+    assert engine.status().collections == {"default": 2}
     for attempt in (ada.document, ada.original, lambda d: ada.page(d, 0), lambda d: ada.page_image(d, 0)):
         with pytest.raises(NotFoundError, match="does not exist"):
             attempt(document)
@@ -247,3 +251,18 @@ def test_uploads_that_a_killed_server_left_are_gone_at_the_next_start(tmp_path: 
     (settings.spool / "job" / "upload.txt").write_text("words of a document")
     Appliance(settings, purpose="test", models=FakeModels()).close()
     assert not settings.spool.exists()
+
+
+def test_answers_in_quotes_alone_need_no_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_self: FakeModels, model_id: str) -> None:
+        raise ModelError(f"{model_id} is not installed")
+
+    monkeypatch.setattr(FakeModels, "llm", missing)
+    settings = load({"data_dir": tmp_path / "data", "answer_style": "quotes"}).settings
+    opened = Appliance(settings, purpose="test", models=FakeModels())
+    try:
+        assert not opened.ready()
+        opened.warm_up()
+        assert opened.ready()
+    finally:
+        opened.close()
