@@ -64,11 +64,14 @@ class KeyStore:
                 f"key file {path} is missing although keys exist", hint="Restore the key store from its own backup."
             )
         key = os.urandom(KEY_BYTES)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        draft = path.with_suffix(".new")  # a crash in here must not leave half a key for the next start to find
+        draft.unlink(missing_ok=True)
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as out:
             out.write(key)
             out.flush()
             os.fsync(out.fileno())
+        draft.rename(path)
         return key
 
     def create(self, key_id: str | None = None) -> str:
@@ -94,14 +97,13 @@ class KeyStore:
             if key_id in self._cache:
                 return self._cache[key_id]
             row = self._db.execute("SELECT wrapped FROM keys WHERE id = ?", (key_id,)).fetchone()
-        if row is None:
-            raise IntegrityError(
-                f"key {key_id} does not exist",
-                hint="The document was deleted, or the key store is older than the catalogue.",
-            )
-        key = unseal(self._wrapping, row[0], _WRAP_AAD.format(key_id))
-        with self._lock:
-            self._cache[key_id] = key
+            if row is None:
+                raise IntegrityError(
+                    f"key {key_id} does not exist",
+                    hint="The document was deleted, or the key store is older than the catalogue.",
+                )
+            # still under the lock: a key that is destroyed meanwhile must not come back into the cache
+            key = self._cache[key_id] = unseal(self._wrapping, row[0], _WRAP_AAD.format(key_id))
         return key
 
     def destroy(self, key_ids: Iterable[str]) -> int:

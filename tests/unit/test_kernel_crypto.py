@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.crypto import KeyStore, Sealed, Vault, open_stream, seal_stream
+from strongroom.crypto import keys as key_module
 from strongroom.crypto.seal import SEGMENT_BYTES, TAG_BYTES, seal, unseal
 from strongroom.errors import IntegrityError, NotPermittedError
 
@@ -139,3 +142,44 @@ def test_text_round_trips_even_with_lone_surrogates(text: str) -> None:
 def test_sealed_is_told_apart_from_plain_bytes() -> None:
     assert isinstance(seal(KEY, KEY_ID, b"", ""), Sealed)
     assert not isinstance(b"plain", Sealed)
+
+
+def test_a_key_that_is_destroyed_while_it_is_read_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a key that is not in memory
+    first = KeyStore(tmp_path)
+    key_id = first.create()
+    first.close()
+    keys = KeyStore(tmp_path)
+    # WHEN it is destroyed by another thread between being read and being kept
+    destroyer = threading.Thread(target=keys.destroy, args=([key_id],))
+
+    def slow(*args: Any) -> bytes:
+        destroyer.start()
+        destroyer.join(0.2)
+        return unseal(*args)
+
+    monkeypatch.setattr(key_module, "unseal", slow)
+    keys.get(key_id)
+    destroyer.join()
+    # THEN it is gone
+    with pytest.raises(IntegrityError, match="does not exist"):
+        keys.get(key_id)
+    keys.close()
+
+
+def test_a_crash_while_the_appliance_key_is_made_leaves_nothing_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_fd: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", crash)
+        patched.setattr(os, "urandom", lambda _n: b"half")
+        with pytest.raises(KeyboardInterrupt):
+            KeyStore(tmp_path)
+    keys = KeyStore(tmp_path)
+    assert len(keys.get(keys.create())) == 32
+    keys.close()
