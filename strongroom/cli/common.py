@@ -34,8 +34,8 @@ def load_settings(data_dir: Path | None, config: Path | None, **overrides: Any) 
 
     loaded = load({"data_dir": data_dir, **overrides}, config_file=config)
     settings = loaded.settings
-    log = settings.data_dir / "egress.log" if settings.data_dir.is_dir() else None
-    airgap.enforce(settings.allowed_hosts, log=log)
+    # set even where the data directory is only about to be made: its first run must be on record too
+    airgap.enforce(settings.allowed_hosts, log=settings.data_dir / "egress.log")
     return loaded
 
 
@@ -61,7 +61,3 @@ def to_json(value: Any) -> Any:
     from strongroom.wire import to_data
 
     return to_data(value)
-
-
-def is_terminal() -> bool:
-    return sys.stderr.isatty()

@@ -206,3 +206,15 @@ def test_config_show_names_origins_and_hides_secrets(
     assert by_key["qdrant_api_key"]["value"] == "(set)"
     assert by_key["qdrant_api_key"]["origin"] == "environment STRONGROOM_QDRANT_API_KEY"
     assert by_key["port"]["origin"] == "default"
+
+
+def test_the_first_run_on_a_data_directory_records_what_the_guard_refuses(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    code = (
+        "import socket\nfrom pathlib import Path\nfrom strongroom.cli.common import load_settings\n"
+        f"data = Path({str(data)!r})\nload_settings(data, None)\ndata.mkdir()\n"
+        "try: socket.getaddrinfo('example.org', 80)\nexcept Exception as exc: print(type(exc).__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "EgressBlockedError\n"
+    assert "example.org" in (data / "egress.log").read_text()
