@@ -102,8 +102,12 @@ class IngestJob:
         self._slots.release()
 
     def add(self, file: SourceFile) -> None:
-        """Queue a spooled file for the engine."""
-        self._refuse_if_closed()
+        """Queue a spooled file for the engine. One that comes too late is removed from the spool."""
+        try:
+            self._refuse_if_closed()
+        except UsageError:
+            Path(file.path).unlink(missing_ok=True)
+            raise
         spooled = _Spooled(file, Path(file.path))
         with self._lock:
             for name in _names(spooled):

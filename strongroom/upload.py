@@ -6,6 +6,7 @@ that cannot be read or sent is that file's outcome, never the end of the run.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator
@@ -183,8 +184,13 @@ def _sha256(path: str) -> str:
 
 
 def _pieces(path: str, size: int) -> Iterator[bytes]:
-    """The file's first `size` bytes: one that grows meanwhile must not overrun the announced length."""
+    """The file's first `size` bytes: one that grows meanwhile must not overrun the announced length.
+
+    Raises `OSError` for one that shrinks: that is this file's failure, not the connection's.
+    """
     with Path(path).open("rb") as source:
         while size > 0 and (piece := source.read(min(_PIECE, size))):
             size -= len(piece)
             yield piece
+    if size > 0:
+        raise OSError(errno.EIO, "it became shorter while it was sent")

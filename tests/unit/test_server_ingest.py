@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from strongroom import upload
 from strongroom.errors import CancelledError, IndexUnreachableError, StrongroomError, UsageError
 from strongroom.types import FileOutcome, IngestEvent, IngestRequest, SourceFile
 from tests.fakes_engine import FakeEngine
@@ -236,3 +237,45 @@ def test_events_can_be_read_again_from_the_start(tmp_path: Path) -> None:
     wanted = [line for line in first.splitlines() if '"outcome"' in line or '"summary"' in line]
     assert [line for line in again.splitlines() if '"outcome"' in line or '"summary"' in line] == wanted
     assert '"summary"' in wanted[-1]
+
+
+def test_an_upload_that_ends_after_the_job_was_closed_leaves_nothing_in_the_spool(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    class Waiting(FakeEngine):
+        def ingest_files(self, files: Any, **options: Any) -> Any:
+            go.wait(10)
+            return FakeEngine.ingest_files(self, files, **options)
+
+    with served(tmp_path, engine=Waiting()) as up:
+        job = _open(up)
+
+        def body() -> Any:
+            yield b"words of"
+            up.http.post(f"/api/ingest/jobs/{job}/close")
+            yield b" a document"
+
+        headers = {"X-Strongroom-Uri": "u", "X-Strongroom-Name": "late.txt"}
+        response = up.http.put(f"/api/ingest/jobs/{job}/files", content=body(), headers=headers)
+        left = [p for p in up.spool.rglob("*") if p.is_file()]
+        go.set()
+    assert response.status_code == 400
+    assert left == []
+
+
+def test_a_file_that_shrinks_while_it_is_sent_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = write_documents(tmp_path / "docs")
+    shrinking = docs / "shrinking.txt"
+    shrinking.write_text("Rent is due on the first of the month.")
+    pieces = upload._pieces
+
+    def cut(path: str, size: int) -> Any:
+        if path == str(shrinking):
+            shrinking.write_text("Rent")
+        return pieces(path, size)
+
+    monkeypatch.setattr(upload, "_pieces", cut)
+    with served(tmp_path) as up:
+        outcomes, summary = _ingest(up, docs)
+    assert outcomes["shrinking.txt"] == "failed"
+    assert summary.outcomes["indexed"] == 2
