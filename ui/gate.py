@@ -22,7 +22,6 @@ from strongroom.signin import CodeBook
 from ui.sessions import COOKIE, Sessions
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_OPEN_PATHS = frozenset({"/healthz", "/login", "/logout"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 

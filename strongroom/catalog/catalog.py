@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from strongroom.access import LOCAL_USER
+from strongroom.access import LOCAL_USER, user_principal
 from strongroom.catalog import grants
 from strongroom.catalog.ingesting import IngestingMixin
 from strongroom.catalog.reading import ReadingMixin
@@ -61,9 +61,9 @@ class Catalog(IngestingMixin, ReadingMixin):
                     created_at=utc_now(),
                 )
             )
-            for principal in sorted(grants.user_principals(conn, owner)):
-                if principal.startswith("user:"):
-                    grants.add_grant(conn, principal, "collection", collection_id)
+            owner_id = conn.execute(select(users.c.id).where(users.c.name == owner)).scalar()
+            if owner_id is not None:
+                grants.add_grant(conn, user_principal(owner_id), "collection", collection_id)
         return Collection(collection_id, name)
 
     def collection(self, name: str) -> Collection:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
+from strongroom.access import group_principal, user_principal
 from strongroom.catalog.store import utc_now
 from strongroom.catalog.tables import grants, memberships, users
 
@@ -65,4 +66,4 @@ def user_principals(conn: Connection, name: str) -> frozenset[str]:
     if user_id is None:
         return frozenset()
     groups = conn.execute(select(memberships.c.group_name).where(memberships.c.user_id == user_id)).scalars()
-    return frozenset({f"user:{user_id}", *(f"group:{g}" for g in groups)})
+    return frozenset({user_principal(user_id), *map(group_principal, groups)})

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from strongroom.access import group_principal
 from strongroom.catalog import grants
 from strongroom.catalog.base import CatalogBase
 from strongroom.catalog.records import Begun, Existing, PointSource
@@ -104,7 +105,7 @@ class IngestingMixin(CatalogBase):
                 .values(newest_version_id=version_id, updated_at=now)
             )
             for group in groups:
-                grants.add_grant(conn, f"group:{group}", "document", document_id)
+                grants.add_grant(conn, group_principal(group), "document", document_id)
             allow, deny = grants.document_principals(conn, document_id, collection_id)
         return Begun(document_id, version_id, collection_id, tuple(sorted(allow)), tuple(sorted(deny)))
 

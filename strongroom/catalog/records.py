@@ -52,10 +52,3 @@ class PointSource:
     title: str | None
     headings: tuple[str, ...]
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    id: str
-    name: str
-    role: str

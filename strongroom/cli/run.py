@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -27,9 +26,6 @@ def run(argv: Sequence[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except typer.Exit as exc:
         return exc.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away: not our error, and nothing more can be said
-        return int(ExitCode.OK)
     except Exception as exc:  # the outermost edge
         show = getattr(exc, "show", None)
         if show is not None and hasattr(exc, "exit_code"):  # typer's usage errors
