@@ -47,7 +47,7 @@ def _encoding_of(data: bytes) -> str:
     declared = _DECLARED.search(data[:2048])
     if declared and (usable := _usable(declared.group(1).decode("ascii"), data)):
         return usable
-    if _usable("utf-8", data):
+    if _usable("utf-8", data) or _nearly_utf8(data):
         return "utf-8"
     if _western(data[:_SAMPLE]):
         return "cp1252"
@@ -57,6 +57,16 @@ def _encoding_of(data: bytes) -> str:
     if best is not None and (usable := _usable(best.encoding, data)):
         return usable
     return "cp1252"
+
+
+def _nearly_utf8(data: bytes) -> bool:
+    """True for UTF-8 with a few broken bytes: read as anything else, all of its other letters would be garbled.
+
+    Other encodings hardly ever form a valid multi-byte sequence, so the broken ones outnumber them there.
+    """
+    text = data.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    return sum(not character.isascii() for character in text) - broken >= 10 * broken
 
 
 def _western(sample: bytes) -> bool:

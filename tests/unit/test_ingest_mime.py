@@ -112,3 +112,10 @@ def test_a_compressed_type_member_is_never_unpacked(tmp_path: Path, monkeypatch:
     path.write_bytes(buffer.getvalue())
     monkeypatch.setattr("zlib.decompressobj", lambda *_: pytest.fail("it was unpacked"))
     assert detect(path) == "application/zip"
+
+
+@pytest.mark.parametrize("words", ["合同租赁期限为三年。", "Größe für Bücher, ", "Договор аренды. "])
+def test_one_broken_byte_does_not_garble_a_whole_utf8_text(words: str) -> None:
+    data = (words * 50).encode()
+    assert decode(data + b"\xff end") == (words * 50 + "\ufffd end", "utf-8")
+    assert decode((words * 50 + "。").encode()[:-1])[1] == "utf-8"  # cut inside a character
