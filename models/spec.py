@@ -66,7 +66,7 @@ def read_spec(
         names = tuple(str(module["type"]).rsplit(".", 1)[-1] for module in modules)
         pooling_path = next(m["path"] for m in modules if str(m["type"]).rsplit(".", 1)[-1] == "Pooling")
         pooling = _json(directory / pooling_path / "config.json")
-        weights = next(p for p in ("model.safetensors", "pytorch_model.bin") if (directory / p).exists())
+        weights = "model.safetensors"  # pickled weights are programs, and are refused
         hashes = hashes or {}
         return EmbedderSpec(
             name=name,
@@ -86,7 +86,7 @@ def read_spec(
     except (OSError, KeyError, TypeError, ValueError, StopIteration) as exc:
         raise ModelError(
             f"{name}: {directory.name} is not a sentence-transformers directory ({type(exc).__name__}: {exc})",
-            hint="It needs config.json, modules.json, tokenizer.json, a Pooling module and its weights.",
+            hint="It needs config.json, modules.json, tokenizer.json, a Pooling module and model.safetensors.",
         ) from exc
 
 

@@ -334,3 +334,21 @@ def test_the_registry_loads_nothing_heavy() -> None:
     code = f"import sys, models.registry, models.catalogue; print(sorted(set(sys.modules) & {heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    from models.spec import read_spec
+
+    (tmp_path / "pool").mkdir()
+    for name, value in {
+        "config.json": {"hidden_size": 8, "max_position_embeddings": 16, "model_type": "bert"},
+        "modules.json": [{"type": "x.Transformer", "path": ""}, {"type": "x.Pooling", "path": "pool"}],
+        "pool/config.json": {"pooling_mode": "mean"},
+        "tokenizer.json": {},
+    }.items():
+        (tmp_path / name).write_text(json.dumps(value))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
+    with pytest.raises(ModelError, match="safetensors"):
+        read_spec(tmp_path, name="pickled")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert read_spec(tmp_path, name="whole").weights == sha(b"weights")
