@@ -219,6 +219,8 @@ class _Manager(threading.Thread):
         if self._child is None:
             child = _Child(self._setup, self._limits)
             self._child = child
+            if self._stopping.is_set():  # `stop` came while it was being started and found nobody to end
+                child.process.kill()
             child.greet()
         return self._child
 

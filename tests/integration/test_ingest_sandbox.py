@@ -7,6 +7,7 @@ parser do looks the same from outside.
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest import sandbox
 from ingest.sandbox import Limits, ParserPool
 from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, UsageError
 from tests.fakes import FakeTokenizer
@@ -226,3 +228,23 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return stat.rsplit(")", 1)[1].split()[0] not in {"Z", "X"}
+
+
+def test_a_child_that_was_being_started_at_the_stop_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+
+    class Starting:
+        def __init__(self, *_: object) -> None:
+            manager.stop()
+            self.process = self
+
+        def kill(self) -> None:
+            ended.append(True)
+
+        def greet(self) -> None:
+            assert ended
+
+    monkeypatch.setattr(sandbox, "_Child", Starting)
+    manager = sandbox._Manager(queue.Queue(), {}, QUICK, number=0)
+    manager._ready()
+    assert ended == [True]
