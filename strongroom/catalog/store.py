@@ -7,10 +7,10 @@ A schema newer than this code is refused; an older one is copied first and then 
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class Store:
                     f"catalogue schema {found} is newer than this program ({HEAD})",
                     hint="Install the Strongroom release that wrote it.",
                 )
-            shutil.copy2(self.path, self.path.with_suffix(f".before-{found}"))
+            self._copy(self.path.with_suffix(f".before-{found}"))
         from alembic import command  # slow to import, needed only when the schema changes
         from alembic.config import Config
 
@@ -88,6 +88,13 @@ class Store:
         with self.engine.begin() as conn:
             config.attributes["connection"] = conn
             command.upgrade(config, "head")
+
+    def _copy(self, target: Path) -> None:
+        """A whole copy of the database. Copying the file alone would miss what still stands in the WAL."""
+        target.unlink(missing_ok=True)
+        target.touch(mode=0o600)
+        with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
 
     def scrub(self) -> None:
         """Leave nothing deleted behind in this file: fold the WAL in and rewrite the pages."""

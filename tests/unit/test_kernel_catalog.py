@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -302,3 +303,23 @@ def test_a_file_put_back_after_a_failed_change_needs_no_work(room: Room) -> None
     other = room.catalog.find(room.collection.id, "file:///axolotl.pdf", sha256="cc")
     assert other is not None
     assert other.sha256 == "bb"
+
+
+def test_the_copy_before_a_migration_holds_what_still_stands_in_the_wal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a catalogue whose newest entry has not been folded into its file, as after a kill
+    path = tmp_path / "catalog.sqlite"
+    store = Store(path)
+    with store.write() as conn:
+        conn.exec_driver_sql("INSERT INTO meta VALUES ('kept', 'yes')")
+    assert b"kept" not in path.read_bytes()
+    # WHEN a newer program opens it
+    monkeypatch.setattr("strongroom.catalog.store.HEAD", "0002")
+    Store(path).close()
+    # THEN the copy that it made first is whole, and private
+    copy = path.with_suffix(".before-0001")
+    with closing(sqlite3.connect(copy)) as db:
+        assert db.execute("SELECT value FROM meta WHERE key = 'kept'").fetchone() == ("yes",)
+    assert copy.stat().st_mode & 0o077 == 0
+    store.close()
