@@ -10,7 +10,7 @@ import shutil
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.access import LOCAL_USER
 from strongroom.app.models import InstalledModels, Models
@@ -32,8 +32,19 @@ if TYPE_CHECKING:
     from strongroom.ports import ChatModel, Embedder, OnEvent, VectorIndex
     from strongroom.types import DeletionReceipt, IngestSummary
 
+T = TypeVar("T")
+
 INDEX_META = "index.fingerprint"
 DIMENSION_META = "index.dimension"
+
+
+class _part(cached_property[T]):
+    """A part that is made on first use, and once: since Python 3.12 `cached_property` lets two threads make two."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> T:  # type: ignore[override]  # never read from the class
+        with instance._opening:
+            made: T = super().__get__(instance, owner)
+            return made
 
 
 def open_keys(settings: Settings) -> KeyStore:
@@ -82,7 +93,7 @@ class Appliance:
 
     # ------------------------------------------------------------------------------------------------ parts
 
-    @cached_property
+    @_part
     def embedder(self) -> Embedder:
         with self._opening:
             return self.models.embedder()
@@ -95,7 +106,7 @@ class Appliance:
                 self._llms[model_id] = self.models.llm(model_id)
             return self._llms[model_id]
 
-    @cached_property
+    @_part
     def raw_index(self) -> VectorIndex:
         """The index without the fingerprint check: for `verify` and deletions, which need no embedder."""
         return self._open_index(self._index_dimension(), replace_mismatched=False)
@@ -123,7 +134,7 @@ class Appliance:
             self.catalog.set_meta(DIMENSION_META, known)
         return int(known)
 
-    @cached_property
+    @_part
     def index(self) -> VectorIndex:
         """The index, refused when it was built with another embedder. Raises `IndexMismatchError`."""
         wanted, found = self.fingerprint(), self.catalog.get_meta(INDEX_META)
@@ -143,7 +154,7 @@ class Appliance:
 
         return f"{self.embedder.name}:{self.embedder.fingerprint[:16]}/{SPARSE_FINGERPRINT}/{CHUNKER}"
 
-    @cached_property
+    @_part
     def searcher(self) -> Searcher:
         from retrieval.search import Searcher
 
@@ -163,7 +174,7 @@ class Appliance:
             style=self.settings.answer_style,
         )
 
-    @cached_property
+    @_part
     def pipeline(self) -> Pipeline:
         """Ingest, recovery and re-indexing over this appliance's stores."""
         from ingest.chunk import embedding_text
@@ -184,7 +195,7 @@ class Appliance:
             )
         )
 
-    @cached_property
+    @_part
     def recipe(self) -> str:
         """Names everything that decides what text and chunks a file gives; another recipe means parsing again."""
         from ingest.chunk import CHUNKER
@@ -207,7 +218,7 @@ class Appliance:
             egress_log=settings.data_dir / "egress.log",
         )
 
-    @cached_property
+    @_part
     def renderer(self) -> Renderer:
         """Page images, drawn in a child process."""
         from strongroom.app.render import Renderer

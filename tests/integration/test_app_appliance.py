@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,3 +268,16 @@ def test_answers_in_quotes_alone_need_no_language_model(tmp_path: Path, monkeypa
         assert opened.ready()
     finally:
         opened.close()
+
+
+def test_two_threads_get_one_pipeline(appliance: Appliance) -> None:
+    # two would not know of each other's runs; from Python 3.12 on, the standard library does not see to this
+    together = threading.Barrier(4)
+
+    def first_use() -> object:
+        together.wait(10)
+        return appliance.pipeline
+
+    with ThreadPoolExecutor(4) as pool:
+        found = {id(made.result()) for made in [pool.submit(first_use) for _ in range(4)]}
+    assert len(found) == 1
