@@ -77,7 +77,7 @@ class AnswerStream:
             if self._marked and (body[0] in ".,;:!?)" or (item[0].isspace() and "\n" not in space)):
                 space = ""
             text = (space + (body if self._last else body.lstrip())).replace("![", "! [").replace("](", "] (")
-            if self._last + text[0] in ("![", "]("):
+            if self._last + text[0] in ("![", "](", "<!", "<?"):
                 text = " " + text
             self._space, self._last, self._marked = item[len(body) :], text[-1], False
             yield text

@@ -81,3 +81,10 @@ def test_cutting_the_text_differently_changes_nothing(text: str, size: int) -> N
 
 def test_a_quote_becomes_one_plain_line() -> None:
     assert plain("a\r\n  b <img src=x> ![c](d)\u202e") == "a b ‹img src=x> ! [c] (d)"
+
+
+@pytest.mark.parametrize("text", ["a < [1]!-- hidden", "a < [1]?xml"])
+def test_taking_a_mark_out_opens_no_comment(text: str) -> None:
+    shown, _ = run(text)
+    assert "<!" not in shown
+    assert "<?" not in shown
