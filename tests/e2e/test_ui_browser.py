@@ -178,7 +178,7 @@ def test_ask_watch_click_see(page: playwright.Page, watch: Watch, fake_ui: tuple
     assert page.get_by_text("not supported by your documents").is_visible()
     assert page.get_by_text("partly supported").is_visible()
     # WHEN they choose citation 1 by keyboard
-    page.get_by_role("button", name=CHIP).focus()
+    page.get_by_role("button", name=CHIP).first.focus()
     page.keyboard.press("Enter")
     # THEN the page stands beside the conversation with the words highlighted
     _check_highlight(page)
@@ -202,7 +202,7 @@ def test_text_of_documents_and_models_never_becomes_markup(
     _seen_while_waiting(page, 1)
     assert page.get_by_text("<img src=x onerror=alert(1)>").first.is_visible()
     # WHEN its source is opened
-    page.get_by_role("button", name=CHIP).click()
+    page.get_by_role("button", name=CHIP).first.click()
     page.locator("mark").wait_for()
     assert "<img src=x" in page.locator("mark").inner_text()
     # THEN nothing of it ran, loads or links
@@ -309,7 +309,7 @@ def test_the_product_answers_from_the_samples(page: playwright.Page, watch: Watc
         assert (
             wanted["answer"].split("'")[0] in page.get_by_role("button", name=re.compile("^Open source 1")).inner_text()
         )
-        page.get_by_role("button", name=CHIP).click()
+        page.get_by_role("button", name=CHIP).first.click()
         _check_highlight(page)
         assert page.get_by_text(f"Page {wanted['pages'][0]} of").is_visible()
         assert page.locator(".sr-doc").inner_text() == wanted["document"]
