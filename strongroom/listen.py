@@ -51,9 +51,15 @@ def bind(host: str, port: int, *, allow_remote: bool = False) -> socket.socket:
     return sock
 
 
+def reachable(host: str) -> str:
+    """Where this machine reaches what listens on `host`: loopback for the addresses that mean "every interface"."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def url_of(sock: socket.socket) -> str:
-    """The `http://` address of a bound socket."""
+    """The `http://` address by which this machine reaches a bound socket."""
     host, port = sock.getsockname()[:2]
+    host = reachable(host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from strongroom.errors import StrongroomError
+from strongroom.listen import reachable
 
 if TYPE_CHECKING:
     from strongroom.client import ServerInfo
@@ -98,7 +99,7 @@ def user_interface(settings: Settings, info: ServerInfo, stop: threading.Event) 
         command += ["--public-host", name]
     child = subprocess.Popen(command)
     try:
-        await_port(settings.ui_host, settings.ui_port, child)
+        await_port(reachable(settings.ui_host), settings.ui_port, child)
         threading.Thread(target=_stop_with, args=(child, stop), daemon=True).start()
         yield sign_in_address(settings, info.token)
     finally:
@@ -113,7 +114,8 @@ def sign_in_address(settings: Settings, token: str) -> str:
     """The UI's address with a one-time sign-in code, made with the server's token."""
     from strongroom.signin import make_code
 
-    host = f"[{settings.ui_host}]" if ":" in settings.ui_host else settings.ui_host
+    host = reachable(settings.ui_host)
+    host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.ui_port}/login?token={make_code(token)}"
 
 
