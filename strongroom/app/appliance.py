@@ -230,6 +230,8 @@ class Appliance:
         pending = self.catalog.unindexed() or self.catalog.removals()
         if pending or self.index.count() != self.catalog.counts()[2]:
             self.pipeline.recover()
+        for version_id in set(self.blobs.ids()) - {version for _, version, _ in self.catalog.version_files()}:
+            self.blobs.delete(version_id)
 
     def reindex(self, on_event: OnEvent) -> IngestSummary:
         """Rebuild the index from the catalogue with the embedder that is configured now."""

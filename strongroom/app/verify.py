@@ -84,7 +84,7 @@ def _originals(appliance: Appliance, checked: dict[str, int], problems: list[Pro
         problems.append(
             Problem(
                 f"{len(stray)} originals belong to no version (their keys are gone)",
-                "They are removed at the next start.",
+                "They are removed when the server starts.",
                 "warning",
             )
         )

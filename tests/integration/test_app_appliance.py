@@ -281,3 +281,13 @@ def test_two_threads_get_one_pipeline(appliance: Appliance) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = {id(made.result()) for made in [pool.submit(first_use) for _ in range(4)]}
     assert len(found) == 1
+
+
+def test_an_original_that_belongs_to_no_version_is_removed_at_start(appliance: Appliance, engine: LocalEngine) -> None:
+    stray = appliance.blobs.path("00000000-0000-4000-8000-000000000000")
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"ciphertext")
+    assert "belong to no version" in engine.verify().problems[0].what
+    appliance.recover()
+    assert not stray.exists()
+    assert engine.verify().problems == ()
