@@ -11,9 +11,11 @@ hook must not touch the database. The audit log folds the file in later (`strong
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -46,6 +48,7 @@ SWITCHES: dict[str, str] = {
 # Packages that only report usage. A `None` entry makes their import fail, and their hosts fall back to a stub.
 BLOCKED_IMPORTS = ("openvino_telemetry", "unstructured_client")
 
+_RESOLVE_SECONDS = 60.0  # how long the addresses of allowed names are believed
 _LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", ""}
 
 
@@ -64,6 +67,8 @@ class _Guard:
     installed: bool = False
     active: bool = False
     allow: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()  # of the names in `allow`
+    resolve_again: float = 0.0
     log: Path | None = None
     attempts: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,6 +83,7 @@ def enforce(allow: Iterable[str] = (), *, log: Path | None = None) -> None:
     `allow` holds host names or IP addresses. Calling it again replaces the allow-list and the log file.
     """
     _guard.allow = frozenset(host.lower() for host in allow)
+    _guard.addresses, _guard.resolve_again = frozenset(), 0.0
     _guard.log = log
     _guard.active = True
     if not _guard.installed:
@@ -107,8 +113,29 @@ def is_allowed(host: object) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return bool(address.is_loopback) or str(address) in _addresses_of_allowed_names()
+
+
+def _addresses_of_allowed_names() -> frozenset[str]:
+    """What the names on the allow-list stand for now: libraries look a name up first and then connect to an address."""
+    names = [host for host in _guard.allow if not _is_address(host)]
+    if names and time.monotonic() >= _guard.resolve_again:
+        found: set[str] = set()
+        for name in names:
+            with contextlib.suppress(OSError):  # a name that is not known stands for nothing
+                found.update(str(entry[4][0]).split("%", 1)[0] for entry in socket.getaddrinfo(name, None))
+        _guard.addresses = frozenset(found)
+        _guard.resolve_again = time.monotonic() + _RESOLVE_SECONDS
+    return _guard.addresses
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:

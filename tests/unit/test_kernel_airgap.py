@@ -96,3 +96,25 @@ def test_reporting_packages_cannot_be_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["refused"] * len(airgap.BLOCKED_IMPORTS)
+
+
+@pytest.mark.egress
+def test_a_name_on_the_allow_list_admits_the_addresses_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a name that stands for one address, as a library resolves it before it connects
+    book = {"qdrant.internal": "10.1.2.3"}
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        if host not in book:
+            raise socket.gaierror("unknown")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (book[host], 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    airgap.enforce(["qdrant.internal", "down.internal"])
+    try:
+        # THEN that address passes and its neighbour does not
+        assert airgap.is_allowed("10.1.2.3")
+        assert airgap.is_allowed("::ffff:10.1.2.3")
+        assert not airgap.is_allowed("10.1.2.4")
+    finally:
+        airgap.enforce()
+    assert not airgap.is_allowed("10.1.2.3")
