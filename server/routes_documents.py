@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from server.errors import hidden_if_unreadable
@@ -14,6 +14,8 @@ from strongroom.errors import UsageError
 from strongroom.layout import boxes_for
 from strongroom.types import DeletionReceipt, DocumentInfo, Status, VerifyReport
 from strongroom.wire import PageReply, dumps, without_layout
+
+_MOST_PAGES = 10_000_000  # more than any document has, and still a number that the catalogue can compare
 
 router = APIRouter(prefix="/api", tags=["documents"])
 
@@ -39,7 +41,7 @@ async def document(request: Request, document_id: str) -> Response:
 async def page(
     request: Request,
     document_id: str,
-    index: int,
+    index: Annotated[int, Path(le=_MOST_PAGES)],
     start: Annotated[int | None, Query(ge=0)] = None,
     end: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response:
@@ -54,7 +56,10 @@ async def page(
 
 @router.get("/documents/{document_id}/pages/{index}/image.png", response_class=Response)
 async def page_image(
-    request: Request, document_id: str, index: int, dpi: Annotated[int, Query(ge=36, le=300)] = 110
+    request: Request,
+    document_id: str,
+    index: Annotated[int, Path(le=_MOST_PAGES)],
+    dpi: Annotated[int, Query(ge=36, le=300)] = 110,
 ) -> Response:
     """The page as displayed, as PNG. 404 for formats that have no page image."""
     with hidden_if_unreadable():

@@ -98,10 +98,13 @@ def user_interface(settings: Settings, info: ServerInfo, stop: threading.Event) 
     for name in settings.public_hosts:
         command += ["--public-host", name]
     child = subprocess.Popen(command)
+    died = threading.Event()
     try:
         await_port(reachable(settings.ui_host), settings.ui_port, child)
-        threading.Thread(target=_stop_with, args=(child, stop), daemon=True).start()
+        threading.Thread(target=_stop_with, args=(child, stop, died), daemon=True).start()
         yield sign_in_address(settings, info.token)
+        if died.is_set():
+            raise StrongroomError(f"the UI ended by itself (exit code {child.returncode})", hint="Start it again.")
     finally:
         child.terminate()
         try:
@@ -119,8 +122,11 @@ def sign_in_address(settings: Settings, token: str) -> str:
     return f"http://{host}:{settings.ui_port}/login?token={make_code(token)}"
 
 
-def _stop_with(child: subprocess.Popen[bytes], stop: threading.Event) -> None:
+def _stop_with(child: subprocess.Popen[bytes], stop: threading.Event, died: threading.Event) -> None:
+    """End the whole when the UI ends; `died` tells that nobody had asked it to."""
     child.wait()
+    if not stop.is_set():
+        died.set()
     stop.set()
 
 

@@ -356,3 +356,9 @@ def test_a_request_that_is_not_http_is_survived(up: Served) -> None:
         raw.sendall(b"\x16\x03\x01\x02\x00garbage\r\n\r\n")
         raw.recv(1000)
     assert up.http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("index", ["-1", "99999999999999999999", "x"])
+def test_a_page_index_that_no_document_has_is_the_clients_mistake(up: Served, index: str) -> None:
+    for path in (f"/api/documents/x/pages/{index}", f"/api/documents/x/pages/{index}/image.png"):
+        assert up.http.get(path).status_code in (400, 404, 422)

@@ -15,7 +15,7 @@ export default function (component) {
       el("td", { class: "date wide" }, d.added),
       el("td", {}, el("button", { class: "delete", type: "button", "aria-label": `Delete ${d.name}`,
         onclick: () => setTriggerValue("remove", d.id) }, "Delete")));
-  const head = [["Document", ""], ["State", ""], ["Pages", "number"], ["Passages", "number wide"], ["Size", "number wide"],
+  const head = [["Document", ""], ["State", ""], ["Pages or parts", "number"], ["Passages", "number wide"], ["Size", "number wide"],
     ["Collection", "wide"], ["Added", "wide"]];
   root.replaceChildren(
     el("table", {},
