@@ -102,8 +102,13 @@ def _rows(text: str) -> list[Row]:
         labelled = [(set(lexical.terms(label)), lexical.numbers(value)) for label, mark, value in cells if mark]
         if len(labelled) > 1:
             common = Counter(term for label, _ in labelled for term in label)
-            rows.append([({t for t in label if common[t] == 1}, numbers) for label, numbers in labelled])
+            rows.append([(_own_words({t for t in label if common[t] == 1}), numbers) for label, numbers in labelled])
     return rows
+
+
+def _own_words(label: set[str]) -> set[str]:
+    """What a sentence calls a column by: "Budget 2026/27" is the budget; only columns of bare years need the year."""
+    return {term for term in label if not term[0].isdigit()} or label
 
 
 def _crossed(piece: str, row: Row) -> bool:

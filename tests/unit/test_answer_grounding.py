@@ -86,6 +86,7 @@ def test_marks_belong_to_the_sentence_they_stand_in_or_behind() -> None:
 
 
 ROW = "Item: Maintenance dredging | Budget (EUR): 2365 | Outturn (EUR): 2140"
+YEARS = "Line: Maintenance dredging | Outturn 2025/26: 2140 | Budget 2026/27: 2365 | Change: 225"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,9 @@ ROW = "Item: Maintenance dredging | Budget (EUR): 2365 | Outturn (EUR): 2140"
         (ROW, "The outturn for maintenance dredging is 2140.", "supported"),
         (ROW, "Maintenance dredging: the budget is 2365, the outturn 2140.", "supported"),
         (ROW, "The item maintenance dredging cost EUR 2140.", "supported"),  # names no column of numbers
+        (YEARS, "The budget for maintenance dredging is 2140.", "partial"),
+        (YEARS, "The budget for maintenance dredging is 2365.", "supported"),
+        ("Item: Dredging | 2025: 12 | 2026: 14", "The dredging of 2025 cost 14.", "partial"),
         ("The fee is 100,000 euros a year.", "The fee is 100", "unsupported"),  # a part of the number
         ("The rate is 2.5 percent.", "The rate is 2", "unsupported"),
     ],
