@@ -49,33 +49,12 @@ PROBES: tuple[str, ...] = (
 )
 
 
-class FastEmbedder:
-    """OpenVINO on the CPU: bf16 where the processor has it and the self-test passes, else fp32.
+class _OfSpec:
+    """What an embedder says of itself, whatever runs it."""
 
-    Two compiled forms share the weights: one stream a core for bulk work, and one request over all cores for
-    questions, so that a question does not wait behind an ingest. Each is compiled on first use.
-    """
-
-    def __init__(self, spec: EmbedderSpec, converted: Path, *, threads: int = 0, precision: str = "auto") -> None:
-        """Open the converted graph and test it against its reference vectors.
-
-        `precision` is `auto`, `bf16` or `f32`. Raises `ModelError` when no allowed precision keeps cosine 0.999.
-        """
+    def __init__(self, spec: EmbedderSpec) -> None:
         self._spec = spec
-        self._threads = threads_or_default(threads)
         self._tokenizer = FileTokenizer(spec.tokenizer_file)
-        self._batches = BatchTokenizer(spec.tokenizer_file, max_tokens=spec.max_tokens)
-        self._bulk_lock = threading.Lock()
-        self._query_lock = threading.Lock()
-        self._bulk: Any = None
-        with _native(spec.name):
-            from openvino import Core
-
-            self._core = Core()
-            self._graph = self._core.read_model(converted / GRAPH)
-        self.precision = ""
-        self._query: Any = None
-        self._choose_precision(converted / REFERENCE, precision)
 
     @property
     def name(self) -> str:
@@ -96,6 +75,34 @@ class FastEmbedder:
     @property
     def tokenizer(self) -> FileTokenizer:
         return self._tokenizer
+
+
+class FastEmbedder(_OfSpec):
+    """OpenVINO on the CPU: bf16 where the processor has it and the self-test passes, else fp32.
+
+    Two compiled forms share the weights: one stream a core for bulk work, and one request over all cores for
+    questions, so that a question does not wait behind an ingest. Each is compiled on first use.
+    """
+
+    def __init__(self, spec: EmbedderSpec, converted: Path, *, threads: int = 0, precision: str = "auto") -> None:
+        """Open the converted graph and test it against its reference vectors.
+
+        `precision` is `auto`, `bf16` or `f32`. Raises `ModelError` when no allowed precision keeps cosine 0.999.
+        """
+        super().__init__(spec)
+        self._threads = threads_or_default(threads)
+        self._batches = BatchTokenizer(spec.tokenizer_file, max_tokens=spec.max_tokens)
+        self._bulk_lock = threading.Lock()
+        self._query_lock = threading.Lock()
+        self._bulk: Any = None
+        with _native(spec.name):
+            from openvino import Core
+
+            self._core = Core()
+            self._graph = self._core.read_model(converted / GRAPH)
+        self.precision = ""
+        self._query: Any = None
+        self._choose_precision(converted / REFERENCE, precision)
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape `(len(texts), dimension)`. One bulk call runs at a time; others wait."""
@@ -185,15 +192,14 @@ class FastEmbedder:
         return self._core.compile_model(self._graph, "CPU", options)
 
 
-class ReferenceEmbedder:
+class ReferenceEmbedder(_OfSpec):
     """sentence-transformers in fp32 torch: slower, exact, and able to run every architecture."""
 
     def __init__(self, spec: EmbedderSpec, *, threads: int = 0, batch: int = 32) -> None:
         """Load the directory. Raises `ModelError`."""
-        self._spec = spec
+        super().__init__(spec)
         self._batch = batch
         self._lock = threading.Lock()
-        self._tokenizer = FileTokenizer(spec.tokenizer_file)
         with _native(spec.name):
             import torch
             from sentence_transformers import SentenceTransformer
@@ -205,26 +211,6 @@ class ReferenceEmbedder:
                 str(spec.directory.absolute()), device="cpu", local_files_only=True, trust_remote_code=False
             )
             self._model.max_seq_length = spec.max_tokens
-
-    @property
-    def name(self) -> str:
-        return self._spec.name
-
-    @property
-    def dimension(self) -> int:
-        return self._spec.dimension
-
-    @property
-    def max_tokens(self) -> int:
-        return self._spec.max_tokens
-
-    @property
-    def fingerprint(self) -> str:
-        return self._spec.fingerprint
-
-    @property
-    def tokenizer(self) -> FileTokenizer:
-        return self._tokenizer
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape `(len(texts), dimension)`."""
