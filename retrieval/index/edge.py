@@ -31,12 +31,11 @@ import qdrant_edge as qe
 
 from retrieval.index import filters, fusion
 from retrieval.index.filters import Conditions
+from retrieval.index.hybrid import HybridIndex
 from retrieval.index.points import batches, check_points, known_uuids
-from retrieval.index.sparse import SPARSE_FINGERPRINT, SparseEncoder
-from strongroom.access import AccessFilter
+from retrieval.index.sparse import SPARSE_FINGERPRINT, SparseTerms
 from strongroom.errors import IndexMismatchError, IndexUnreachableError, LockedError, StrongroomError
-from strongroom.ports import IndexPoint, IndexQuery, Vector
-from strongroom.types import IndexHit
+from strongroom.ports import IndexPoint, Vector
 
 _log = logging.getLogger(__name__)
 _STATE = "active.json"
@@ -45,7 +44,7 @@ _BATCH = 512  # points an upsert operation
 BUILD_AT = 20_000  # points without HNSW at which a build starts; exact search over them takes about 7 ms of CPU
 
 
-class EdgeIndex:
+class EdgeIndex(HybridIndex):
     """`VectorIndex` over one Qdrant Edge shard. Owns `path`; safe to share between threads, not between processes.
 
     `build_at` points without HNSW start a build at the next `flush`; `close` waits up to `patience` seconds for a
@@ -62,9 +61,9 @@ class EdgeIndex:
         build_at: int = BUILD_AT,
         patience: float = 60.0,
     ) -> None:
-        self._path, self._dimension = path, dimension
+        super().__init__(dimension)
+        self._path = path
         self._build_at, self._patience = build_at, patience
-        self._encoder = SparseEncoder()
         self._lock = threading.RLock()
         self._journal: list[Any] | None = None  # operations since the copy was made; None when no build runs
         self._builder: threading.Thread | None = None
@@ -131,26 +130,10 @@ class EdgeIndex:
 
     # -------------------------------------------------------------------------------------------- reading
 
-    def search(self, query: IndexQuery, access: AccessFilter, limit: int) -> list[IndexHit]:
-        """Best `limit` candidates under `access`, best first. See `fusion.fuse` for the score."""
-        depth = max(limit, fusion.DEPTH)
-        dense, sparse = self.candidates(query, access, depth)
-        return fusion.fuse(dense, sparse, limit=limit, depth=depth)
-
-    def candidates(self, query: IndexQuery, access: AccessFilter, depth: int) -> tuple[fusion.Ranked, fusion.Ranked]:
-        """The best `depth` by meaning and the best `depth` by words, before fusion."""
-        conditions = filters.access_conditions(access)
-        if conditions is None:
-            return (), ()
-        if query.dense.shape != (self._dimension,):
-            raise IndexMismatchError(
-                f"the question's vector has {query.dense.shape} values, the index holds {self._dimension}",
-                hint="The index was built with another embedder: run `strongroom reindex`.",
-            )
+    def _ask(self, dense: Vector, terms: SparseTerms, conditions: Conditions, depth: int) -> list[fusion.Ranked]:
         where = _filter(conditions)
-        nearest = qe.Query.Nearest(query.dense.tolist(), using=filters.DENSE)
+        nearest = qe.Query.Nearest(dense.tolist(), using=filters.DENSE)
         requests = [qe.QueryRequest(limit=depth, query=nearest, filter=where)]
-        terms = self._encoder.query(query.text)
         if terms.indices:
             vector = qe.SparseVector(list(terms.indices), list(terms.values))
             requests.append(
@@ -163,8 +146,7 @@ class EdgeIndex:
             )
         with self._lock, self._mapped("search"):
             answers = self._open_shard().query_batch(qe.QueryBatchRequest(requests))
-        ranked = [[(str(p.id), float(p.score)) for p in answer] for answer in answers]
-        return ranked[0], ranked[1] if len(ranked) > 1 else ()
+        return [[(str(p.id), float(p.score)) for p in answer] for answer in answers]
 
     def version_points(self, version_id: str) -> set[str]:
         where = _filter(filters.field_is(filters.VERSION, (version_id,)))

@@ -20,12 +20,11 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from retrieval.index import filters, fusion
 from retrieval.index.filters import Conditions
+from retrieval.index.hybrid import HybridIndex
 from retrieval.index.points import batches, check_points, known_uuids
-from retrieval.index.sparse import SPARSE_FINGERPRINT, SparseEncoder
-from strongroom.access import AccessFilter
+from retrieval.index.sparse import SPARSE_FINGERPRINT, SparseTerms
 from strongroom.errors import ConfigError, IndexMismatchError, IndexUnreachableError, StrongroomError
-from strongroom.ports import IndexPoint, IndexQuery, Vector
-from strongroom.types import IndexHit
+from strongroom.ports import IndexPoint, Vector
 
 _PAGE = 2_000  # points a scroll page
 _BATCH = 128  # points an upsert request: about 1 MB of JSON at 384 dimensions
@@ -55,7 +54,7 @@ def connect(url: str, *, api_key: str | None = None, ca: Path | None = None, tim
     )
 
 
-class ServerIndex:
+class ServerIndex(HybridIndex):
     """`VectorIndex` over one collection of a Qdrant server, created when it is missing. Safe to share between threads.
 
     Takes the client ready-made (see `connect`), so that contract tests can hand in the in-memory one.
@@ -69,8 +68,8 @@ class ServerIndex:
         collection: str = "strongroom",
         replace_mismatched: bool = False,
     ) -> None:
-        self._client, self._dimension, self._collection = client, dimension, collection
-        self._encoder = SparseEncoder()
+        super().__init__(dimension)
+        self._client, self._collection = client, collection
         self._closed = False
         with self._mapped("open"):
             self._check_version()
@@ -126,25 +125,9 @@ class ServerIndex:
 
     # -------------------------------------------------------------------------------------------- reading
 
-    def search(self, query: IndexQuery, access: AccessFilter, limit: int) -> list[IndexHit]:
-        """Best `limit` candidates under `access`, best first. See `fusion.fuse` for the score."""
-        depth = max(limit, fusion.DEPTH)
-        dense, sparse = self.candidates(query, access, depth)
-        return fusion.fuse(dense, sparse, limit=limit, depth=depth)
-
-    def candidates(self, query: IndexQuery, access: AccessFilter, depth: int) -> tuple[fusion.Ranked, fusion.Ranked]:
-        """The best `depth` by meaning and the best `depth` by words, before fusion."""
-        conditions = filters.access_conditions(access)
-        if conditions is None:
-            return (), ()
-        if query.dense.shape != (self._dimension,):
-            raise IndexMismatchError(
-                f"the question's vector has {query.dense.shape} values, the index holds {self._dimension}",
-                hint="The index was built with another embedder: run `strongroom reindex`.",
-            )
+    def _ask(self, dense: Vector, terms: SparseTerms, conditions: Conditions, depth: int) -> list[fusion.Ranked]:
         where = _filter(conditions)
-        requests = [models.QueryRequest(query=query.dense.tolist(), using=filters.DENSE, filter=where, limit=depth)]
-        terms = self._encoder.query(query.text)
+        requests = [models.QueryRequest(query=dense.tolist(), using=filters.DENSE, filter=where, limit=depth)]
         if terms.indices:
             requests.append(
                 models.QueryRequest(
@@ -157,8 +140,7 @@ class ServerIndex:
             )
         with self._mapped("search"):
             answers = self._client.query_batch_points(self._collection, requests)
-        ranked = [[(str(p.id), float(p.score)) for p in answer.points] for answer in answers]
-        return ranked[0], ranked[1] if len(ranked) > 1 else ()
+        return [[(str(p.id), float(p.score)) for p in answer.points] for answer in answers]
 
     def version_points(self, version_id: str) -> set[str]:
         where = _filter(filters.field_is(filters.VERSION, (version_id,)))
