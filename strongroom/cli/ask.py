@@ -32,7 +32,7 @@ def ask(
     collection: Collection = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Answer with this installed model.")] = None,
     verbatim: Annotated[
-        bool, typer.Option("--verbatim", help="Only words that stand in the documents: the model may quote, not write.")
+        bool, typer.Option("--verbatim", help="Only words that stand in the documents: quotes, and no model writes.")
     ] = False,
     batch: Annotated[
         Path | None,
