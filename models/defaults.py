@@ -42,11 +42,6 @@ def embedder_spec(models_dir: Path, model_id: str) -> EmbedderSpec:
     )
 
 
-def embedder_dimension(models_dir: Path, model_id: str) -> int:
-    """Length of the vectors, without loading the model. Raises `ModelError`."""
-    return embedder_spec(models_dir, model_id).dimension
-
-
 def tokenizer_path(models_dir: Path, model_id: str) -> Path:
     """The embedder's `tokenizer.json`, for `models.tokenizer.FileTokenizer`. Raises `ModelError`."""
     return embedder_spec(models_dir, model_id).tokenizer_file

@@ -33,7 +33,6 @@ class KeyStore:
         Raises `NotPermittedError` when other users can read the key file and `IntegrityError` when keys exist that the
         appliance key cannot open.
         """
-        self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._wrapping_id = str(uuid.UUID(int=0))
         database = directory / "keys.sqlite"

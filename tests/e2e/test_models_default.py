@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from models.defaults import DEFAULT_EMBEDDER, DEFAULT_LLM, DEFAULT_MODELS, embedder_dimension, open_embedder, open_llm
+from models.defaults import DEFAULT_EMBEDDER, DEFAULT_LLM, DEFAULT_MODELS, embedder_spec, open_embedder, open_llm
 from models.registry import Registry
 from models.verbatim import SEPARATOR
 from strongroom.errors import ModelError
@@ -48,7 +48,7 @@ def test_fast_and_reference_agree() -> None:
     cosines = (fast.embed_documents(texts) * reference.embed_documents(texts)).sum(1)
     assert float(cosines.min()) >= 0.999
     assert fast.fingerprint == reference.fingerprint
-    assert fast.dimension == embedder_dimension(models_dir(), DEFAULT_EMBEDDER) == 384
+    assert fast.dimension == embedder_spec(models_dir(), DEFAULT_EMBEDDER).dimension == 384
 
 
 def test_meaning_beats_words() -> None:
