@@ -70,7 +70,7 @@ class IngestJob:
         has vanished. Files that failed before are sent again: only the engine knows whether they must be tried again.
         """
         self.touched = time.monotonic()
-        self._refuse_if_closed()
+        self.refuse_if_closed()
         for outcome in offer.passed_over:
             self._queue.put(outcome)
         hashes = [(file.uri, file.sha256) for file in offer.files]
@@ -90,7 +90,7 @@ class IngestJob:
         """Wait until the engine has taken enough files for one more to be spooled. Raises when the job has ended."""
         while True:
             self.touched = time.monotonic()
-            self._refuse_if_closed()
+            self.refuse_if_closed()
             try:
                 await asyncio.wait_for(self._slots.acquire(), 0.5)
                 return
@@ -104,7 +104,7 @@ class IngestJob:
     def add(self, file: SourceFile) -> None:
         """Queue a spooled file for the engine. One that comes too late is removed from the spool."""
         try:
-            self._refuse_if_closed()
+            self.refuse_if_closed()
         except UsageError:
             Path(file.path).unlink(missing_ok=True)
             raise
@@ -154,7 +154,8 @@ class IngestJob:
             with self._lock:
                 self._waiting.discard(changed)
 
-    def _refuse_if_closed(self) -> None:
+    def refuse_if_closed(self) -> None:
+        """Raise `UsageError` once the job takes no more files."""
         if self.closed or self.finished:
             raise UsageError("this ingest job takes no more files", hint="Open a new job.")
 

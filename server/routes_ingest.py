@@ -70,6 +70,10 @@ async def send_file(request: Request, job_id: str) -> Response:
         if shutil.disk_usage(job.folder).free < length + _RESERVE:
             raise DiskFullError(f"no room to take {name}", hint="Free some space on the server's disk.")
         job.add(await _spool(request, job.folder, uri=uri, name=name, limit=settings.max_file_bytes))
+    except FileNotFoundError:
+        job.free_slot()
+        job.refuse_if_closed()  # its folder goes when it ends, also in the middle of an upload
+        raise
     except BaseException:
         job.free_slot()
         raise

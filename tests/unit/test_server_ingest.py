@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import threading
 import time
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from server.jobs import IngestJob
 from strongroom import upload
 from strongroom.errors import CancelledError, IndexUnreachableError, StrongroomError, UsageError
 from strongroom.types import FileOutcome, IngestEvent, IngestRequest, SourceFile
@@ -279,3 +281,22 @@ def test_a_file_that_shrinks_while_it_is_sent_fails_alone(tmp_path: Path, monkey
         outcomes, summary = _ingest(up, docs)
     assert outcomes["shrinking.txt"] == "failed"
     assert summary.outcomes["indexed"] == 2
+
+
+def test_an_upload_to_a_job_that_ended_meanwhile_is_refused_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a job that ends, and takes its folder along, after it had room for the upload
+    async def ends(job: IngestJob) -> None:
+        job.closed = True
+        shutil.rmtree(job.folder)
+
+    monkeypatch.setattr(IngestJob, "slot", ends)
+    with served(tmp_path) as up:
+        job = up.http.post("/api/ingest/jobs", json={"collection": "default"}).json()["id"]
+        # WHEN the file is sent
+        headers = {"X-Strongroom-Uri": "file:///a.txt", "X-Strongroom-Name": "a.txt"}
+        reply = up.http.put(f"/api/ingest/jobs/{job}/files", content=b"words", headers=headers)
+    # THEN it is the job's state that is told, not a defect of the server
+    assert reply.status_code == 400
+    assert "takes no more files" in reply.text
