@@ -88,6 +88,7 @@ versions = Table(
     Column("size", BigInteger, nullable=False),
     Column("page_count", Integer, nullable=False, default=0),
     Column("chunk_count", Integer, nullable=False, default=0),
+    Column("stamp", String(120)),  # the file as it was when its hash was taken; see `ingest.decide.Stamp`
     Column("created_at", String(32), nullable=False),
     Index("ix_versions_document", "document_id"),
     Index("ix_versions_state", "state"),
@@ -143,6 +144,26 @@ deletions = Table(
     Column("at", String(32), nullable=False),
     Column("by", String(64), nullable=False),
     Column("destroyed", Text, nullable=False),
+)
+
+# What a person deleted although its file is still there, by fingerprints: later runs leave such a file alone.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("collection_id", String(36), primary_key=True),
+    Column("source_mac", LargeBinary(32), primary_key=True),
+    Column("content_mac", LargeBinary(32), primary_key=True),
+    Column("at", String(32), nullable=False),
+    Index("ix_tombstones_content", "collection_id", "content_mac"),
+)
+
+# Folders that are kept in step; the body is JSON.
+watches = Table(
+    "watches",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("body", EncryptedText, nullable=False),
+    Column("created_at", String(32), nullable=False),
 )
 
 users = Table(

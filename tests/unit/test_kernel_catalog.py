@@ -14,6 +14,7 @@ from sqlalchemy import insert
 from strongroom.access import LOCAL_USER, NOBODY, AccessFilter
 from strongroom.blobs import BlobStore
 from strongroom.catalog import Begun, Catalog, Collection, Store, grants
+from strongroom.catalog.store import HEAD
 from strongroom.catalog.tables import collections as collections_table
 from strongroom.crypto import KeyStore, Vault
 from strongroom.errors import IntegrityError, NotFoundError
@@ -315,10 +316,10 @@ def test_the_copy_before_a_migration_holds_what_still_stands_in_the_wal(
         conn.exec_driver_sql("INSERT INTO meta VALUES ('kept', 'yes')")
     assert b"kept" not in path.read_bytes()
     # WHEN a newer program opens it
-    monkeypatch.setattr("strongroom.catalog.store.HEAD", "0002")
+    monkeypatch.setattr("strongroom.catalog.store.HEAD", "9999")
     Store(path).close()
     # THEN the copy that it made first is whole, and private
-    copy = path.with_suffix(".before-0001")
+    copy = path.with_suffix(f".before-{HEAD}")
     with closing(sqlite3.connect(copy)) as db:
         assert db.execute("SELECT value FROM meta WHERE key = 'kept'").fetchone() == ("yes",)
     assert copy.stat().st_mode & 0o077 == 0
