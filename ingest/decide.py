@@ -11,10 +11,11 @@ from pathlib import Path
 from ingest.work import TRIED_AGAIN, ChangedError, outcome_of
 from strongroom.catalog.records import Existing
 from strongroom.errors import ParseError
-from strongroom.types import DocumentState, FileOutcome
+from strongroom.types import DocumentState, FileOutcome, OcrMode
 from strongroom.wire import shown_uri
 
 _SETTLED = (DocumentState.FAILED, DocumentState.QUARANTINED)
+_OCR = "/ocr-"  # the last part of a recipe names the OCR mode
 TWICE = "The same source was given twice in this run."
 
 
@@ -58,13 +59,33 @@ def changed() -> ChangedError:
     return ChangedError("The file changed while it was being read.", hint=TRIED_AGAIN)
 
 
-def settled(uri: str, known: Existing | None, *, sha256: str, recipe: str, retry: bool = False) -> FileOutcome | None:
+def with_ocr(recipe: str, ocr: OcrMode | None) -> str:
+    """The recipe of a run that asks for an OCR mode of its own."""
+    return recipe if ocr is None else f"{recipe.partition(_OCR)[0]}{_OCR}{ocr}"
+
+
+def _reads_alike(known: str, recipe: str, ocr: OcrMode | None) -> bool:
+    """Only a run that asks for a mode reads a version again that another mode made."""
+    if ocr is not None:
+        return known == with_ocr(recipe, ocr)
+    return known.partition(_OCR)[0] == recipe.partition(_OCR)[0]
+
+
+def settled(
+    uri: str,
+    known: Existing | None,
+    *,
+    sha256: str,
+    recipe: str,
+    ocr: OcrMode | None = None,
+    retry: bool = False,
+) -> FileOutcome | None:
     """The outcome of a file that needs no work, or `None` when it must be parsed.
 
     Failures come back with their stored reason, but for those that had nothing to do with the content. `retry` tries
     every failure again.
     """
-    if known is None or known.sha256 != sha256 or known.recipe != recipe:
+    if known is None or known.sha256 != sha256 or not _reads_alike(known.recipe, recipe, ocr):
         return None
     if known.state == DocumentState.INDEXED:
         return FileOutcome(shown_uri(uri), "unchanged", known.document_id, known.pages, known.chunks)

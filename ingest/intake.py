@@ -12,14 +12,14 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
-from ingest.decide import TWICE, changed, fingerprint, settled, unchanged_since
+from ingest.decide import TWICE, changed, fingerprint, settled, unchanged_since, with_ocr
 from ingest.finish import Finisher, deleted_meanwhile, stage
 from ingest.flow import Channel, Halt, Halted
 from ingest.progress import Tally
 from ingest.prune import Seen
 from ingest.work import REMOVING, ParserPool, Parts, Work, ends_run, verdict
 from strongroom.errors import IntegrityError, NotFoundError, ParseError
-from strongroom.types import Chunk, FileOutcome, ParsedDocument, SourceFile
+from strongroom.types import Chunk, FileOutcome, OcrMode, ParsedDocument, SourceFile
 from strongroom.wire import shown_uri
 
 _UNKNOWN_TYPE = "application/octet-stream"
@@ -45,6 +45,7 @@ class Intake:
         remade: set[str],
         retry: bool,
         workers: int | None,
+        ocr: OcrMode | None,
     ) -> None:
         self._parts = parts
         self._halt = halt
@@ -57,6 +58,7 @@ class Intake:
         self._remade = remade
         self._retry = retry
         self._workers = workers
+        self._ocr = ocr
         self._pool: ParserPool | None = None
         self._slots: Channel[None] | None = None  # one item for each file between hand-over and storage
         self._listed: Channel[SourceFile] = Channel(halt, _SPOOL_BYTES)
@@ -110,7 +112,8 @@ class Intake:
 
     def _hash(self, file: SourceFile) -> int:
         """Settle a file, or hand it to the parsers; returns how many were handed over (0 or 1)."""
-        catalog, recipe = self._parts.catalog, self._parts.settings.recipe
+        catalog = self._parts.catalog
+        recipe = with_ocr(self._parts.settings.recipe, self._ocr)
         if not self._claim(self._collection_id, file.uri):
             reason = "Another ingest is working on it at this moment."
             self._tally.outcome(FileOutcome(shown_uri(file.uri), "skipped", reason=reason))
@@ -118,7 +121,7 @@ class Intake:
         self.claimed.add((self._collection_id, file.uri))
         sha256, stamp = fingerprint(file.path)
         known = catalog.find(self._collection_id, file.uri, sha256=sha256)
-        done = settled(file.uri, known, sha256=sha256, recipe=recipe, retry=self._retry)
+        done = settled(file.uri, known, sha256=sha256, recipe=recipe, ocr=self._ocr, retry=self._retry)
         if done is not None:
             self._tally.outcome(self._credited(done, known.version_id if known else ""))
             return 0
@@ -138,7 +141,7 @@ class Intake:
 
     def _hand_over(self, work: Work, path: Path, mime: str) -> int:
         if self._pool is None or self._slots is None:
-            self._pool = self._parts.pool(self._workers)
+            self._pool = self._parts.pool(self._workers, self._ocr)
             ahead = self._pool.workers * (1 + self._parts.settings.parse_ahead)
             self._slots = Channel(self._halt, ahead)
         self._slots.put(None)

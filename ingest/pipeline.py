@@ -23,7 +23,7 @@ from ingest.work import Parts, ends_run, explained, verdict
 from strongroom.catalog.records import Collection
 from strongroom.errors import LockedError, NotFoundError
 from strongroom.ports import OnEvent
-from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestSummary, SourceFile
+from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestSummary, OcrMode, SourceFile
 from strongroom.wire import shown_uri
 
 log = logging.getLogger(__name__)
@@ -63,19 +63,23 @@ class Pipeline:
         dry_run: bool = False,
         retry: bool = False,
         workers: int | None = None,
+        ocr: OcrMode | None = None,
         cancel: threading.Event | None = None,
     ) -> IngestSummary:
         """Ingest `files` into `collection`; each ends in exactly one `FileOutcome`, in the order they get done.
 
         `roots` are the URIs of what was listed: documents below them whose file is gone are reported as `vanished`, or
         deleted and reported as `removed` with `prune`. `retry` tries files again that failed for their content.
+        `ocr` overrides the configured mode, and reads files again that another mode has read.
         `dry_run` reports what would happen and writes nothing at all. Raises `CancelledError` when `cancel` is set, and
         what makes going on senseless (index unreachable, disk full); what was finished by then stays finished, and
         nothing unfinished is visible.
         """
         seen = Seen(roots)
         if dry_run:
-            return self._plan(files, collection, seen, prune=prune, retry=retry, on_event=on_event, cancel=cancel)
+            return self._plan(
+                files, collection, seen, prune=prune, retry=retry, ocr=ocr, on_event=on_event, cancel=cancel
+            )
         halt = Halt()
         tally = Tally(halt)
         with explained(), self._running(on_event, cancel) as remade:
@@ -93,6 +97,7 @@ class Pipeline:
                 remade=remade,
                 retry=retry,
                 workers=workers,
+                ocr=ocr,
             )
             try:
                 intake.lister(files).start()
@@ -141,7 +146,9 @@ class Pipeline:
         on_event(tally.progress())
         return tally.summary()
 
-    def settled(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+    def settled(
+        self, offers: Iterable[tuple[str, str]], *, collection: str, ocr: OcrMode | None = None
+    ) -> dict[str, FileOutcome]:
         """Outcomes by URI of those `(uri, sha256)` offers that would need no work, so that nobody uploads them."""
         try:
             place = self.parts.catalog.collection(collection)
@@ -150,7 +157,7 @@ class Pipeline:
         found = {}
         for uri, sha256 in offers:
             known = self.parts.catalog.find(place.id, uri, sha256=sha256)
-            outcome = settled(uri, known, sha256=sha256, recipe=self.parts.settings.recipe)
+            outcome = settled(uri, known, sha256=sha256, recipe=self.parts.settings.recipe, ocr=ocr)
             if outcome is not None:
                 found[uri] = outcome
         return found
@@ -274,6 +281,7 @@ class Pipeline:
         *,
         prune: bool,
         retry: bool,
+        ocr: OcrMode | None,
         on_event: OnEvent,
         cancel: threading.Event | None,
     ) -> IngestSummary:
@@ -291,7 +299,7 @@ class Pipeline:
                 seen.passed_over(item)
                 tally.outcome(item)
             elif seen.file(item.uri):
-                tally.outcome(self._would_do(item, place, retry=retry))
+                tally.outcome(self._would_do(item, place, retry=retry, ocr=ocr))
             else:
                 tally.outcome(FileOutcome(shown_uri(item.uri), "skipped", reason=TWICE))
             events: list[IngestEvent] = list(tally.left_over())
@@ -304,7 +312,7 @@ class Pipeline:
         on_event(tally.progress())
         return tally.summary(dry_run=True)
 
-    def _would_do(self, file: SourceFile, place: Collection | None, *, retry: bool) -> FileOutcome:
+    def _would_do(self, file: SourceFile, place: Collection | None, *, retry: bool, ocr: OcrMode | None) -> FileOutcome:
         try:
             sha256, _ = fingerprint(file.path)
         except Exception as exc:
@@ -313,7 +321,7 @@ class Pipeline:
             failed = verdict(exc, item="a file of the dry run")
             return FileOutcome(shown_uri(file.uri), failed.outcome, reason=failed.reason)
         known = self.parts.catalog.find(place.id, file.uri, sha256=sha256) if place is not None else None
-        done = settled(file.uri, known, sha256=sha256, recipe=self.parts.settings.recipe, retry=retry)
+        done = settled(file.uri, known, sha256=sha256, recipe=self.parts.settings.recipe, ocr=ocr, retry=retry)
         if done is not None:
             return done
         if known is None:

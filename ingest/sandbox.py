@@ -30,10 +30,9 @@ from typing import Self
 
 from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS, Chunker
-from ingest.parse.build import OcrMode
 from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, StrongroomError, UsageError
 from strongroom.ports import Tokenizer
-from strongroom.types import Chunk, ParsedDocument
+from strongroom.types import Chunk, OcrMode, ParsedDocument
 
 log = logging.getLogger(__name__)
 

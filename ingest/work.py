@@ -24,7 +24,7 @@ from strongroom.errors import (
     QuarantineError,
     StrongroomError,
 )
-from strongroom.types import Chunk, DocumentState, Outcome, ParsedDocument, SourceFile
+from strongroom.types import Chunk, DocumentState, OcrMode, Outcome, ParsedDocument, SourceFile
 
 if TYPE_CHECKING:
     from ingest.decide import Stamp
@@ -72,7 +72,7 @@ class Parts:
     blobs: BlobStore
     index: VectorIndex
     embedder: Embedder
-    pool: Callable[[int | None], ParserPool]
+    pool: Callable[[int | None, OcrMode | None], ParserPool]  # workers and OCR mode, where a run sets them
     detect: Callable[[SourceFile], str]  # MIME type by content; raises `ParseError` for what cannot be read
     text_for: Callable[[PointSource], str]  # the text that is embedded for a chunk
     settings: PipelineSettings

@@ -74,7 +74,9 @@ class IngestJob:
         for outcome in offer.passed_over:
             self._queue.put(outcome)
         hashes = [(file.uri, file.sha256) for file in offer.files]
-        known = self._engine.unchanged(hashes, collection=self.request.collection) if hashes else {}
+        known = (
+            self._engine.unchanged(hashes, collection=self.request.collection, ocr=self.request.ocr) if hashes else {}
+        )
         wanted = []
         for file in offer.files:
             settled = known.get(file.uri)
@@ -176,6 +178,7 @@ class IngestJob:
                 prune=request.prune,
                 dry_run=request.dry_run,
                 workers=request.workers,
+                ocr=request.ocr,
             )
             if self.cancelled.is_set():
                 raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")

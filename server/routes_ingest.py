@@ -105,7 +105,9 @@ async def cancel_job(request: Request, job_id: str) -> Response:
 async def unchanged(request: Request) -> Response:
     """Outcomes by URI of those `[uri, sha256]` pairs that hold nothing new."""
     wanted = await read_request(request, UnchangedRequest, limit=state_of(request).settings.max_offer_bytes)
-    found = await call(request, engine_of(request).unchanged, wanted.offers, collection=wanted.collection)
+    found = await call(
+        request, engine_of(request).unchanged, wanted.offers, collection=wanted.collection, ocr=wanted.ocr
+    )
     return Response(dumps(found, kind=dict[str, FileOutcome]), media_type="application/json")
 
 

@@ -35,6 +35,7 @@ from strongroom.types import (
     IngestEvent,
     IngestRequest,
     IngestSummary,
+    OcrMode,
     PageView,
     SearchRequest,
     SearchResult,
@@ -275,7 +276,7 @@ class HttpEngine:
         # Path.as_uri would quote other characters than the walk does; roots are compared decoded, so that is fine.
         roots = tuple(Path(path).absolute().as_uri() for path in request.paths)
         job = IngestJobRequest(
-            request.collection, request.groups, request.workers, roots, request.prune, request.dry_run
+            request.collection, request.groups, request.workers, roots, request.prune, request.dry_run, request.ocr
         )
         return self._upload(job, self._discover(request.paths), on_event, cancel)
 
@@ -291,14 +292,17 @@ class HttpEngine:
         prune: bool = False,
         dry_run: bool = False,
         workers: int | None = None,
+        ocr: OcrMode | None = None,
     ) -> IngestSummary:
         """Send files that are already at hand, identified by their `uri`; `on_event` runs in this thread."""
-        job = IngestJobRequest(collection, groups, workers, roots, prune, dry_run)
+        job = IngestJobRequest(collection, groups, workers, roots, prune, dry_run, ocr)
         return self._upload(job, files, on_event, cancel)
 
-    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+    def unchanged(
+        self, offers: Iterable[tuple[str, str]], *, collection: str, ocr: OcrMode | None = None
+    ) -> dict[str, FileOutcome]:
         """Outcomes by URI of those `(uri, sha256)` offers that hold nothing new."""
-        body = UnchangedRequest(collection, tuple(offers))
+        body = UnchangedRequest(collection, tuple(offers), ocr)
         response = self._http.send("POST", "/api/ingest/unchanged", content=dumps(body))
         return loads(dict[str, FileOutcome], response.content)
 

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strongroom.errors import ConfigError
+from strongroom.types import OcrMode
 
 PREFIX = "STRONGROOM_"
 _NOT_SETTINGS = {"STRONGROOM_CONFIG"}  # read here, before the model
@@ -75,7 +76,10 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, description="CPU threads for models; 0 means the CPU quota of this process.")
     chunk_tokens: int = Field(default=200, ge=32, le=2048, description="Longest chunk, in the embedder's tokens.")
     chunk_overlap_tokens: int = Field(default=20, ge=0, description="Tokens that neighbouring chunks share.")
-    ocr: Literal["auto", "always", "never"] = Field(default="auto", description="When to read page images by OCR.")
+    ocr: OcrMode = Field(
+        default="auto",
+        description="When to read pages by OCR. What another mode has read stays until `ingest --ocr` asks.",
+    )
     workers: int = Field(
         default=0, ge=0, description="Parser processes; 0 means one fewer than the CPU quota, at least 1."
     )

@@ -27,6 +27,7 @@ from strongroom.types import (
     IngestRequest,
     IngestSummary,
     Message,
+    OcrMode,
     PageView,
     ParsedDocument,
     SearchRequest,
@@ -261,6 +262,7 @@ class Engine(Protocol):
         prune: bool = False,
         dry_run: bool = False,
         workers: int | None = None,
+        ocr: OcrMode | None = None,
     ) -> IngestSummary:
         """Ingest files that are already at hand (uploads), identified by their `uri`.
 
@@ -270,7 +272,9 @@ class Engine(Protocol):
         """
         ...
 
-    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+    def unchanged(
+        self, offers: Iterable[tuple[str, str]], *, collection: str, ocr: OcrMode | None = None
+    ) -> dict[str, FileOutcome]:
         """Outcomes by URI of those `(uri, sha256)` offers that hold nothing new, so that they need not be sent."""
         ...
 

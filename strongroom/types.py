@@ -18,6 +18,7 @@ Box = tuple[float, float, float, float]
 LocatorKind = Literal["page", "slide", "sheet", "section", "message", "line"]
 Support = Literal["supported", "partial", "unsupported"]
 Role = Literal["system", "user", "assistant"]
+OcrMode = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +405,7 @@ class IngestRequest:
     workers: int | None = None
     prune: bool = False
     dry_run: bool = False
+    ocr: OcrMode | None = None  # for this run; `None` takes the configured mode and accepts what another mode read
 
 
 @dataclass(frozen=True, slots=True)

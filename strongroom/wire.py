@@ -27,6 +27,7 @@ from strongroom.types import (
     IngestEvent,
     IngestProgress,
     IngestSummary,
+    OcrMode,
     PageView,
     StageEvent,
     TextEvent,
@@ -60,6 +61,7 @@ class IngestJobRequest:
     roots: tuple[str, ...] = ()
     prune: bool = False
     dry_run: bool = False
+    ocr: OcrMode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class UnchangedRequest:
 
     collection: str
     offers: tuple[tuple[str, str], ...]
+    ocr: OcrMode | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from strongroom.types import (
     IngestRequest,
     IngestSummary,
     Locator,
+    OcrMode,
     PageView,
     SearchHit,
     SearchRequest,
@@ -109,6 +110,7 @@ class FakeEngine:
     pause: float = 0.0
     asked_cancel: threading.Event = field(default_factory=threading.Event)  # set when an answer was stopped early
     requests: list[object] = field(default_factory=list)
+    ocr_modes: list[str | None] = field(default_factory=list)  # what each ingest and each comparison asked for
     _documents: dict[str, _Document] = field(default_factory=dict)
 
     # -------------------------------------------------------------------------------- ingest
@@ -117,12 +119,24 @@ class FakeEngine:
         roots = tuple(Path(path).absolute().as_uri() for path in request.paths)
         return self.ingest_files(
             walk(request.paths), collection=request.collection, on_event=on_event, cancel=cancel, roots=roots,
-            prune=request.prune, dry_run=request.dry_run,
+            prune=request.prune, dry_run=request.dry_run, ocr=request.ocr,
         )  # fmt: skip
 
     def ingest_files(  # type: ignore[no-untyped-def]
-        self, files, *, collection, on_event, cancel=None, groups=(), roots=(), prune=False, dry_run=False, workers=None
+        self,
+        files,
+        *,
+        collection,
+        on_event,
+        cancel=None,
+        groups=(),
+        roots=(),
+        prune=False,
+        dry_run=False,
+        workers=None,
+        ocr=None,
     ) -> IngestSummary:
+        self.ocr_modes.append(ocr)
         counts: Counter[str] = Counter()
         pages = chunks = 0
         seen = set()
@@ -175,7 +189,10 @@ class FakeEngine:
         self._documents[document_id] = _Document(info, data, text, pages)
         return FileOutcome(shown, "indexed", document_id, info.pages, info.chunks)
 
-    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+    def unchanged(
+        self, offers: Iterable[tuple[str, str]], *, collection: str, ocr: OcrMode | None = None
+    ) -> dict[str, FileOutcome]:
+        self.ocr_modes.append(ocr)
         found = {}
         for uri, sha256 in offers:
             for document in self._documents.values():

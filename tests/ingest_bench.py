@@ -25,7 +25,17 @@ from strongroom.catalog import Catalog, PointSource, Store
 from strongroom.crypto import KeyStore, Vault
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.ports import IndexPoint, Vector
-from strongroom.types import Chunk, FileOutcome, IngestEvent, IngestSummary, Locator, Page, ParsedDocument, SourceFile
+from strongroom.types import (
+    Chunk,
+    FileOutcome,
+    IngestEvent,
+    IngestSummary,
+    Locator,
+    OcrMode,
+    Page,
+    ParsedDocument,
+    SourceFile,
+)
 from tests.fakes import FakeEmbedder
 
 RECIPE = "bench-1"
@@ -163,6 +173,7 @@ class Bench:
     embedder: Any
     keys: KeyStore
     pools: list[ThreadPool] = field(default_factory=list)
+    ocr_modes: list[OcrMode | None] = field(default_factory=list)
     settings: PipelineSettings = field(default_factory=lambda: PipelineSettings(recipe=RECIPE))
     wrap: Callable[[str, Any], Any] = field(default=lambda _name, part: part)
     pool_type: Callable[[], ThreadPool] = ThreadPool
@@ -198,8 +209,9 @@ class Bench:
             )
         )
 
-    def _pool(self, _workers: int | None) -> ThreadPool:
+    def _pool(self, _workers: int | None, ocr: OcrMode | None) -> ThreadPool:
         self.pools.append(self.pool_type())
+        self.ocr_modes.append(ocr)
         return self.pools[-1]
 
     @property

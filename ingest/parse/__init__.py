@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ingest.mime import DOCX, PPTX, XLSX
-from ingest.parse.build import OcrMode
 from strongroom.errors import ParseError
-from strongroom.types import ParsedDocument
+from strongroom.types import OcrMode, ParsedDocument
 
 # Part of what a version's parse is keyed by: raise it whenever any parser would give another text for the same bytes.
 RECIPE = "parse-1"

@@ -6,7 +6,7 @@ The packed records are those of `strongroom.layout` (`<IIffff`), made a page at 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from strongroom.types import Heading, Locator, LocatorKind, Page, ParsedDocument
 _PAGE_BREAK = "\n\n"
 
 
-OcrMode = Literal["auto", "always", "never"]
 Boxes = NDArray[np.float32]
 _RECORD = np.dtype([("start", "<u4"), ("end", "<u4"), ("box", "<f4", (4,))])
 

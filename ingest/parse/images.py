@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-from ingest.parse.build import DocumentBuilder, OcrMode
+from ingest.parse.build import DocumentBuilder
 from ingest.parse.ocr import read_image, words_of
 from strongroom.errors import ParseError, QuarantineError
-from strongroom.types import ParsedDocument
+from strongroom.types import OcrMode, ParsedDocument
 
 MAX_PIXELS = 150_000_000  # a declared size beyond this is a decompression bomb, not a scan
 _OCR_PIXELS = 12_000_000

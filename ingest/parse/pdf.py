@@ -20,9 +20,9 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 from numpy.typing import NDArray
 
-from ingest.parse.build import Boxes, DocumentBuilder, OcrMode, Words, no_boxes
+from ingest.parse.build import Boxes, DocumentBuilder, Words, no_boxes
 from strongroom.errors import ParseError, QuarantineError
-from strongroom.types import ParsedDocument
+from strongroom.types import OcrMode, ParsedDocument
 
 OCR_DPI = 200
 OCR_MAX_PIXELS = 12_000_000

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from strongroom.app.engine import LocalEngine
     from strongroom.app.render import Renderer
     from strongroom.ports import ChatModel, Embedder, OnEvent, VectorIndex
-    from strongroom.types import DeletionReceipt, IngestSummary
+    from strongroom.types import DeletionReceipt, IngestSummary, OcrMode
 
 T = TypeVar("T")
 
@@ -204,7 +204,7 @@ class Appliance:
         settings = self.settings
         return f"{RECIPE}/{CHUNKER}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
 
-    def _parser_pool(self, workers: int | None) -> ParserPool:
+    def _parser_pool(self, workers: int | None, ocr: OcrMode | None) -> ParserPool:
         from ingest.sandbox import Limits, ParserPool
 
         settings = self.settings
@@ -214,7 +214,7 @@ class Appliance:
             tokenizer=self.models.tokenizer(),
             chunk_tokens=settings.chunk_tokens,
             overlap_tokens=settings.chunk_overlap_tokens,
-            ocr=settings.ocr,
+            ocr=ocr or settings.ocr,
             egress_log=settings.data_dir / "egress.log",
         )
 

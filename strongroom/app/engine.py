@@ -22,6 +22,7 @@ from strongroom.types import (
     IngestEvent,
     IngestRequest,
     IngestSummary,
+    OcrMode,
     PageView,
     SearchRequest,
     SearchResult,
@@ -63,6 +64,7 @@ class LocalEngine:
             prune=request.prune,
             dry_run=request.dry_run,
             workers=request.workers,
+            ocr=request.ocr,
             on_event=on_event,
             cancel=cancel,
         )
@@ -79,6 +81,7 @@ class LocalEngine:
         prune: bool = False,
         dry_run: bool = False,
         workers: int | None = None,
+        ocr: OcrMode | None = None,
     ) -> IngestSummary:
         self._require_writer("ingest")
         if not collection.strip():
@@ -99,6 +102,7 @@ class LocalEngine:
                 prune=prune,
                 dry_run=dry_run,
                 workers=workers,
+                ocr=ocr,
                 on_event=recorded,
                 cancel=cancel,
             )
@@ -111,9 +115,11 @@ class LocalEngine:
             self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)
         return summary
 
-    def unchanged(self, offers: Iterable[tuple[str, str]], *, collection: str) -> dict[str, FileOutcome]:
+    def unchanged(
+        self, offers: Iterable[tuple[str, str]], *, collection: str, ocr: OcrMode | None = None
+    ) -> dict[str, FileOutcome]:
         self._require_writer("ingest")
-        return self._appliance.pipeline.settled(offers, collection=collection)
+        return self._appliance.pipeline.settled(offers, collection=collection, ocr=ocr)
 
     # ------------------------------------------------------------------------------------------------ questions
 

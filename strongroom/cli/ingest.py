@@ -13,7 +13,7 @@ import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
 from strongroom.errors import ExitCode
-from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestRequest, IngestSummary
+from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestRequest, IngestSummary, OcrMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,10 @@ def ingest(
         bool, typer.Option("--prune", help="Delete documents whose files have vanished from PATHS.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    ocr: Annotated[
+        OcrMode | None,
+        typer.Option("--ocr", help="Which pages OCR reads, in this run: those without usable text, all, or none."),
+    ] = None,
     as_user: AsUser = None,
     json_output: Json = False,
     data_dir: DataDir = None,
@@ -47,6 +51,8 @@ def ingest(
         strongroom ingest ./policies report.pdf --collection policies --prune
 
         strongroom ingest /archive --dry-run --json
+
+        strongroom ingest ./scans --ocr always
     """
     settings = load_settings(data_dir, config).settings
     request = IngestRequest(
@@ -56,6 +62,7 @@ def ingest(
         workers=workers,
         prune=prune,
         dry_run=dry_run,
+        ocr=ocr,
     )
     cancel = threading.Event()
     with (

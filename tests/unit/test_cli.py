@@ -169,6 +169,14 @@ def test_ingest_reports_a_line_a_file_then_the_summary_and_exits_3_when_partial(
     assert out[2]["summary"]["outcomes"] == {"indexed": 1, "quarantined": 1}  # type: ignore[index]
 
 
+def test_ingest_takes_an_ocr_mode_and_refuses_others(engine: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("words")
+    assert run(["ingest", str(tmp_path), "--ocr", "always"]) == 0
+    assert run(["ingest", str(tmp_path)]) == 0
+    assert engine.ocr_modes[-2:] == ["always", None]
+    assert run(["ingest", str(tmp_path), "--ocr", "sometimes"]) == ExitCode.USAGE
+
+
 def test_ingest_for_people_keeps_stdout_free(
     engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

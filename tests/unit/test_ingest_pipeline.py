@@ -210,6 +210,36 @@ def test_another_recipe_parses_again(data: Path, folder: Path) -> None:
     bench.close()
 
 
+def test_another_ocr_mode_reads_again_only_when_a_run_asks_for_it(data: Path, folder: Path) -> None:
+    # GIVEN a file that was read with OCR by need
+    path = write(folder, "a.txt", "one")
+    offer = [(path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest())]
+    bench = Bench.open(data)
+    bench.settings = PipelineSettings(recipe=f"{RECIPE}/ocr-auto")
+    pipeline = bench.pipeline()
+    ingest(bench, listing(folder), pipeline=pipeline)
+    # WHEN runs ask for all pages by OCR, once dry, twice in earnest, THEN the first of those reads it again
+    assert pipeline.settled(offer, collection="default", ocr="always") == {}
+    for options, expected in (
+        ({"ocr": "always", "dry_run": True}, "Would be read again: read by another parser version."),
+        ({"ocr": "always"}, "indexed"),
+        ({"ocr": "always"}, "unchanged"),
+        # THEN a run that asks for nothing takes it as it is, and one that asks for the old mode goes back
+        ({}, "unchanged"),
+        ({"ocr": "auto"}, "indexed"),
+    ):
+        _, outcomes = ingest(bench, listing(folder), pipeline=pipeline, **options)
+        found = outcomes["a.txt"]
+        assert (found.reason or found.outcome) == expected
+    assert bench.ocr_modes == [None, "always", "auto"]
+    # AND neither does a run whose configuration names another mode
+    bench.settings = PipelineSettings(recipe=f"{RECIPE}/ocr-never")
+    _, outcomes = ingest(bench, listing(folder))
+    assert outcomes["a.txt"].outcome == "unchanged"
+    assert faults(bench) == []
+    bench.close()
+
+
 def test_offers_that_need_no_work_are_known_beforehand(bench: Bench, folder: Path) -> None:
     good, bad = write(folder, "a.txt", "one"), write(folder, "b.txt", "!bad")
     pipeline = bench.pipeline()

@@ -300,3 +300,13 @@ def test_an_upload_to_a_job_that_ended_meanwhile_is_refused_as_such(
     # THEN it is the job's state that is told, not a defect of the server
     assert reply.status_code == 400
     assert "takes no more files" in reply.text
+
+
+def test_an_ocr_mode_reaches_the_engine_with_the_offers_and_with_the_run(tmp_path: Path) -> None:
+    with served(tmp_path) as up:
+        request = IngestRequest(paths=(str(write_documents(tmp_path / "docs")),), ocr="always")
+        up.client.ingest(request, on_event=lambda _event: None)
+        up.client.unchanged([("file:///a", "0" * 64)], collection="default", ocr="never")
+        assert set(up.engine.ocr_modes[:-1]) == {"always"}
+        assert len(up.engine.ocr_modes) >= 3
+        assert up.engine.ocr_modes[-1] == "never"
