@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import HostRefusedError, UnauthorizedError, UnexpectedError, error_response, log_defect
+from strongroom.audit import Origin, acting_from
 from strongroom.errors import StrongroomError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -49,6 +51,7 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         status = 0
+        origin = Origin(secrets.token_hex(8), (scope.get("client") or ("",))[0])
 
         async def with_headers(message: Message) -> None:
             nonlocal status
@@ -57,6 +60,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                headers["X-Request-Id"] = origin.request
             await send(message)
 
         try:
@@ -64,7 +68,8 @@ class Guard:
             if refusal is not None:
                 await error_response(refusal)(scope, receive, with_headers)
             else:
-                await self.app(scope, receive, with_headers)
+                with acting_from(origin):
+                    await self.app(scope, receive, with_headers)
         except Exception as exc:  # noqa: BLE001 - the outermost edge
             log_defect(f"{scope['method']} {route_of(scope)}", exc)
             if status == 0:

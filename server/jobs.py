@@ -9,6 +9,7 @@ only this user can enter; they are removed at the file's outcome, at the job's e
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import secrets
 import shutil
@@ -263,7 +264,8 @@ class JobBoard:
         self._settings.spool_dir.chmod(0o700)
         self._jobs[job.id] = job
         self._metrics.jobs.inc()
-        threading.Thread(target=self._run, args=(job,), name=f"ingest-{job.id}", daemon=True).start()
+        origin = contextvars.copy_context()  # the request that began the job is named in what it puts on record
+        threading.Thread(target=origin.run, args=(self._run, job), name=f"ingest-{job.id}", daemon=True).start()
         if self._reaper is None:
             self._reaper = asyncio.get_running_loop().create_task(self._reap())
         return job

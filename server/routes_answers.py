@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -54,7 +55,7 @@ class _AskStream:
     async def events(self) -> AsyncIterator[bytes]:
         """Server-sent events. Closing this (the client left, the server stops) cancels the generation."""
         started, first, end = time.monotonic(), True, "left"
-        self._state.asks.submit(self._produce)
+        self._state.asks.submit(contextvars.copy_context().run, self._produce)
         self._state.metrics.asking.inc()
         try:
             while True:

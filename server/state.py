@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ def engine_of(request: Request) -> Engine:
 async def call(request: Request, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Run a blocking engine call in the bounded pool."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(state_of(request).calls, lambda: function(*args, **kwargs))
+    context = contextvars.copy_context()  # says which request it is, for the audit log
+    return await loop.run_in_executor(state_of(request).calls, lambda: context.run(function, *args, **kwargs))
 
 
 async def read_request(request: Request, kind: type[T], *, limit: int | None = None) -> T:

@@ -94,11 +94,25 @@ class Settings(BaseSettings):
     qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server.")
     qdrant_ca: Path | None = Field(default=None, description="CA certificate of the Qdrant server.")
     qdrant_collection: str = Field(default="strongroom", description="Collection name on the Qdrant server.")
-    audit_questions: Literal["hash", "text"] = Field(
-        default="hash", description="Whether the audit log holds a keyed hash of a question or its (encrypted) text."
+    audit_questions: Literal["none", "hash", "full"] = Field(
+        default="hash",
+        description="What the audit log holds of a question: nothing, a keyed hash, or its (encrypted) text.",
+    )
+    audit_checkpoint_dir: Path | None = Field(
+        default=None,
+        description="Write signed checkpoints of the audit log here. Another machine's folder is the point of it.",
+    )
+    audit_checkpoint_entries: int = Field(
+        default=1000, ge=1, description="Audit entries from one checkpoint to the next; a day at the latest."
+    )
+    audit_file: Path | None = Field(
+        default=None, description="Append every audit entry to this file as a JSON line, for a collector to follow."
+    )
+    audit_syslog: str | None = Field(
+        default=None, description="Send every audit entry to this syslog collector: udp://host:514 or tcp://host:601."
     )
 
-    @field_validator("data_dir", "models_dir", "keys_dir", "qdrant_ca")
+    @field_validator("data_dir", "models_dir", "keys_dir", "qdrant_ca", "audit_checkpoint_dir", "audit_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

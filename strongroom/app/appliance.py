@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.access import LOCAL_USER
 from strongroom.app.models import InstalledModels, Models
-from strongroom.audit import Audit
+from strongroom.audit import Audit, KeepCheckpoints
+from strongroom.audit.forward import FileTarget, Forwarder, SyslogTarget, Target
 from strongroom.blobs import BlobStore
 from strongroom.catalog import Catalog, Store
 from strongroom.config import Settings
@@ -61,6 +63,15 @@ def open_keys(settings: Settings) -> KeyStore:
     return KeyStore(settings.keys)
 
 
+def open_audit(
+    settings: Settings, store: Store, vault: Vault, *, on_append: Callable[[], None] = lambda: None
+) -> Audit:
+    """The audit log of a data directory, with its own checkpoints where they are configured."""
+    folder = settings.audit_checkpoint_dir
+    keep = None if folder is None else KeepCheckpoints(folder, settings.audit_checkpoint_entries)
+    return Audit(store, vault, settings.keys / "audit.head", keep=keep, on_append=on_append)
+
+
 class Appliance:
     """All parts over one data directory. Closing it releases the lock; killing the process does too."""
 
@@ -83,13 +94,32 @@ class Appliance:
             self.store = Store(settings.catalogue)
             self.catalog = Catalog(self.store, self.vault)
             self.blobs = BlobStore(settings.data_dir / "blobs", self.keys, self.catalog.key_of)
-            self.audit = Audit(self.store, self.vault, settings.keys / "audit.head")
+            self._forwarder: Forwarder | None = None
+            self.audit = open_audit(settings, self.store, self.vault, on_append=self._forward)
+            self._forwarder = self._open_forwarder()
             self.catalog.ensure_user(LOCAL_USER, "admin")
             self.catalog.finish_deletions()
             self.audit.fold_egress(settings.data_dir / "egress.log")
         except BaseException:
             self._lock_file.release()
             raise
+
+    def _open_forwarder(self) -> Forwarder | None:
+        """Delivery of the audit log to other systems; `None` where nothing of the kind is configured."""
+        targets: list[Target] = []
+        if self.settings.audit_file is not None:
+            targets.append(FileTarget(self.settings.audit_file))
+        if self.settings.audit_syslog is not None:
+            targets.append(SyslogTarget(self.settings.audit_syslog))
+        if not targets:
+            return None
+        return Forwarder(
+            lambda after: self.audit.export(after=after), targets, self.settings.data_dir / "audit.forwarded"
+        )
+
+    def _forward(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.notify()
 
     # ------------------------------------------------------------------------------------------------ parts
 
@@ -252,7 +282,7 @@ class Appliance:
         from ingest.finish import remove_versions
 
         receipt = self.catalog.delete_document(document_id, by=by)
-        self.audit.append(by, "delete", document_id, **receipt.destroyed)
+        self.audit.append(by, "delete", document_id, outcome="ok", **receipt.destroyed)
         self.forget_images(document_id)
         remove_versions(self.catalog, self.raw_index, self.blobs)
         self.store.scrub()
@@ -302,6 +332,8 @@ class Appliance:
             self.raw_index.close()
         for llm in self._llms.values():
             llm.close()
+        if self._forwarder is not None:
+            self._forwarder.close()
         self.catalog.close()
         self.keys.close()
         self._lock_file.release()

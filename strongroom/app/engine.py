@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from strongroom import __version__
 from strongroom.app.verify import verify
@@ -33,6 +35,7 @@ from strongroom.types import (
 
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
+    from strongroom.audit.log import Outcome
     from strongroom.ports import OnEvent
 
 WRITERS = frozenset({"admin", "editor"})
@@ -162,26 +165,30 @@ class LocalEngine:
         return self._appliance.catalog.document(document_id, self._appliance.catalog.access_for(self._user))
 
     def page(self, document_id: str, index: int) -> PageView:
-        view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
+        with self._reading("read", document_id):
+            view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
         self._audit("read", document_id, page=index)
         return view
 
     def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
-        view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
+        with self._reading("read", document_id):
+            view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
         image = self._appliance.renderer.page(view, dpi=dpi)
         self._audit("read", document_id, page=index)
         return image
 
     def original(self, document_id: str) -> bytes:
-        document = self.document(document_id)
-        if not self._appliance.blobs.exists(document.version):
-            raise NotFoundError(f"document {document_id} has no original", hint="It was not read completely.")
+        with self._reading("export", document_id):
+            document = self.document(document_id)
+            if not self._appliance.blobs.exists(document.version):
+                raise NotFoundError(f"document {document_id} has no original", hint="It was not read completely.")
         self._audit("export", document_id)
         return self._appliance.blobs.read(document_id, document.version)
 
     def delete(self, document_id: str) -> DeletionReceipt:
         self._require_writer("delete")
-        self.document(document_id)  # the same NotFoundError for unknown and unreadable
+        with self._reading("delete", document_id):
+            self.document(document_id)  # the same NotFoundError for unknown and unreadable
         return self._appliance.delete(document_id, by=self._user)
 
     def collections(self) -> list[str]:
@@ -226,11 +233,28 @@ class LocalEngine:
 
     def _require_writer(self, action: str) -> None:
         if self._appliance.catalog.role(self._user) not in WRITERS:
-            self._audit("refused", action)
+            self._audit(action, outcome="refused")
             raise NotPermittedError(f"{self._user} may not {action}", hint="Ask an administrator.")
 
-    def _audit(self, action: str, subject: str = "", **detail: object) -> None:
-        self._appliance.audit.append(self._user, action, subject, **detail)
+    def _audit(self, action: str, subject: str = "", *, outcome: Outcome = "ok", **detail: object) -> None:
+        self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)
+
+    @contextmanager
+    def _reading(self, action: str, document_id: str) -> Iterator[None]:
+        """Put a reading that is refused on record. A document that is hidden and one that never was look the same."""
+        try:
+            yield
+        except NotFoundError:
+            self._audit(action, _as_id(document_id), outcome="refused")
+            raise
+
+
+def _as_id(text: str) -> str:
+    """An id as it may stand in the log; what is none could hold anything."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return "(no id)"
 
 
 def _distinct(ids: Iterable[str]) -> list[str]:

@@ -1,22 +1,22 @@
-"""Commands for the operator and the security officer: health, integrity, audit, configuration."""
+"""Commands for the operator and the security officer: health, integrity, configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.cli.common import (
+    AsUser,
+    ConfigFile,
+    DataDir,
+    Json,
+    engine,
+    load_settings,
+    print_json,
+    show_problems,
+    to_json,
+)
 from strongroom.errors import ExitCode
-from strongroom.types import Problem
 
-if TYPE_CHECKING:
-    from strongroom.audit import Audit
-
-audit_app = typer.Typer(help="Read and verify the audit log.", no_args_is_help=True)
 index_app = typer.Typer(help="Facts about the vector index.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 
@@ -128,51 +128,6 @@ def index_info(json_output: Json = False, data_dir: DataDir = None, config: Conf
         typer.echo(f"built with {info['fingerprint'] or 'nothing yet'}, {info['points']} points")
 
 
-@audit_app.command("show")
-def audit_show(
-    after: Annotated[int, typer.Option("--after", min=0, help="Only entries after this number.")] = 0,
-    json_output: Json = False,
-    data_dir: DataDir = None,
-    config: ConfigFile = None,
-) -> None:
-    """Print audit entries, oldest first; `--json` is the export format, one entry a line.
-
-    Example:
-
-        strongroom audit show --json > audit.jsonl
-    """
-    with _audit(data_dir, config) as log:
-        for entry in log.entries(after=after):
-            if json_output:
-                text = log.open_question(entry)
-                print_json(to_json(entry) if text is None else {**to_json(entry), "question_text": text})
-            else:
-                detail = " ".join(f"{k}={v}" for k, v in entry.detail.items())
-                typer.echo(
-                    f"{entry.seq:6} {entry.at} {entry.actor:10} {entry.action:16} {entry.subject} {detail}".rstrip()
-                )
-
-
-@audit_app.command("verify")
-def audit_verify(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """Walk the hash chain. Any edit, removal or reordering exits 14.
-
-    Example:
-
-        strongroom audit verify
-    """
-    with _audit(data_dir, config) as log:
-        count, problems = log.verify()
-    if json_output:
-        print_json({"entries": count, "problems": to_json(problems), "ok": not problems})
-    else:
-        show_problems(problems, json_output=False)
-        if not problems:
-            typer.echo(f"{count} entries, unbroken")
-    if problems:
-        raise typer.Exit(int(ExitCode.INTEGRITY))
-
-
 @config_app.command("show")
 def config_show(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Print every setting, its value and where the value came from. Secrets are not shown.
@@ -193,44 +148,11 @@ def config_show(json_output: Json = False, data_dir: DataDir = None, config: Con
             typer.echo(f"{key:22} {to_plain(shown)!s:44} {loaded.origins[key]}")
 
 
-@contextmanager
-def _audit(data_dir: Path | None, config: Path | None) -> Iterator[Audit]:
-    """The log, read beside a running server or alone: SQLite's snapshot makes both safe, and nothing is written."""
-    settings = load_settings(data_dir, config).settings
-    from strongroom.app.appliance import open_keys
-    from strongroom.audit import Audit
-    from strongroom.catalog import Store
-    from strongroom.crypto import Vault
-    from strongroom.errors import UsageError
-    from strongroom.lock import own_data_dir
-
-    if not settings.catalogue.exists():
-        raise UsageError(f"there is no catalogue in {settings.data_dir}", hint="Check `--data-dir`.")
-    own_data_dir(settings.data_dir)
-    keys = open_keys(settings)
-    store = Store(settings.catalogue)
-    try:
-        yield Audit(store, Vault(keys), settings.keys / "audit.head")
-    finally:
-        store.close()
-        keys.close()
-
-
 def to_plain(value: object) -> object:
     """Paths and tuples as JSON can hold them."""
     if isinstance(value, tuple):
         return list(value)
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
-
-
-def show_problems(problems: list[Problem], *, json_output: bool) -> None:
-    """One problem a line with its hint below it."""
-    for problem in problems:
-        if json_output:
-            print_json(to_json(problem))
-        else:
-            typer.echo(f"{problem.severity}: {problem.what}")
-            typer.echo(f"  hint: {problem.hint}")
 
 
 def _counts(counts: dict[str, int]) -> str:

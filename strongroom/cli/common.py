@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from strongroom.config import Loaded, Settings
     from strongroom.ports import Engine
+    from strongroom.types import Problem
 
 DataDir = Annotated[
     Path | None,
@@ -61,3 +62,13 @@ def to_json(value: Any) -> Any:
     from strongroom.wire import to_data
 
     return to_data(value)
+
+
+def show_problems(problems: list[Problem], *, json_output: bool) -> None:
+    """One problem a line with its hint below it."""
+    for problem in problems:
+        if json_output:
+            print_json(to_json(problem))
+        else:
+            typer.echo(f"{problem.severity}: {problem.what}")
+            typer.echo(f"  hint: {problem.hint}")

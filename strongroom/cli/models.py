@@ -162,7 +162,7 @@ def verify(
         strongroom models verify
     """
     from models.registry import Registry
-    from strongroom.cli.admin import show_problems
+    from strongroom.cli.common import show_problems
     from strongroom.errors import ExitCode
 
     problems = Registry(load_settings(None, config).settings.models_dir).verify(model_id)

@@ -1,7 +1,8 @@
-"""Keys, sealed values and encrypted streams: the only package that touches key material."""
+"""Keys, sealed values, encrypted streams and signatures: the only package that touches key material."""
 
 from strongroom.crypto.keys import KeyStore
 from strongroom.crypto.seal import Sealed, open_stream, seal_stream
+from strongroom.crypto.signing import SigningKey, canonical
 from strongroom.crypto.vault import CATALOGUE_KEY, Vault
 
-__all__ = ["CATALOGUE_KEY", "KeyStore", "Sealed", "Vault", "open_stream", "seal_stream"]
+__all__ = ["CATALOGUE_KEY", "KeyStore", "Sealed", "SigningKey", "Vault", "canonical", "open_stream", "seal_stream"]

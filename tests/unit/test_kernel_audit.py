@@ -91,15 +91,15 @@ def test_equal_questions_match_and_no_words_are_stored(log: Audit, tmp_path: Pat
     assert said == log.question("who is ill?", "hash")
     assert said != log.question("who is well?", "hash")
     log.append("local", "search", **said)
-    log.append("local", "search", **log.question("who is ill?", "text"))
+    log.append("local", "search", **log.question("who is ill?", "full"))
     stored = b"".join(p.read_bytes() for p in tmp_path.glob("catalog.sqlite*"))
     assert b"who is ill" not in stored
 
 
 def test_by_policy_the_question_can_be_read_again(log: Audit) -> None:
-    log.append("local", "search", **log.question("who is ill?", "text"))
+    log.append("local", "search", **log.question("who is ill?", "full"))
     log.append("local", "search", **log.question("who is well?", "hash"))
-    kept, hashed = log.entries(after=5)
+    kept, hashed = log.export(after=5)
     assert log.open_question(kept) == "who is ill?"
     assert log.open_question(hashed) is None
 
