@@ -1,0 +1,89 @@
+"""The formats: what each is called, how it is parsed, where its citations point, what it needs, or why it is refused.
+
+The one list behind the dispatch, the refusals and `docs/reference/formats.md`. Types come from `ingest.mime`, which
+goes by content; the suffixes here are for people to read. Parsers are named and not imported, so that a child loads
+the libraries of the formats it meets and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from ingest.mime import DOCX, PPTX, XLSX
+from strongroom.types import ParsedDocument
+
+ODF = "application/vnd.oasis.opendocument."
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format. `parser` is `module:function` below `ingest.parse`, called with the path and, by keyword, what
+    `takes` names of the parse's options. Without a parser the format is refused with `instead` as the hint."""
+
+    mime: str
+    name: str
+    suffixes: str
+    located: str = ""
+    parser: str = ""
+    takes: tuple[str, ...] = ()
+    needs: str = ""
+    instead: str = ""
+
+    def load(self) -> Callable[..., ParsedDocument]:
+        """Import the parser."""
+        module, _, function = self.parser.partition(":")
+        loaded: Callable[..., ParsedDocument] = getattr(import_module(f"ingest.parse.{module}"), function)
+        return loaded
+
+
+_OCR = ("ocr", "heartbeat")
+_IMAGE = ("mime", *_OCR)
+
+FORMATS: tuple[Format, ...] = (
+    Format("application/pdf", "PDF", ".pdf", "page", "pdf:parse_pdf", _OCR),
+    # office
+    Format(DOCX, "Word document", ".docx .docm", "section", "office:parse_office", ("mime",)),
+    Format(PPTX, "PowerPoint slides", ".pptx .pptm", "slide", "office:parse_office", ("mime",)),
+    Format(XLSX, "Excel workbook", ".xlsx .xlsm", "sheet", "sheets:parse_workbook"),
+    Format("application/msword", "legacy Word (.doc)", ".doc", instead="save it as .docx or PDF"),
+    Format("application/vnd.ms-powerpoint", "legacy PowerPoint (.ppt)", ".ppt", instead="save it as .pptx or PDF"),
+    Format("application/vnd.ms-excel", "legacy Excel (.xls)", ".xls", instead="save it as .xlsx"),
+    Format(f"{ODF}text", "OpenDocument text (.odt)", ".odt", instead="save it as .docx or PDF"),
+    Format(f"{ODF}spreadsheet", "OpenDocument spreadsheet (.ods)", ".ods", instead="save it as .xlsx"),
+    Format(f"{ODF}presentation", "OpenDocument slides (.odp)", ".odp", instead="save it as .pptx or PDF"),
+    Format("application/rtf", "rich text (.rtf)", ".rtf", instead="save it as .docx or PDF"),
+    Format("application/epub+zip", "e-book (.epub)", ".epub", instead="save it as PDF or HTML"),
+    # web and text
+    Format("text/html", "web page", ".html .htm .xhtml", "section", "office:parse_office", ("mime",)),
+    Format("text/markdown", "Markdown", ".md", "section", "office:parse_office", ("mime",)),
+    Format("application/xml", "XML", ".xml", "line", "data:parse_xml"),
+    Format("application/json", "JSON", ".json", "line", "text:parse_text", ("mime",)),
+    Format("application/x-ndjson", "JSON lines", ".ndjson .jsonl", "line", "text:parse_text", ("mime",)),
+    Format("text/csv", "comma- or semicolon-separated table", ".csv", "sheet", "sheets:parse_delimited", ("mime",)),
+    Format("text/tab-separated-values", "tab-separated table", ".tsv", "sheet", "sheets:parse_delimited", ("mime",)),
+    Format("text/plain", "plain text and source code", ".txt .log .py …", "line", "text:parse_text", ("mime",)),
+    # mail and archives
+    Format("message/rfc822", "mail message", ".eml", "message", "mail:parse_mail"),
+    Format("application/mbox", "mailbox (.mbox)", ".mbox", instead="export its messages as .eml files"),
+    Format("application/vnd.ms-outlook", "Outlook message (.msg)", ".msg", instead="save it as .eml"),
+    Format("application/zip", "zip archive", ".zip", instead="unpack it and ingest the folder"),
+    # images
+    Format("image/png", "PNG image", ".png", "page", "images:parse_image", _IMAGE),
+    Format("image/jpeg", "JPEG image", ".jpg .jpeg", "page", "images:parse_image", _IMAGE),
+    Format("image/tiff", "TIFF scan", ".tif .tiff", "page", "images:parse_image", _IMAGE),
+    Format("image/bmp", "bitmap image", ".bmp", "page", "images:parse_image", _IMAGE),
+    Format("image/gif", "GIF image", ".gif", "page", "images:parse_image", _IMAGE),
+    Format("image/webp", "WebP image", ".webp", "page", "images:parse_image", _IMAGE),
+    Format("image/heic", "HEIC image", ".heic", instead="save it as JPEG or PNG"),
+)
+
+BY_MIME = {format_.mime: format_ for format_ in FORMATS}
+
+
+def format_of(mime: str) -> Format:
+    """The format of a MIME type; text of any kind is plain text, and what is not listed is refused by its type."""
+    if mime not in BY_MIME and mime.startswith("text/"):
+        mime = "text/plain"
+    return BY_MIME.get(mime) or Format(mime, mime, "", instead="convert it to PDF or text and ingest that")
