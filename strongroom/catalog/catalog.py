@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import LOCAL_USER, user_principal
 from strongroom.catalog import grants
-from strongroom.catalog.ingesting import IngestingMixin
+from strongroom.catalog.keeping import KeepingMixin
 from strongroom.catalog.reading import ReadingMixin
 from strongroom.catalog.records import Collection
 from strongroom.catalog.store import utc_now
@@ -40,7 +40,7 @@ OUT_OF_REACH = (
 )
 
 
-class Catalog(IngestingMixin, ReadingMixin):
+class Catalog(KeepingMixin, ReadingMixin):
     """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
 
     # ------------------------------------------------------------------------------------------------ collections
@@ -113,8 +113,10 @@ class Catalog(IngestingMixin, ReadingMixin):
             raise NotFoundError(f"document {document_id} does not exist", hint="It may have been deleted.")
         return str(key_id)
 
-    def delete_document(self, document_id: str, *, by: str) -> DeletionReceipt:
+    def delete_document(self, document_id: str, *, by: str, bury: bool = True) -> DeletionReceipt:
         """Remove a document's rows and destroy its key; its points go on the removal list.
+
+        With `bury`, its content is remembered by fingerprint, so that a later ingest of the same file leaves it out.
 
         The rows and the ledger entry go in one transaction; the key is destroyed right after it, and `finish_deletions`
         repeats that after a crash in between.
@@ -124,6 +126,8 @@ class Catalog(IngestingMixin, ReadingMixin):
             if row is None:
                 raise NotFoundError(f"document {document_id} does not exist", hint="It may have been deleted already.")
             ids = list(conn.execute(select(versions.c.id).where(versions.c.document_id == document_id)).scalars())
+            if bury:
+                self._bury(conn, document_id)
             destroyed = {"key": 1, "versions": len(ids), "pages": 0, "chunks": 0}
             for version_id in ids:
                 destroyed["pages"] += conn.execute(delete(pages).where(pages.c.version_id == version_id)).rowcount

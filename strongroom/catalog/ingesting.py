@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -34,24 +35,11 @@ class IngestingMixin(CatalogBase):
             if sha256 is not None:
                 current = versions.c.id == documents.c.current_version_id
                 same = versions.c.content_mac == self.vault.mac("content", sha256)
-                row = conn.execute(select(documents.c.id, versions).join(versions, current).where(*here, same)).first()
+                row = conn.execute(select(versions).join(versions, current).where(*here, same)).first()
             if row is None:
                 newest = versions.c.id == documents.c.newest_version_id
-                row = conn.execute(select(documents.c.id, versions).join(versions, newest).where(*here)).first()
-        if row is None:
-            return None
-        version_id = row[1]
-        reason = row.reason and self.vault.open_text(row.reason, f"versions.reason:{version_id}")
-        return Existing(
-            document_id=row[0],
-            version_id=version_id,
-            sha256=self.vault.open_text(row.sha256, f"versions.sha256:{version_id}"),
-            state=DocumentState(row.state),
-            recipe=row.recipe,
-            reason=reason,
-            pages=row.page_count,
-            chunks=row.chunk_count,
-        )
+                row = conn.execute(select(versions).join(versions, newest).where(*here)).first()
+        return None if row is None else self._existing(row.document_id, row)
 
     def begin(
         self,
@@ -62,6 +50,7 @@ class IngestingMixin(CatalogBase):
         mime: str,
         recipe: str,
         groups: Sequence[str] = (),
+        stamp: str | None = None,
     ) -> Begun:
         """Open a new version in state `pending`; an unfinished newest version is replaced, a finished one kept.
 
@@ -96,6 +85,7 @@ class IngestingMixin(CatalogBase):
                     size=file.size,
                     page_count=0,
                     chunk_count=0,
+                    stamp=stamp,
                     created_at=now,
                 )
             )
@@ -275,6 +265,19 @@ class IngestingMixin(CatalogBase):
             )
         )
         return document_id, key_id
+
+    def _existing(self, document_id: str, row: Row[Any]) -> Existing:
+        return Existing(
+            document_id=document_id,
+            version_id=row.id,
+            sha256=self.vault.open_text(row.sha256, f"versions.sha256:{row.id}"),
+            state=DocumentState(row.state),
+            recipe=row.recipe,
+            reason=row.reason and self.vault.open_text(row.reason, f"versions.reason:{row.id}"),
+            pages=row.page_count,
+            chunks=row.chunk_count,
+            stamp=row.stamp,
+        )
 
     def _drop_versions(self, conn: Connection, document_id: str, keep: set[str]) -> None:
         """Delete the document's other versions and put them on the removal list."""

@@ -25,6 +25,17 @@ class Existing:
     reason: str | None
     pages: int
     chunks: int
+    stamp: str | None = None  # what its file looked like when the hash was taken
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A version whose content a file has, and the document's source: it may have moved, or have been copied."""
+
+    uri: str
+    name: str
+    mime: str
+    existing: Existing
 
 
 @dataclass(frozen=True, slots=True)

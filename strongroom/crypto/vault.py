@@ -42,6 +42,10 @@ class Vault:
     def open_packed(self, sealed: bytes, aad: str) -> bytes:
         return zlib.decompress(self._open(sealed, aad))
 
+    def reseal(self, sealed: bytes, old_aad: str, key_id: str, aad: str) -> Sealed:
+        """What `sealed` holds, for another place and under another key."""
+        return seal(self.keys.get(key_id), key_id, self._open(sealed, old_aad), aad)
+
     def mac(self, purpose: str, value: str) -> bytes:
         """Look-up fingerprint of a value under the catalogue key."""
         return self.keys.mac(CATALOGUE_KEY, purpose, value.encode("utf-8", "surrogatepass"))
