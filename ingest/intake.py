@@ -19,7 +19,7 @@ from ingest.progress import Tally
 from ingest.prune import Seen
 from ingest.work import REMOVING, ParserPool, Parts, Work, ends_run, verdict
 from strongroom.errors import IntegrityError, NotFoundError, ParseError
-from strongroom.types import Chunk, FileOutcome, OcrMode, ParsedDocument, SourceFile
+from strongroom.types import Chunk, FileOutcome, IngestOptions, ParsedDocument, SourceFile
 from strongroom.wire import shown_uri
 
 _UNKNOWN_TYPE = "application/octet-stream"
@@ -37,28 +37,22 @@ class Intake:
         halt: Halt,
         tally: Tally,
         finisher: Finisher,
+        options: IngestOptions,
         *,
         collection_id: str,
-        groups: tuple[str, ...],
         seen: Seen,
         claim: Callable[[str, str], bool],
         remade: set[str],
-        retry: bool,
-        workers: int | None,
-        ocr: OcrMode | None,
     ) -> None:
         self._parts = parts
         self._halt = halt
         self._tally = tally
         self._finisher = finisher
+        self._options = options
         self._collection_id = collection_id
-        self._groups = groups
         self._seen = seen
         self._claim = claim
         self._remade = remade
-        self._retry = retry
-        self._workers = workers
-        self._ocr = ocr
         self._pool: ParserPool | None = None
         self._slots: Channel[None] | None = None  # one item for each file between hand-over and storage
         self._listed: Channel[SourceFile] = Channel(halt, _SPOOL_BYTES)
@@ -113,7 +107,7 @@ class Intake:
     def _hash(self, file: SourceFile) -> int:
         """Settle a file, or hand it to the parsers; returns how many were handed over (0 or 1)."""
         catalog = self._parts.catalog
-        recipe = with_ocr(self._parts.settings.recipe, self._ocr)
+        recipe = with_ocr(self._parts.settings.recipe, self._options.ocr)
         if not self._claim(self._collection_id, file.uri):
             reason = "Another ingest is working on it at this moment."
             self._tally.outcome(FileOutcome(shown_uri(file.uri), "skipped", reason=reason))
@@ -121,7 +115,7 @@ class Intake:
         self.claimed.add((self._collection_id, file.uri))
         sha256, stamp = fingerprint(file.path)
         known = catalog.find(self._collection_id, file.uri, sha256=sha256)
-        done = settled(file.uri, known, sha256=sha256, recipe=recipe, ocr=self._ocr, retry=self._retry)
+        done = settled(file.uri, known, sha256=sha256, recipe=recipe, ocr=self._options.ocr, retry=self._options.retry)
         if done is not None:
             self._tally.outcome(self._credited(done, known.version_id if known else ""))
             return 0
@@ -131,7 +125,7 @@ class Intake:
             mime, refused = _UNKNOWN_TYPE, exc
         with REMOVING:  # not while the removal list is being worked through
             begun = catalog.begin(
-                self._collection_id, file, sha256=sha256, mime=mime, recipe=recipe, groups=self._groups
+                self._collection_id, file, sha256=sha256, mime=mime, recipe=recipe, groups=self._options.groups
             )
         work = Work(begun, file, stamp)
         if refused is not None:
@@ -141,7 +135,7 @@ class Intake:
 
     def _hand_over(self, work: Work, path: Path, mime: str) -> int:
         if self._pool is None or self._slots is None:
-            self._pool = self._parts.pool(self._workers, self._ocr)
+            self._pool = self._parts.pool(self._options.workers, self._options.ocr)
             ahead = self._pool.workers * (1 + self._parts.settings.parse_ahead)
             self._slots = Channel(self._halt, ahead)
         self._slots.put(None)

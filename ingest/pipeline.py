@@ -23,7 +23,7 @@ from ingest.work import Parts, ends_run, explained, verdict
 from strongroom.catalog.records import Collection
 from strongroom.errors import LockedError, NotFoundError
 from strongroom.ports import OnEvent
-from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestSummary, OcrMode, SourceFile
+from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestOptions, IngestSummary, OcrMode, SourceFile
 from strongroom.wire import shown_uri
 
 log = logging.getLogger(__name__)
@@ -54,56 +54,41 @@ class Pipeline:
     def run(
         self,
         files: Iterable[SourceFile | FileOutcome],
+        options: IngestOptions,
         *,
-        collection: str,
         on_event: OnEvent,
-        groups: tuple[str, ...] = (),
-        roots: tuple[str, ...] = (),
-        prune: bool = False,
-        dry_run: bool = False,
-        retry: bool = False,
-        workers: int | None = None,
-        ocr: OcrMode | None = None,
         cancel: threading.Event | None = None,
     ) -> IngestSummary:
-        """Ingest `files` into `collection`; each ends in exactly one `FileOutcome`, in the order they get done.
+        """Ingest `files`; each ends in exactly one `FileOutcome`, in the order they get done.
 
-        `roots` are the URIs of what was listed: documents below them whose file is gone are reported as `vanished`, or
-        deleted and reported as `removed` with `prune`. `retry` tries files again that failed for their content.
-        `ocr` overrides the configured mode, and reads files again that another mode has read.
         `dry_run` reports what would happen and writes nothing at all. Raises `CancelledError` when `cancel` is set, and
         what makes going on senseless (index unreachable, disk full); what was finished by then stays finished, and
         nothing unfinished is visible.
         """
-        seen = Seen(roots)
-        if dry_run:
-            return self._plan(
-                files, collection, seen, prune=prune, retry=retry, ocr=ocr, on_event=on_event, cancel=cancel
-            )
+        seen = Seen(options.roots)
+        if options.dry_run:
+            return self._plan(files, options, seen, on_event=on_event, cancel=cancel)
         halt = Halt()
         tally = Tally(halt)
         with explained(), self._running(on_event, cancel) as remade:
-            place = self.parts.catalog.ensure_collection(collection)
+            place = self.parts.catalog.ensure_collection(options.collection)
             finisher = Finisher(self.parts, halt, tally)
             intake = Intake(
                 self.parts,
                 halt,
                 tally,
                 finisher,
+                options,
                 collection_id=place.id,
-                groups=groups,
                 seen=seen,
                 claim=self._claim,
                 remade=remade,
-                retry=retry,
-                workers=workers,
-                ocr=ocr,
             )
             try:
                 intake.lister(files).start()
                 run_stages([*intake.threads(), *finisher.threads()], halt, tally, on_event, cancel)
                 tally.stage = "pruning"
-                self._vanished(place, seen, tally, prune=prune, on_event=on_event, cancel=cancel)
+                self._vanished(place, seen, tally, options, on_event=on_event, cancel=cancel)
             except BaseException:
                 self._swept = False  # whatever it left is for the next run's recovery
                 raise
@@ -241,26 +226,25 @@ class Pipeline:
         place: Collection,
         seen: Seen,
         tally: Tally,
+        options: IngestOptions,
         *,
-        prune: bool,
         on_event: OnEvent,
         cancel: threading.Event | None,
-        dry_run: bool = False,
     ) -> None:
         """Report documents whose file is gone, and delete them when asked to."""
         reason = "Its file is gone; `--prune` removes such documents."
         for document_id, uri in seen.vanished(self.parts.catalog.sources(place.id)):
             if cancel is not None and cancel.is_set():
                 raise cancelled()
-            if not prune:
+            if not options.prune:
                 tally.outcome(FileOutcome(shown_uri(uri), "vanished", document_id, reason=reason))
-            elif dry_run:
+            elif options.dry_run:
                 tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason="Would be removed."))
             elif self._delete(document_id):
                 tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason="Its file is gone."))
             for event in tally.left_over():
                 on_event(event)
-        if prune and not dry_run:
+        if options.prune and not options.dry_run:
             self._remove_stale()
 
     def _remove_stale(self) -> int:
@@ -276,12 +260,9 @@ class Pipeline:
     def _plan(
         self,
         files: Iterable[SourceFile | FileOutcome],
-        collection: str,
+        options: IngestOptions,
         seen: Seen,
         *,
-        prune: bool,
-        retry: bool,
-        ocr: OcrMode | None,
         on_event: OnEvent,
         cancel: threading.Event | None,
     ) -> IngestSummary:
@@ -289,7 +270,7 @@ class Pipeline:
         halt = Halt()
         tally = Tally(halt, stage="planning")
         try:
-            place: Collection | None = self.parts.catalog.collection(collection)
+            place: Collection | None = self.parts.catalog.collection(options.collection)
         except NotFoundError:
             place = None
         for item in files:
@@ -299,7 +280,7 @@ class Pipeline:
                 seen.passed_over(item)
                 tally.outcome(item)
             elif seen.file(item.uri):
-                tally.outcome(self._would_do(item, place, retry=retry, ocr=ocr))
+                tally.outcome(self._would_do(item, place, options))
             else:
                 tally.outcome(FileOutcome(shown_uri(item.uri), "skipped", reason=TWICE))
             events: list[IngestEvent] = list(tally.left_over())
@@ -308,11 +289,11 @@ class Pipeline:
             for event in events:
                 on_event(event)
         if place is not None:
-            self._vanished(place, seen, tally, prune=prune, on_event=on_event, cancel=cancel, dry_run=True)
+            self._vanished(place, seen, tally, options, on_event=on_event, cancel=cancel)
         on_event(tally.progress())
         return tally.summary(dry_run=True)
 
-    def _would_do(self, file: SourceFile, place: Collection | None, *, retry: bool, ocr: OcrMode | None) -> FileOutcome:
+    def _would_do(self, file: SourceFile, place: Collection | None, options: IngestOptions) -> FileOutcome:
         try:
             sha256, _ = fingerprint(file.path)
         except Exception as exc:
@@ -321,7 +302,8 @@ class Pipeline:
             failed = verdict(exc, item="a file of the dry run")
             return FileOutcome(shown_uri(file.uri), failed.outcome, reason=failed.reason)
         known = self.parts.catalog.find(place.id, file.uri, sha256=sha256) if place is not None else None
-        done = settled(file.uri, known, sha256=sha256, recipe=self.parts.settings.recipe, ocr=ocr, retry=retry)
+        recipe = self.parts.settings.recipe
+        done = settled(file.uri, known, sha256=sha256, recipe=recipe, ocr=options.ocr, retry=options.retry)
         if done is not None:
             return done
         if known is None:

@@ -24,8 +24,8 @@ from server.metrics import Metrics
 from server.settings import ServerSettings
 from strongroom.errors import CancelledError, NotFoundError, StrongroomError, UsageError
 from strongroom.ports import Engine
-from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestSummary, SourceFile
-from strongroom.wire import IngestJobRequest, OfferRequest, dump_ingest_line, shown_uri
+from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestProgress, IngestSummary, SourceFile
+from strongroom.wire import OfferRequest, dump_ingest_line, shown_uri
 
 HEARTBEAT = b'{"heartbeat":true}\n'
 
@@ -40,7 +40,7 @@ class IngestJob:
     """One upload job. Created, fed and read on the event loop; `run` is the body of its thread."""
 
     def __init__(
-        self, request: IngestJobRequest, *, user: str, engine: Engine, settings: ServerSettings, metrics: Metrics
+        self, request: IngestOptions, *, user: str, engine: Engine, settings: ServerSettings, metrics: Metrics
     ) -> None:
         self.id = secrets.token_urlsafe(12)
         self.user = user
@@ -167,20 +167,8 @@ class IngestJob:
     def run(self) -> None:
         """Ingest what arrives until the job is closed; always ends with one last line, the summary or the error."""
         end: IngestSummary | StrongroomError
-        request = self.request
         try:
-            end = self._engine.ingest_files(
-                self._feed(),
-                collection=request.collection,
-                on_event=self._on_event,
-                cancel=self.cancelled,
-                groups=request.groups,
-                roots=request.roots,
-                prune=request.prune,
-                dry_run=request.dry_run,
-                workers=request.workers,
-                ocr=request.ocr,
-            )
+            end = self._engine.ingest_files(self._feed(), self.request, on_event=self._on_event, cancel=self.cancelled)
             if self.cancelled.is_set():
                 raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")
         except StrongroomError as exc:
@@ -254,7 +242,7 @@ class JobBoard:
         self._reaper: asyncio.Task[None] | None = None
         shutil.rmtree(settings.spool_dir, ignore_errors=True)  # what a killed server left behind
 
-    def open(self, request: IngestJobRequest, *, user: str, engine: Engine) -> IngestJob:
+    def open(self, request: IngestOptions, *, user: str, engine: Engine) -> IngestJob:
         """Start a job in a thread of its own. Raises `UsageError` when too many are open."""
         active = [job for job in self._jobs.values() if not job.finished]
         if len(active) >= self._settings.ingest_threads:

@@ -17,8 +17,8 @@ from server.jobs import IngestJob
 from server.schema import takes
 from server.state import call, engine_of, read_request, state_of, user_of
 from strongroom.errors import StrongroomError, UsageError
-from strongroom.types import FileOutcome, SourceFile
-from strongroom.wire import IngestJobRequest, JobRef, OfferReply, OfferRequest, UnchangedRequest, dumps
+from strongroom.types import FileOutcome, IngestOptions, SourceFile
+from strongroom.wire import JobRef, OfferReply, OfferRequest, UnchangedRequest, dumps
 
 router = APIRouter(prefix="/api/ingest", tags=["ingest"])
 
@@ -36,10 +36,10 @@ def _job(request: Request, job_id: str) -> IngestJob:
     return state_of(request).jobs.get(job_id, user_of(request))
 
 
-@router.post("/jobs", openapi_extra=takes(IngestJobRequest), responses={200: {"model": JobRef}})
+@router.post("/jobs", openapi_extra=takes(IngestOptions), responses={200: {"model": JobRef}})
 async def open_job(request: Request) -> Response:
     """Open a job. Files go to its collection; documents below its `roots` that were not offered are reported."""
-    wanted = await read_request(request, IngestJobRequest)
+    wanted = await read_request(request, IngestOptions)
     job = state_of(request).jobs.open(wanted, user=user_of(request), engine=engine_of(request))
     return Response(dumps(JobRef(job.id)), media_type="application/json")
 

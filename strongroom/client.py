@@ -33,6 +33,7 @@ from strongroom.types import (
     ErrorEvent,
     FileOutcome,
     IngestEvent,
+    IngestOptions,
     IngestRequest,
     IngestSummary,
     OcrMode,
@@ -44,7 +45,6 @@ from strongroom.types import (
     VerifyReport,
 )
 from strongroom.wire import (
-    IngestJobRequest,
     PageReply,
     UnchangedRequest,
     dumps,
@@ -275,28 +275,18 @@ class HttpEngine:
         """Send files and folders of this machine to the server, a few at a time; `on_event` runs in this thread."""
         # Path.as_uri would quote other characters than the walk does; roots are compared decoded, so that is fine.
         roots = tuple(Path(path).absolute().as_uri() for path in request.paths)
-        job = IngestJobRequest(
-            request.collection, request.groups, request.workers, roots, request.prune, request.dry_run, request.ocr
-        )
-        return self._upload(job, self._discover(request.paths), on_event, cancel)
+        return self._upload(request.options(roots), self._discover(request.paths), on_event, cancel)
 
     def ingest_files(
         self,
         files: Iterable[SourceFile | FileOutcome],
+        options: IngestOptions,
         *,
-        collection: str,
         on_event: OnEvent,
         cancel: threading.Event | None = None,
-        groups: tuple[str, ...] = (),
-        roots: tuple[str, ...] = (),
-        prune: bool = False,
-        dry_run: bool = False,
-        workers: int | None = None,
-        ocr: OcrMode | None = None,
     ) -> IngestSummary:
         """Send files that are already at hand, identified by their `uri`; `on_event` runs in this thread."""
-        job = IngestJobRequest(collection, groups, workers, roots, prune, dry_run, ocr)
-        return self._upload(job, files, on_event, cancel)
+        return self._upload(options, files, on_event, cancel)
 
     def unchanged(
         self, offers: Iterable[tuple[str, str]], *, collection: str, ocr: OcrMode | None = None
@@ -308,14 +298,14 @@ class HttpEngine:
 
     def _upload(
         self,
-        job: IngestJobRequest,
+        options: IngestOptions,
         files: Iterable[SourceFile | FileOutcome],
         on_event: OnEvent,
         cancel: threading.Event | None,
     ) -> IngestSummary:
         from strongroom.upload import Upload
 
-        return Upload(self._http, job, on_event=on_event, cancel=cancel).run(files)
+        return Upload(self._http, options, on_event=on_event, cancel=cancel).run(files)
 
     # -------------------------------------------------------------------------------- questions
 

@@ -24,6 +24,7 @@ from strongroom.types import (
     FileOutcome,
     IndexHit,
     IngestEvent,
+    IngestOptions,
     IngestRequest,
     IngestSummary,
     Message,
@@ -253,22 +254,15 @@ class Engine(Protocol):
     def ingest_files(
         self,
         files: Iterable[SourceFile | FileOutcome],
+        options: IngestOptions,
         *,
-        collection: str,
         on_event: OnEvent,
         cancel: threading.Event | None = None,
-        groups: tuple[str, ...] = (),
-        roots: tuple[str, ...] = (),
-        prune: bool = False,
-        dry_run: bool = False,
-        workers: int | None = None,
-        ocr: OcrMode | None = None,
     ) -> IngestSummary:
         """Ingest files that are already at hand (uploads), identified by their `uri`.
 
         Outcomes among the files are entries that somebody else already decided: they are reported and counted, and
-        do not count as vanished. `roots` are URIs; documents below them that are not among the files are reported as
-        vanished, or removed with `prune`.
+        do not count as vanished.
         """
         ...
 

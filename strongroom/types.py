@@ -9,7 +9,7 @@ exclusive. Boxes are `(x0, y0, x1, y1)` in PDF points (1/72 inch), origin at the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -395,17 +395,34 @@ AskEvent = StageEvent | CitationsEvent | TextEvent | AnswerEvent | ErrorEvent
 # ------------------------------------------------------------------------------------------------ requests
 
 
-@dataclass(frozen=True, slots=True)
-class IngestRequest:
-    """What to ingest. `paths` are files and folders as the caller names them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """How to ingest: into what, for whom, and what to do besides adding and replacing.
 
-    paths: tuple[str, ...]
+    `roots` are the URIs of what was listed: documents below them whose file is gone are reported as vanished, or
+    removed with `prune`. `retry` tries files again that failed for their content.
+    """
+
     collection: str = "default"
     groups: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     workers: int | None = None
+    ocr: OcrMode | None = None  # overrides the configured mode, and reads files again that another mode has read
     prune: bool = False
+    retry: bool = False
     dry_run: bool = False
-    ocr: OcrMode | None = None  # for this run; `None` takes the configured mode and accepts what another mode read
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRequest(IngestOptions):
+    """What to ingest, and how. `paths` are files and folders as the caller names them; they are the roots."""
+
+    paths: tuple[str, ...]
+
+    def options(self, roots: tuple[str, ...]) -> IngestOptions:
+        """The same without the paths, for `Engine.ingest_files`."""
+        shared = {each.name: getattr(self, each.name) for each in fields(IngestOptions)}
+        return IngestOptions(**{**shared, "roots": roots})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from strongroom.errors import CancelledError, StrongroomError
-from strongroom.types import FileOutcome, IngestSummary, SourceFile
+from strongroom.types import FileOutcome, IngestOptions, IngestSummary, SourceFile
 from strongroom.wire import (
     FileOffer,
-    IngestJobRequest,
     JobRef,
     OfferReply,
     OfferRequest,
@@ -43,10 +42,10 @@ class Upload:
     """One run. `run` may be called once."""
 
     def __init__(
-        self, http: Connection, job: IngestJobRequest, *, on_event: OnEvent, cancel: threading.Event | None
+        self, http: Connection, options: IngestOptions, *, on_event: OnEvent, cancel: threading.Event | None
     ) -> None:
         self._http = http
-        self._request = job
+        self._request = options
         self._on_event = on_event
         self._cancel = cancel or threading.Event()
         self._stop = threading.Event()  # the job has ended, one way or another: send nothing more

@@ -52,19 +52,6 @@ ASK_EVENTS: dict[str, type] = {
 
 
 @dataclass(frozen=True, slots=True)
-class IngestJobRequest:
-    """Open an upload job. `roots` are URI prefixes whose vanished documents are reported, and removed with `prune`."""
-
-    collection: str = "default"
-    groups: tuple[str, ...] = ()
-    workers: int | None = None
-    roots: tuple[str, ...] = ()
-    prune: bool = False
-    dry_run: bool = False
-    ocr: OcrMode | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class JobRef:
     """An open job: its id, to be used in the job's other routes."""
 

@@ -117,26 +117,11 @@ class FakeEngine:
 
     def ingest(self, request: IngestRequest, *, on_event, cancel=None) -> IngestSummary:  # type: ignore[no-untyped-def]
         roots = tuple(Path(path).absolute().as_uri() for path in request.paths)
-        return self.ingest_files(
-            walk(request.paths), collection=request.collection, on_event=on_event, cancel=cancel, roots=roots,
-            prune=request.prune, dry_run=request.dry_run, ocr=request.ocr,
-        )  # fmt: skip
+        return self.ingest_files(walk(request.paths), request.options(roots), on_event=on_event, cancel=cancel)
 
-    def ingest_files(  # type: ignore[no-untyped-def]
-        self,
-        files,
-        *,
-        collection,
-        on_event,
-        cancel=None,
-        groups=(),
-        roots=(),
-        prune=False,
-        dry_run=False,
-        workers=None,
-        ocr=None,
-    ) -> IngestSummary:
-        self.ocr_modes.append(ocr)
+    def ingest_files(self, files, options, *, on_event, cancel=None) -> IngestSummary:  # type: ignore[no-untyped-def]
+        self.ocr_modes.append(options.ocr)
+        collection, dry_run = options.collection, options.dry_run
         counts: Counter[str] = Counter()
         pages = chunks = 0
         seen = set()
@@ -160,10 +145,10 @@ class FakeEngine:
             report(self._take(file, collection, dry_run=dry_run))
         for info in self.documents(collection):
             path = shown_uri(info.path)
-            if path not in seen and any(path.startswith(shown_uri(root)) for root in roots):
-                if prune and not dry_run:
+            if path not in seen and any(path.startswith(shown_uri(root)) for root in options.roots):
+                if options.prune and not dry_run:
                     self.delete(info.id)
-                report(FileOutcome(path, "removed" if prune else "vanished", info.id))
+                report(FileOutcome(path, "removed" if options.prune else "vanished", info.id))
         return IngestSummary(dict(counts), counts.total(), pages, chunks, 0.5, dry_run)
 
     def _take(self, file: SourceFile, collection: str, *, dry_run: bool) -> FileOutcome:

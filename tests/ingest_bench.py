@@ -29,6 +29,7 @@ from strongroom.types import (
     Chunk,
     FileOutcome,
     IngestEvent,
+    IngestOptions,
     IngestSummary,
     Locator,
     OcrMode,
@@ -243,7 +244,12 @@ def listing(folder: Path) -> list[SourceFile]:
 
 
 def ingest(
-    bench: Bench, files: Iterable[SourceFile | FileOutcome], *, pipeline: Pipeline | None = None, **more: Any
+    bench: Bench,
+    files: Iterable[SourceFile | FileOutcome],
+    *,
+    pipeline: Pipeline | None = None,
+    cancel: threading.Event | None = None,
+    **more: Any,
 ) -> tuple[IngestSummary, dict[str, FileOutcome]]:
     """Run and return the summary and the outcomes by file name; a second outcome of a file fails the test."""
     outcomes: dict[str, FileOutcome] = {}
@@ -254,7 +260,7 @@ def ingest(
             assert name not in outcomes, f"two outcomes of {name}"
             outcomes[name] = happened
 
-    summary = (pipeline or bench.pipeline()).run(files, **{"collection": "default", "on_event": on_event, **more})
+    summary = (pipeline or bench.pipeline()).run(files, IngestOptions(**more), on_event=on_event, cancel=cancel)
     return summary, outcomes
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from strongroom.client import HttpEngine
 from strongroom.errors import StrongroomError
-from strongroom.types import FileOutcome, IngestProgress, SourceFile
+from strongroom.types import FileOutcome, IngestOptions, IngestProgress, SourceFile
 from ui import components, viewer
 from ui.connection import engine
 from ui.view import document_row, matching, outcome_row, receipt_lines, say, upload_uri
@@ -90,7 +90,7 @@ def _upload(server: HttpEngine, files: list[Any], collection: str) -> None:
                 shutil.copyfileobj(file, out)
             sources.append(SourceFile(str(path), upload_uri(file.name), file.name, path.stat().st_size))
         try:
-            server.ingest_files(sources, collection=collection, on_event=on_event)
+            server.ingest_files(sources, IngestOptions(collection=collection), on_event=on_event)
         except StrongroomError as exc:
             st.session_state["problem"] = (str(exc), exc.hint)
     st.session_state.pop("status", None)

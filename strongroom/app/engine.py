@@ -22,6 +22,7 @@ from strongroom.types import (
     DocumentState,
     FileOutcome,
     IngestEvent,
+    IngestOptions,
     IngestRequest,
     IngestSummary,
     OcrMode,
@@ -61,13 +62,7 @@ class LocalEngine:
                 raise UsageError(f"{path} does not exist", hint="Check the path; nothing was ingested.")
         return self.ingest_files(
             discover(request.paths, max_bytes=self._appliance.settings.max_file_mb << 20),
-            collection=request.collection,
-            groups=request.groups,
-            roots=tuple(file_uri(str(Path(path).absolute())) for path in request.paths),
-            prune=request.prune,
-            dry_run=request.dry_run,
-            workers=request.workers,
-            ocr=request.ocr,
+            request.options(tuple(file_uri(str(Path(path).absolute())) for path in request.paths)),
             on_event=on_event,
             cancel=cancel,
         )
@@ -75,44 +70,28 @@ class LocalEngine:
     def ingest_files(
         self,
         files: Iterable[SourceFile | FileOutcome],
+        options: IngestOptions,
         *,
-        collection: str,
         on_event: OnEvent,
         cancel: threading.Event | None = None,
-        groups: tuple[str, ...] = (),
-        roots: tuple[str, ...] = (),
-        prune: bool = False,
-        dry_run: bool = False,
-        workers: int | None = None,
-        ocr: OcrMode | None = None,
     ) -> IngestSummary:
         self._require_writer("ingest")
-        if not collection.strip():
+        if not options.collection.strip():
             raise UsageError("the collection has no name", hint="Give `--collection NAME`.")
 
         def recorded(event: IngestEvent) -> None:
-            if isinstance(event, FileOutcome) and event.outcome == "removed" and event.document_id and not dry_run:
-                self._audit("delete", event.document_id, reason="prune")
-                self._appliance.forget_images(event.document_id)
+            gone = event.document_id if isinstance(event, FileOutcome) and event.outcome == "removed" else None
+            if gone and not options.dry_run:
+                self._audit("delete", gone, reason="prune")
+                self._appliance.forget_images(gone)
             on_event(event)
 
         try:
-            summary = self._appliance.pipeline.run(
-                files,
-                collection=collection,
-                groups=groups,
-                roots=roots,
-                prune=prune,
-                dry_run=dry_run,
-                workers=workers,
-                ocr=ocr,
-                on_event=recorded,
-                cancel=cancel,
-            )
+            summary = self._appliance.pipeline.run(files, options, on_event=recorded, cancel=cancel)
         except CancelledError:
             self._audit("ingest.cancelled")
             raise
-        if not dry_run:
+        if not options.dry_run:
             if summary.outcomes.get("removed"):
                 self._appliance.store.scrub()
             self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Table, delete, insert, or_, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import group_principal
@@ -33,7 +33,7 @@ class KeepingMixin(IngestingMixin):
                 .where(
                     documents.c.collection_id == collection_id,
                     versions.c.content_mac == self.vault.mac("content", sha256),
-                    or_(versions.c.id == documents.c.current_version_id, versions.c.id == documents.c.newest_version_id),
+                    versions.c.id.in_((documents.c.current_version_id, documents.c.newest_version_id)),
                 )
                 .order_by(versions.c.created_at, versions.c.id)
             ).all()

@@ -25,6 +25,7 @@ from strongroom.types import (
     DocumentState,
     FileOutcome,
     IngestEvent,
+    IngestOptions,
     IngestRequest,
     IngestSummary,
     SearchRequest,
@@ -128,7 +129,7 @@ class EngineContract:
         uploads = [SourceFile(str(folder / "supply.pdf"), "upload:///s%20.pdf", "s .pdf", 1)]
         for expected in ("indexed", "unchanged"):
             events: list[IngestEvent] = []
-            engine.ingest_files(uploads, collection="default", on_event=events.append)
+            engine.ingest_files(uploads, IngestOptions(), on_event=events.append)
             (outcome,) = [e for e in events if isinstance(e, FileOutcome)]
             assert (outcome.path, outcome.outcome) == ("upload:///s%20.pdf", expected)
         assert [(d.name, d.path) for d in engine.documents()] == [("s .pdf", "upload:///s%20.pdf")]

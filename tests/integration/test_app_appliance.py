@@ -24,7 +24,7 @@ from strongroom.errors import (
     NotPermittedError,
     ParseError,
 )
-from strongroom.types import AskRequest, IngestRequest, SearchRequest
+from strongroom.types import AskRequest, IngestOptions, IngestRequest, SearchRequest
 from tests.fakes import FakeModels
 from tests.fakes_engine import make_pdf
 
@@ -92,7 +92,7 @@ def test_a_viewer_cannot_change_anything(appliance: Appliance, engine: LocalEngi
     ada = appliance.as_user("ada")
     for attempt in (
         lambda: ada.ingest(IngestRequest((str(tmp_path / "in"),)), on_event=lambda _event: None),
-        lambda: ada.ingest_files([], collection="default", on_event=lambda _event: None),
+        lambda: ada.ingest_files([], IngestOptions(), on_event=lambda _event: None),
         lambda: ada.unchanged([], collection="default"),
         lambda: ada.delete(pdf_id(engine)),
         ada.verify,

@@ -20,7 +20,15 @@ import pytest
 from ingest.finish import remove_versions
 from ingest.work import TRIED_AGAIN, PipelineSettings
 from strongroom.errors import CancelledError, IndexUnreachableError, LockedError, ModelError, StrongroomError
-from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestProgress, IngestSummary, SourceFile
+from strongroom.types import (
+    DocumentState,
+    FileOutcome,
+    IngestEvent,
+    IngestOptions,
+    IngestProgress,
+    IngestSummary,
+    SourceFile,
+)
 from tests.fakes import FakeEmbedder
 from tests.ingest_bench import (
     RECIPE,
@@ -256,7 +264,7 @@ def test_offers_that_need_no_work_are_known_beforehand(bench: Bench, folder: Pat
 def test_same_source_twice_is_done_once(bench: Bench, folder: Path) -> None:
     path = write(folder, "a.txt", "one")
     events: list[IngestEvent] = []
-    bench.pipeline().run([source(path), source(path)], collection="default", on_event=events.append)
+    bench.pipeline().run([source(path), source(path)], IngestOptions(), on_event=events.append)
     outcomes = sorted(e.outcome for e in events if isinstance(e, FileOutcome))
     assert outcomes == ["indexed", "skipped"]
     assert bench.parsed == ["a.txt"]
@@ -274,7 +282,7 @@ def test_upload_is_known_by_its_uri(bench: Bench, tmp_path: Path) -> None:
     spooled = write(tmp_path, "1f3a.txt", "uploaded words")
     file = SourceFile(str(spooled), "upload:///reports/q3.txt", "q3.txt", 14)
     events: list[IngestEvent] = []
-    bench.pipeline().run([file], collection="default", groups=("audit",), on_event=events.append)
+    bench.pipeline().run([file], IngestOptions(groups=("audit",)), on_event=events.append)
     outcome = next(e for e in events if isinstance(e, FileOutcome))
     assert outcome.path == "upload:///reports/q3.txt"
     sources = bench.catalog.point_sources(bench.catalog.indexed_versions()[0])
@@ -579,7 +587,7 @@ def test_error_of_the_callers_function_stops_the_run_and_comes_back(bench: Bench
         raise BrokenPipeError("nobody is listening")
 
     with pytest.raises(BrokenPipeError):
-        bench.pipeline().run(listing(folder), collection="default", on_event=hung_up)
+        bench.pipeline().run(listing(folder), IngestOptions(), on_event=hung_up)
     assert [t.name for t in threading.enumerate() if t.name.startswith("ingest-")] == []
     assert faults_now(bench) == []
 
@@ -866,7 +874,7 @@ def test_progress_comes_in_the_callers_thread_and_adds_up(bench: Bench, folder: 
         events.append((time.monotonic(), event, threading.current_thread().name))
 
     start = time.monotonic()
-    bench.pipeline().run(listing(folder), collection="default", on_event=on_event)
+    bench.pipeline().run(listing(folder), IngestOptions(), on_event=on_event)
     seconds = time.monotonic() - start
 
     # THEN events come in the caller's thread, at most about five a second, never backwards, and end complete

@@ -15,7 +15,7 @@ import pytest
 from server.jobs import IngestJob
 from strongroom import upload
 from strongroom.errors import CancelledError, IndexUnreachableError, StrongroomError, UsageError
-from strongroom.types import FileOutcome, IngestEvent, IngestRequest, SourceFile
+from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestRequest, SourceFile
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import Served, served, write_documents
 
@@ -100,7 +100,7 @@ def test_an_unreadable_file_is_that_file_s_failure(tmp_path: Path) -> None:
         gone = SourceFile(str(docs / "gone.txt"), "upload:///gone.txt", "gone.txt", 3)
         here = SourceFile(str(docs / "canteen.txt"), "upload:///canteen.txt", "canteen.txt", 3)
         events: list[IngestEvent] = []
-        up.client.ingest_files([gone, here], collection="default", on_event=events.append)
+        up.client.ingest_files([gone, here], IngestOptions(), on_event=events.append)
     assert _outcomes(events) == {"gone.txt": "failed", "canteen.txt": "indexed"}
 
 
@@ -245,9 +245,9 @@ def test_an_upload_that_ends_after_the_job_was_closed_leaves_nothing_in_the_spoo
     go = threading.Event()
 
     class Waiting(FakeEngine):
-        def ingest_files(self, files: Any, **options: Any) -> Any:
+        def ingest_files(self, *args: Any, **more: Any) -> Any:
             go.wait(10)
-            return FakeEngine.ingest_files(self, files, **options)
+            return FakeEngine.ingest_files(self, *args, **more)
 
     with served(tmp_path, engine=Waiting()) as up:
         job = _open(up)
