@@ -216,6 +216,13 @@ class VectorIndex(Protocol):
         """Make all writes so far durable."""
         ...
 
+    def compact(self, patience: float = 0.0) -> bool:
+        """Begin to rewrite storage so that nothing of removed points is left in it; true when that is done.
+
+        Waits up to `patience` seconds; false where it goes on in the background or is not in our hands. Idempotent.
+        """
+        ...
+
     def clear(self) -> None:
         """Remove every point (for `reindex`)."""
         ...

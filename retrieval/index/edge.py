@@ -6,9 +6,12 @@ when the index is opened.
 
 Search is exact until enough points have gathered, then HNSW. The engine builds HNSW only when told to, and it holds
 Python's global lock while it does (measured: 20 s for 20,000 points on a busy two-core machine, during which no thread
-of the process ran). So a child process builds it in a copy of the shard while this one keeps answering; writes made
-meanwhile are applied to both, and the finished copy takes the old shard's place. Queries hold the global lock too,
-which is why one lock around everything here costs nothing.
+of the process ran). So a child process writes the points of a copy of the shard into a new one and builds it there,
+while this one keeps answering; writes made meanwhile are applied to both, and the new shard takes the old one's place.
+Queries hold the global lock too, which is why one lock around everything here costs nothing.
+
+The engine only marks points as deleted: their vectors stay in its segments and its log. A new shard holds living points
+alone, so the same rewriting is what makes a deletion physical (`compact`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +73,7 @@ class EdgeIndex(HybridIndex):
         self._builder: threading.Thread | None = None
         self._child: Any = None
         self._build_failed = False
+        self._rewriting = ""  # the deletions that the running build leaves behind: `rewrite` of the state it began with
         self._shard: Any = None
         with self._mapped("open"):
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,8 +107,28 @@ class EdgeIndex(HybridIndex):
         """Make all writes so far durable; start an HNSW build in the background when one is due."""
         with self._lock, self._mapped("flush"):
             self._open_shard().flush()
-            if self._journal is None and not self._build_failed and self._unbuilt() >= self._build_at:
+            due = self._unbuilt() >= self._build_at or self._to_rewrite()
+            if self._journal is None and not self._build_failed and due:
                 self._start_build()
+
+    def compact(self, patience: float = 0.0) -> bool:
+        """Begin to rewrite the files so that nothing of removed points is left in them; true when that is done.
+
+        Waits up to `patience` seconds. A rewriting that a crash or `close` breaks off begins again at a later `flush`.
+        """
+        with self._lock, self._mapped("rewrite"):
+            self._open_shard()
+            self._write_state(self._current(), unbuildable=self._unbuildable(), rewrite=uuid.uuid4().hex[:8])
+            self._build_failed = False
+        deadline = time.monotonic() + patience
+        while True:
+            self.flush()
+            builder = self._builder
+            if builder is None or not self._to_rewrite():
+                return not self._to_rewrite()
+            builder.join(max(0.0, deadline - time.monotonic()))
+            if builder.is_alive() or self._build_failed:
+                return False
 
     def clear(self) -> None:
         """Remove every point: a new empty shard takes the place of the old one, whose files are deleted."""
@@ -210,7 +235,14 @@ class EdgeIndex(HybridIndex):
     def _start_empty(self) -> None:
         name = _new_name()
         self._shard = _create(self._path / name, self._dimension)
-        self._write_state(name, unbuildable=0)
+        self._write_state(name, unbuildable=0, rewrite="")
+
+    def _unbuildable(self) -> int:
+        return int(self._state.get("unbuildable", 0)) if self._state is not None else 0
+
+    def _to_rewrite(self) -> str:
+        """Names the deletions that are still in the files; empty when there are none."""
+        return str(self._state.get("rewrite", "")) if self._state is not None else ""
 
     def _read_state(self, *, replace_mismatched: bool) -> dict[str, Any] | None:
         """What `active.json` says; `None` for a new index. Raises `IndexMismatchError` for one built otherwise."""
@@ -229,8 +261,8 @@ class EdgeIndex(HybridIndex):
             )
         return state
 
-    def _write_state(self, name: str, *, unbuildable: int) -> None:
-        state = {"shard": name, "unbuildable": unbuildable, **_built_with(self._dimension)}
+    def _write_state(self, name: str, *, unbuildable: int, rewrite: str) -> None:
+        state = {"shard": name, "unbuildable": unbuildable, "rewrite": rewrite, **_built_with(self._dimension)}
         temporary = self._path / f".{_STATE}.{uuid.uuid4().hex[:8]}"
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(state, file)
@@ -261,30 +293,34 @@ class EdgeIndex(HybridIndex):
         `unbuildable` is what the last build left unindexed (points without words, segments too small for HNSW).
         """
         info = self._open_shard().info()
-        assert self._state is not None
-        return int(2 * info.points_count - info.indexed_vectors_count) - int(self._state.get("unbuildable", 0))
+        return int(2 * info.points_count - info.indexed_vectors_count) - self._unbuildable()
 
     def _start_build(self) -> None:
-        """Copy the flushed shard and let a child process build HNSW in the copy. Called under the lock."""
-        name = _new_name()
+        """Copy the flushed shard and let a child process rewrite the copy as a new shard. Called under the lock."""
+        copy, name = _new_name(), _new_name()
         try:
-            shutil.copytree(self._path / self._current(), self._path / name)
+            shutil.copytree(self._path / self._current(), self._path / copy)
         except OSError as exc:  # no room for a copy: what was asked for, the flush, has been done
-            _log.warning("no copy of the vector index can be made to speed it up: %s", exc)
+            _log.warning("no copy of the vector index can be made to rewrite it: %s", exc)
             self._build_failed = True
-            shutil.rmtree(self._path / name, ignore_errors=True)
+            shutil.rmtree(self._path / copy, ignore_errors=True)
             return
         self._journal = []
+        self._rewriting = self._to_rewrite()
         child = multiprocessing.get_context("spawn").Process(
-            target=_build, args=(str(self._path / name),), name="strongroom-index-build", daemon=True
+            target=_build,
+            args=(str(self._path / copy), str(self._path / name), self._dimension, self._build_at),
+            name="strongroom-index-build",
+            daemon=True,
         )
         child.start()
         self._child = child
-        self._builder = threading.Thread(target=self._finish_build, args=(child, name), daemon=True)
+        self._builder = threading.Thread(target=self._finish_build, args=(child, copy, name), daemon=True)
         self._builder.start()
 
-    def _finish_build(self, child: Any, name: str) -> None:
+    def _finish_build(self, child: Any, copy: str, name: str) -> None:
         child.join()
+        shutil.rmtree(self._path / copy, ignore_errors=True)
         with self._lock:
             journal, self._journal, self._child = self._journal, None, None
             if journal is None or self._shard is None:  # abandoned, cleared or closed meanwhile
@@ -306,11 +342,14 @@ class EdgeIndex(HybridIndex):
         try:
             info = built.info()
             rest = int(2 * info.points_count - info.indexed_vectors_count)
+            if info.points_count < self._build_at:  # too few for HNSW: none of them was meant to be in it
+                rest = 0
             for operation in journal:
                 built.update(operation)
             built.flush()
-            previous = self._current()
-            self._write_state(name, unbuildable=rest)
+            previous, wanted = self._current(), self._to_rewrite()
+            # what was deleted while this was written is in the new shard's files too: that is for the next rewriting
+            self._write_state(name, unbuildable=rest, rewrite="" if wanted == self._rewriting else wanted)
         except BaseException:
             built.close()
             raise
@@ -382,11 +421,22 @@ def _new_name() -> str:
     return f"shard-{uuid.uuid4().hex[:12]}"
 
 
-def _build(path: str) -> None:
-    """Body of the child process: build HNSW in the shard at `path`, politely."""
+def _build(source: str, target: str, dimension: int, build_at: int) -> None:
+    """Body of the child process: write the living points of one shard into a new one, with HNSW where it pays."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process when it leaves
     os.nice(10)
-    shard = qe.EdgeShard.load(path)
-    shard.optimize()
-    shard.flush()
-    shard.close()
+    old, new = qe.EdgeShard.load(source), _create(Path(target), dimension)
+    offset = None
+    while True:
+        request = qe.ScrollRequest(offset=offset, limit=_BATCH, filter=None, with_payload=True, with_vector=True)
+        records, offset = old.scroll(request)
+        points = [qe.Point(record.id, record.vector or {}, record.payload) for record in records]
+        if points:
+            new.update(qe.UpdateOperation.upsert_points(points))
+        if offset is None:
+            break
+    old.close()
+    if new.info().points_count >= build_at:
+        new.optimize()
+    new.flush()
+    new.close()

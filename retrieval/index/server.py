@@ -111,6 +111,10 @@ class ServerIndex(HybridIndex):
         with self._mapped("flush"):
             pass
 
+    def compact(self, patience: float = 0.0) -> bool:
+        """Not in our hands: the server rewrites a segment when enough of its points are deleted."""
+        return False
+
     def clear(self) -> None:
         """Remove every point by dropping and re-creating the collection."""
         with self._mapped("clear"):

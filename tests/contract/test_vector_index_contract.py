@@ -87,6 +87,17 @@ def found(index: VectorIndex, text: str, access: AccessFilter = ANN, limit: int 
 
 
 class TestVectorIndexContract:
+    def test_compacting_changes_nothing_that_can_be_found(self, index: VectorIndex) -> None:
+        index.upsert([point("fees are due"), point("the lease ends", version="v-2")])
+        index.delete_versions(["v-2"])
+        index.compact(patience=60)
+        assert found(index, "fees") == [point("fees are due").id]
+        assert index.count() == 1
+        index.compact()
+        index.clear()
+        index.compact(patience=60)
+        assert index.count() == 0
+
     def test_search_ranks_the_matching_passage_first_with_both_scores(self, index: VectorIndex) -> None:
         # GIVEN three passages
         lease = point("The lease ends on 31 December 2027.")

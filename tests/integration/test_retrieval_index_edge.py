@@ -245,3 +245,70 @@ class TestBackgroundBuild:
         assert other.count() == 0
         other.close()
         assert len([p for p in (tmp_path / "b").iterdir() if p.is_dir()]) == 1
+
+
+def holds(folder: Path, needle: bytes) -> list[str]:
+    """Files below `folder` in which `needle` stands."""
+    return [p.name for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
+
+
+def test_a_deleted_vector_is_gone_from_the_files_after_compacting(tmp_path: Path) -> None:
+    # GIVEN points of two documents' versions, on disk
+    index = EdgeIndex(tmp_path, DIMENSION)
+    kept, secret = points(300, version="kept"), points(5, seed=3, version="secret")
+    index.upsert(kept)
+    index.upsert(secret)
+    index.flush()
+    canary = secret[2].dense[:6].tobytes()
+    assert holds(tmp_path, canary)
+    # WHEN one is deleted, THEN the engine alone leaves its vectors where they are
+    index.delete_versions(["secret"])
+    index.flush()
+    assert holds(tmp_path, canary)
+    # AND compacting takes them out, while everything else stays findable
+    assert index.compact(patience=60)
+    assert holds(tmp_path, canary) == []
+    assert holds(tmp_path, kept[7].dense[:6].tobytes())
+    assert index.count() == 300
+    assert top(index, kept[7]) == kept[7].id
+    index.close()
+    reopened = EdgeIndex(tmp_path, DIMENSION)
+    assert reopened.count() == 300
+    assert reopened.compact(patience=60)
+    reopened.close()
+
+
+def test_a_deletion_while_the_files_are_rewritten_is_rewritten_too(tmp_path: Path) -> None:
+    index = EdgeIndex(tmp_path, DIMENSION)
+    index.upsert(points(400, version="kept"))
+    first, second = points(5, seed=3, version="first"), points(5, seed=4, version="second")
+    index.upsert([*first, *second])
+    index.flush()
+    index.delete_versions(["first"])
+    index.compact()
+    # WHEN another version is deleted while the first rewriting runs
+    index.delete_versions(["second"])
+    assert index.compact(patience=60)
+    # THEN neither is left
+    assert holds(tmp_path, first[0].dense[:6].tobytes()) == []
+    assert holds(tmp_path, second[0].dense[:6].tobytes()) == []
+    assert index.count() == 400
+    index.close()
+
+
+def test_a_rewriting_that_was_broken_off_is_taken_up_at_the_next_flush(tmp_path: Path) -> None:
+    # GIVEN a session that ends before the rewriting does
+    index = EdgeIndex(tmp_path, DIMENSION, patience=0)
+    index.upsert(points(100, version="kept"))
+    secret = points(3, seed=3, version="secret")
+    index.upsert(secret)
+    index.flush()
+    index.delete_versions(["secret"])
+    assert not index.compact()
+    index.close()
+    # WHEN the next one flushes and waits at its end
+    index = EdgeIndex(tmp_path, DIMENSION)
+    index.flush()
+    index.close()
+    # THEN it was done
+    assert holds(tmp_path, secret[0].dense[:6].tobytes()) == []
