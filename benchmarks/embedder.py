@@ -28,7 +28,7 @@ airgap.prepare_environment()
 
 def read_chunks(folder: Path, count: int) -> list[str]:
     """`count` chunks as the product embeds them, from the PDFs below `folder`, shuffled with a fixed seed."""
-    from ingest.chunk import Chunker, embedding_text
+    from ingest.chunk import Chunker, wording
     from ingest.parse import parse_file
     from models.defaults import DEFAULT_EMBEDDER, tokenizer_path
     from models.tokenizer import FileTokenizer
@@ -38,7 +38,7 @@ def read_chunks(folder: Path, count: int) -> list[str]:
     texts: list[str] = []
     for path in sorted(folder.rglob("*.pdf")):
         document = parse_file(path, "application/pdf", ocr="never")
-        texts += [embedding_text(path.name, document.title, c.headings, c.text) for c in chunker.chunk(document)]
+        texts += [wording(path.name, document.title, c.headings, c.text).passage for c in chunker.chunk(document)]
     random.Random(7).shuffle(texts)
     if len(texts) < count:
         raise SystemExit(f"{folder} gives only {len(texts)} chunks, {count} are needed")

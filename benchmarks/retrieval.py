@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.run import COVER, machine, note, page_hits, quickstart
-from ingest.chunk import Chunker, embedding_text
+from ingest.chunk import Chunker, Wording, wording
+from ingest.dense import DenseEncoder
 from ingest.parse.pdf import parse_pdf
 from models.defaults import open_embedder
 from retrieval.index.edge import EdgeIndex
@@ -55,8 +56,9 @@ def main() -> None:
     asked = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines() if line.strip()]
     settings = load().settings
     embedder = open_embedder(settings.models_dir, settings.embedder)
-    chunks, texts = passages(pdfs, embedder)
-    vectors = embedded(texts, embedder, args.cache)
+    chunks, wordings = passages(pdfs, embedder)
+    texts = [w.text for w in wordings]
+    vectors = embedded(wordings, embedder, args.cache)
     figures: dict[str, Any] = {"machine": machine(), "chunks": len(chunks)}
     figures["product"], figures["fusion"] = retrieval(chunks, texts, vectors, asked, embedder)
     note("without document names in the words")
@@ -69,10 +71,10 @@ def main() -> None:
     print(json.dumps(figures, indent=2))
 
 
-def passages(pdfs: Path, embedder: Embedder) -> tuple[list[StoredChunk], list[str]]:
-    """Every chunk of every PDF as the catalogue would release it, and the text that is embedded for it."""
+def passages(pdfs: Path, embedder: Embedder) -> tuple[list[StoredChunk], list[Wording]]:
+    """Every chunk of every PDF as the catalogue would release it, and the words it is found by."""
     chunker = Chunker(embedder.tokenizer)
-    chunks, texts = [], []
+    chunks, wordings = [], []
     for path in sorted(p for p in pdfs.iterdir() if p.suffix.lower() == ".pdf"):
         document = parse_pdf(path)
         reference = DocumentRef(str(uuid.uuid5(uuid.NAMESPACE_URL, path.name)), path.name, path.as_uri())
@@ -93,19 +95,20 @@ def passages(pdfs: Path, embedder: Embedder) -> tuple[list[StoredChunk], list[st
                     locator=document.pages[chunk.pages[0]].locator,
                 )
             )
-            texts.append(embedding_text(path.name, document.title, chunk.headings, chunk.text))
+            wordings.append(wording(path.name, document.title, chunk.headings, chunk.text))
     note(f"{len(chunks)} chunks")
-    return chunks, texts
+    return chunks, wordings
 
 
-def embedded(texts: Sequence[str], embedder: Embedder, cache: Path | None) -> Vectors:
-    """The vectors of `texts`, from `cache` where it holds those of these very texts and this embedder."""
+def embedded(wordings: Sequence[Wording], embedder: Embedder, cache: Path | None) -> Vectors:
+    """The vectors of the chunks, from `cache` where it holds those of these very words and this embedder."""
+    texts = [w.text for w in wordings]
     if cache is not None and cache.is_file():
         with np.load(cache) as kept:
-            if str(kept["embedder"]) == embedder.fingerprint and list(kept["texts"]) == list(texts):
+            if str(kept["embedder"]) == embedder.fingerprint and list(kept["texts"]) == texts:
                 return np.asarray(kept["vectors"], dtype=np.float32)
     note("embedding")
-    vectors = embedder.embed_documents(texts)
+    vectors = DenseEncoder(embedder).encode(wordings)
     if cache is not None:
         np.savez(cache, vectors=vectors, texts=np.array(texts), embedder=np.array(embedder.fingerprint))
     return vectors

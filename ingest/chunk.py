@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import NamedTuple
 
+from ingest.running import bodies
 from strongroom.ports import Tokenizer
 from strongroom.types import Chunk, Heading, Page, ParsedDocument
 
 # Part of what a version's chunks are keyed by: raise it whenever the same document would be cut differently.
-CHUNKER = "chunk-1"
+CHUNKER = "chunk-2"
 
 MAX_TOKENS = 200
 OVERLAP_TOKENS = 20
 MAX_CHARACTERS = 1000
-# The embedder reads 256 tokens: 200 of text, two special ones, and at most this much for the prefix. Counted roughly,
+# The embedder reads 256 tokens: 200 of text, two special ones, and at most this much for the headings. Counted roughly,
 # see `_rough_tokens`, because the name is only known to the caller, who has no tokenizer at hand.
 PREFIX_TOKENS = 48
 _WINDOW = 200_000  # characters tokenised at a time, so that a text of 100 MB needs no list of 20 million pairs
@@ -69,11 +70,12 @@ class Chunker:
         return f"{CHUNKER}/{self.max_tokens}t/{self.max_characters}c/{self.overlap_tokens}o"
 
     def chunk(self, document: ParsedDocument) -> list[Chunk]:
-        """Chunks in order; every character that is not white space is in at least one."""
+        """Chunks in order; every character that is not white space is in at least one, but for running heads and feet
+        that an earlier page holds (`ingest.running`)."""
         chunks: list[Chunk] = []
         paths = _HeadingPaths(document.text, document.headings)
         starts = [page.start for page in document.pages]
-        for begin, end in _regions(document.pages):
+        for begin, end in _regions(document.pages, bodies(document)):
             for start, stop in self._cut(document.text, begin, end):
                 first = max(bisect_right(starts, start) - 1, 0)
                 last = max(bisect_left(starts, stop) - 1, first)
@@ -214,15 +216,15 @@ def _trim(text: str, start: int, stop: int) -> tuple[int, int] | None:
     return (start, stop) if stop > start else None
 
 
-def _regions(pages: Sequence[Page]) -> Iterator[tuple[int, int]]:
-    """Spans that chunks stay inside: each page, slide, sheet or message; runs of sections or lines together."""
+def _regions(pages: Sequence[Page], bodies: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Spans that chunks stay inside: each page's body, slide, sheet or message; runs of sections or lines together."""
     begin: int | None = None
-    for page in pages:
+    for page, body in zip(pages, bodies, strict=True):
         if page.locator.kind in _HARD_PAGES or page.number is not None:
             if begin is not None:
                 yield begin, page.start
                 begin = None
-            yield page.start, page.end
+            yield body
         elif begin is None:
             begin = page.start
     if begin is not None:
@@ -252,16 +254,34 @@ class _HeadingPaths:
 # ------------------------------------------------------------------------------------------------ embedded text
 
 
-def embedding_text(name: str, title: str | None, headings: Sequence[str], text: str) -> str:
-    """What is embedded for a chunk: the document's name, its heading path, and the text.
+class Wording(NamedTuple):
+    """A chunk in the words it is found by: what it is about, and what it says."""
 
-    The name and the headings let a passage be found by what the document is about although the passage does not say so.
-    They are cut to a bound that leaves `MAX_TOKENS` of text inside the embedder's 256 tokens.
+    context: str  # the document's name; the same for all of its chunks, and empty when the name says nothing
+    passage: str  # the heading path and the text
+
+    @property
+    def text(self) -> str:
+        """Both together, for the words of the index."""
+        return f"{self.context}\n{self.passage}" if self.context else self.passage
+
+
+def wording(name: str, title: str | None, headings: Sequence[str], text: str) -> Wording:
+    """What a chunk is found by.
+
+    Name and headings let a passage be found by what the document is about although the passage does not say so. The
+    name is kept apart, so that it is embedded once for a document instead of once for each chunk: see
+    `ingest.finish`. Headings are cut to a bound that leaves `MAX_TOKENS` of text inside the embedder's 256 tokens.
     """
     opening = text.lstrip()
-    parts = [clean_name(name) or (title or "").strip()]
+    context = _within([clean_name(name) or (title or "").strip()])
     # A heading that the text opens with is not said twice; of a deep path the innermost headings say most.
-    parts += [heading for heading in headings[-2:] if not opening.startswith(heading)]
+    path = _within([heading for heading in headings[-2:] if not opening.startswith(heading)])
+    return Wording(context, f"{path}\n{text}" if path else text)
+
+
+def _within(parts: Sequence[str]) -> str:
+    """The parts, as far as `PREFIX_TOKENS` go."""
     kept: list[str] = []
     room = float(PREFIX_TOKENS)
     for part in parts:
@@ -275,8 +295,7 @@ def embedding_text(name: str, title: str | None, headings: Sequence[str], text: 
             room -= cost
         if words:
             kept.append(" ".join(words))
-    prefix = " - ".join(kept)
-    return f"{prefix}\n{text}" if prefix else text
+    return " - ".join(kept)
 
 
 def clean_name(name: str) -> str:

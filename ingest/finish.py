@@ -14,14 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ingest.dense import DenseEncoder
 from ingest.flow import Channel, Halt, Halted
 from ingest.progress import Tally
 from ingest.work import REMOVING, Parts, Verdict, Work, ends_run, verdict, weight
 from strongroom.catalog.records import Begun, PointSource
-from strongroom.errors import IntegrityError, ModelError, NotFoundError
-from strongroom.ports import IndexPoint, Vectors
+from strongroom.errors import IntegrityError, NotFoundError
+from strongroom.ports import IndexPoint, Vector
 from strongroom.types import FileOutcome
 from strongroom.wire import shown_uri
 
@@ -63,6 +62,7 @@ class Finisher:
         self._halt = halt
         self._tally = tally
         self._mark = mark
+        self._encoder = DenseEncoder(parts.embedder)
         self._texts: Channel[_Piece] = Channel(halt, parts.settings.in_flight_weight)
         self._points: Channel[_Embedded] = Channel(halt, 3 * parts.settings.embed_weight)
 
@@ -113,28 +113,16 @@ class Finisher:
         return made
 
     def _embed(self, pieces: list[_Piece]) -> list[_Embedded]:
-        """Points of all pieces from one call, sorted by length so that little of it is padding."""
+        """Points of all pieces from one call of the embedder."""
         sources = [source for piece in pieces for source in piece.sources]
-        texts = [self._parts.text_for(source) for source in sources]
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        dense = np.empty((len(texts), self._parts.embedder.dimension), dtype=np.float32)
-        if texts:
-            dense[order] = self._checked(self._parts.embedder.embed_documents([texts[i] for i in order]), len(texts))
+        wordings = [self._parts.wording(source) for source in sources]
+        dense = self._encoder.encode(wordings)
         made, at = [], 0
         for piece in pieces:
             span = range(at, at + len(piece.sources))
-            made.append(_Embedded(piece.work, [_point(sources[i], dense[i], texts[i]) for i in span]))
+            made.append(_Embedded(piece.work, [_point(sources[i], dense[i], wordings[i].text) for i in span]))
             at = span.stop
         return made
-
-    def _checked(self, vectors: Vectors, count: int) -> Vectors:
-        """Refuse vectors that would poison the index unnoticed."""
-        if vectors.shape != (count, self._parts.embedder.dimension) or not np.isfinite(vectors).all():
-            raise ModelError(
-                f"embedder {self._parts.embedder.name} returned unusable vectors of shape {vectors.shape}",
-                hint="Run `strongroom check`; another embedder backend may help.",
-            )
-        return vectors
 
     # ---------------------------------------------------------------------------------------------- index
 
@@ -285,7 +273,7 @@ def stage(name: str, work: Callable[[], None], halt: Halt, done: Callable[[], No
     return threading.Thread(target=body, name=f"ingest-{name}", daemon=True)
 
 
-def _point(source: PointSource, dense: np.ndarray, text: str) -> IndexPoint:
+def _point(source: PointSource, dense: Vector, text: str) -> IndexPoint:
     return IndexPoint(
         id=source.chunk_id,
         dense=dense,

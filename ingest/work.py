@@ -27,6 +27,7 @@ from strongroom.errors import (
 from strongroom.types import Chunk, DocumentState, OcrMode, Outcome, ParsedDocument, SourceFile
 
 if TYPE_CHECKING:
+    from ingest.chunk import Wording
     from ingest.decide import Stamp
     from strongroom.blobs import BlobStore
     from strongroom.catalog import Catalog
@@ -74,7 +75,7 @@ class Parts:
     embedder: Embedder
     pool: Callable[[int | None, OcrMode | None], ParserPool]  # workers and OCR mode, where a run sets them
     detect: Callable[[SourceFile], str]  # MIME type by content; raises `ParseError` for what cannot be read
-    text_for: Callable[[PointSource], str]  # the text that is embedded for a chunk
+    wording: Callable[[PointSource], Wording]  # what a chunk is found by
     settings: PipelineSettings
 
 

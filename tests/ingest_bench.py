@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import event
 
+from ingest.chunk import Wording
 from ingest.pipeline import Pipeline
 from ingest.work import Parts, PipelineSettings
 from strongroom.blobs import BlobStore
@@ -205,7 +206,7 @@ class Bench:
                 embedder=self.wrap("embedder", self.embedder),
                 pool=self._pool,
                 detect=lambda _file: "text/plain",
-                text_for=text_for,
+                wording=worded,
                 settings=self.settings,
             )
         )
@@ -231,8 +232,8 @@ def _in_no_hurry(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
 
 
-def text_for(source: PointSource) -> str:
-    return f"{source.name}\n{source.text}"
+def worded(source: PointSource) -> Wording:
+    return Wording(source.name, source.text)
 
 
 def source(path: Path) -> SourceFile:

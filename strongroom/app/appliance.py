@@ -207,7 +207,7 @@ class Appliance:
     @_part
     def pipeline(self) -> Pipeline:
         """Ingest, recovery and re-indexing over this appliance's stores."""
-        from ingest.chunk import embedding_text
+        from ingest.chunk import wording
         from ingest.mime import detect
         from ingest.pipeline import Pipeline
         from ingest.work import Parts, PipelineSettings
@@ -220,7 +220,7 @@ class Appliance:
                 embedder=self.embedder,
                 pool=self._parser_pool,
                 detect=lambda file: detect(Path(file.path)),
-                text_for=lambda source: embedding_text(source.name, source.title, source.headings, source.text),
+                wording=lambda source: wording(source.name, source.title, source.headings, source.text),
                 settings=PipelineSettings(recipe=self.recipe),
             )
         )

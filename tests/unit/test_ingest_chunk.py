@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.chunk import PREFIX_TOKENS, Chunker, clean_name, embedding_text, sentences
+from ingest.chunk import PREFIX_TOKENS, Chunker, clean_name, sentences, wording
 from strongroom.types import Heading, Locator, LocatorKind, Page, ParsedDocument
 from tests.fakes import FakeTokenizer
 
@@ -159,27 +159,28 @@ def test_settings_that_cannot_work_are_refused() -> None:
 # ------------------------------------------------------------------------------------------------ embedded text
 
 
-def test_the_name_and_the_headings_come_before_the_text() -> None:
-    made = embedding_text(
-        "ACME_2020-Lease  Agreement.pdf", "ignored", ("1 Lease", "2 Fees", "2.1 Late"), "Ten percent."
-    )
-    assert made == "ACME 2020-Lease Agreement - 2 Fees - 2.1 Late\nTen percent."
+def test_the_name_stands_apart_and_the_headings_come_before_the_text() -> None:
+    made = wording("ACME_2020-Lease  Agreement.pdf", "ignored", ("1 Lease", "2 Fees", "2.1 Late"), "Ten percent.")
+    assert made.context == "ACME 2020-Lease Agreement"
+    assert made.passage == "2 Fees - 2.1 Late\nTen percent."
+    assert made.text == "ACME 2020-Lease Agreement\n2 Fees - 2.1 Late\nTen percent."
 
 
 def test_a_heading_that_the_text_opens_with_is_not_said_twice() -> None:
-    assert embedding_text("a lease.docx", None, ("Fees",), "Fees\n\nTen.") == "a lease\nFees\n\nTen."
+    assert wording("a lease.docx", None, ("Fees",), "Fees\n\nTen.").passage == "Fees\n\nTen."
 
 
 def test_a_name_that_says_nothing_gives_way_to_the_title() -> None:
-    assert embedding_text("0001.pdf", "Annual report", (), "x") == "Annual report\nx"
-    assert embedding_text("0001.pdf", None, (), "x") == "x"
+    assert wording("0001.pdf", "Annual report", (), "x").context == "Annual report"
+    assert wording("0001.pdf", None, (), "x").text == "x"
 
 
 @given(st.text(max_size=400), st.lists(st.text(max_size=300), max_size=4), st.text(min_size=1, max_size=50))
 def test_the_prefix_is_bounded_and_the_text_stays_whole(name: str, headings: list[str], text: str) -> None:
-    made = embedding_text(name, None, headings, text)
-    assert made.endswith(text)
-    assert TOKENIZER.count(made[: len(made) - len(text)]) <= PREFIX_TOKENS + 2 * len(headings)
+    made = wording(name, None, headings, text)
+    assert made.passage.endswith(text)
+    assert TOKENIZER.count(made.passage[: len(made.passage) - len(text)]) <= PREFIX_TOKENS + 2 * len(headings)
+    assert TOKENIZER.count(made.context) <= PREFIX_TOKENS
 
 
 @pytest.mark.parametrize(

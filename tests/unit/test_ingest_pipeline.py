@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ingest.dense import NAME_WEIGHT
 from ingest.finish import remove_versions
 from ingest.work import TRIED_AGAIN, PipelineSettings
 from strongroom.errors import CancelledError, IndexUnreachableError, LockedError, ModelError, StrongroomError
@@ -685,7 +686,7 @@ def test_document_deleted_on_its_way_in_is_gone_for_good(bench: Bench, folder: P
 # ------------------------------------------------------------------------------------------------ batches and bounds
 
 
-def test_chunks_of_many_documents_share_calls_sorted_by_length(bench: Bench, folder: Path) -> None:
+def test_chunks_of_many_documents_share_calls_and_no_text_is_embedded_twice(bench: Bench, folder: Path) -> None:
     # GIVEN an embedder that is held until everything is parsed
     for i in range(20):
         write(folder, f"f{i:02}.txt", "word " * (i * 7 % 20 + 1) + "\n" + "word " * (i * 3 % 11 + 1))
@@ -701,11 +702,12 @@ def test_chunks_of_many_documents_share_calls_sorted_by_length(bench: Bench, fol
     hook(bench, "embedder", embed_documents=held)
     ingest(bench, listing(folder))
 
-    # THEN the rest went in one call, short texts first
+    # THEN the rest went in one call; 19 kinds of line and 20 names stand in 40 chunks
     assert len(bench.embedder.calls) == 2
-    lengths = [len(t) for t in bench.embedder.calls[1]]
-    assert lengths == sorted(lengths)
-    assert sum(len(call) for call in bench.embedder.calls) == 40
+    embedded = [text for call in bench.embedder.calls for text in call]
+    assert len(embedded) == len(set(embedded))
+    assert {text for text in embedded if text.endswith(".txt")} == {f"f{i:02}.txt" for i in range(20)}
+    assert len(bench.index.all_points()) == 40
 
 
 def test_each_vector_belongs_to_its_own_chunk(bench: Bench, folder: Path) -> None:
@@ -715,7 +717,8 @@ def test_each_vector_belongs_to_its_own_chunk(bench: Bench, folder: Path) -> Non
     for version_id in bench.catalog.indexed_versions():
         for chunk in bench.catalog.point_sources(version_id):
             stored = bench.index.vectors([chunk.chunk_id])[chunk.chunk_id]
-            assert np.allclose(stored, alone.embed_query(f"{chunk.name}\n{chunk.text}"))
+            wanted = alone.embed_query(chunk.text) + NAME_WEIGHT * alone.embed_query(chunk.name)
+            assert np.allclose(stored, wanted / np.linalg.norm(wanted), atol=1e-6)
 
 
 def test_text_in_flight_is_bounded(bench: Bench, folder: Path) -> None:
