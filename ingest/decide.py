@@ -7,12 +7,16 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ingest.work import TRIED_AGAIN, ChangedError, outcome_of
 from strongroom.catalog.records import Existing
 from strongroom.errors import ParseError
 from strongroom.types import DocumentState, FileOutcome, OcrMode
 from strongroom.wire import shown_uri
+
+if TYPE_CHECKING:
+    from strongroom.catalog import Catalog
 
 _SETTLED = (DocumentState.FAILED, DocumentState.QUARANTINED)
 _OCR = "/ocr-"  # the last part of a recipe names the OCR mode
@@ -45,6 +49,11 @@ def fingerprint(path: str) -> tuple[str, Stamp]:
         if Stamp.of(os.fstat(fd)) != Stamp.of(before):
             raise changed()
     return digest, Stamp.of(before)
+
+
+def fingerprint_of_refusal(reason: str) -> tuple[str, None]:
+    """What stands for the content of a member that was not taken out of its container: the reason for that."""
+    return hashlib.sha256(f"refused: {reason}".encode()).hexdigest(), None
 
 
 def unchanged_since(path: str, stamp: Stamp) -> bool:
@@ -92,3 +101,31 @@ def settled(
     if known.state in _SETTLED and not retry and not (known.reason or "").endswith(TRIED_AGAIN):
         return FileOutcome(shown_uri(uri), outcome_of(known.state), known.document_id, reason=known.reason)
     return None
+
+
+def settled_with_members(
+    catalog: Catalog,
+    uri: str,
+    known: Existing | None,
+    *,
+    sha256: str,
+    recipe: str,
+    ocr: OcrMode | None = None,
+    retry: bool = False,
+) -> list[FileOutcome]:
+    """As `settled`, followed by the outcomes of all documents inside it; empty when it must be parsed.
+
+    A container needs work as long as one of its members does: only it can give the member's bytes.
+    """
+    done = settled(uri, known, sha256=sha256, recipe=recipe, ocr=ocr, retry=retry)
+    if done is None or known is None:
+        return []
+    if not known.members:
+        return [done]
+    inside = catalog.inside(known.document_id)
+    if known.members + sum(member.members for _, member in inside) != len(inside):
+        return []  # a run was cut short before it had begun them all, or one was deleted
+    outcomes = [settled(u, member, sha256=member.sha256, recipe=recipe, ocr=ocr, retry=retry) for u, member in inside]
+    if None in outcomes:
+        return []
+    return [done, *(outcome for outcome in outcomes if outcome is not None)]

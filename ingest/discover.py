@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from urllib.parse import quote
 
+from ingest.members import SAFE
 from strongroom.errors import UsageError
 from strongroom.types import FileOutcome, SourceFile
 
@@ -51,7 +52,7 @@ def display(path: str) -> str:
 
 def file_uri(path: str) -> str:
     """The `file://` URI of an absolute path, percent-encoded byte by byte, so that any file name has one."""
-    return "file://" + quote(os.fsencode(path), safe="/-._~!$&'()*+,;=:@")
+    return "file://" + quote(os.fsencode(path), safe=SAFE).replace("!/", "%21/")
 
 
 class _Walk:

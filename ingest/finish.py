@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NO_LONGER_INSIDE = "What held it no longer does."
 _PIECE = 32  # chunks that travel together: small enough to fill batches evenly
 
 
@@ -147,13 +148,15 @@ class Finisher:
     def _commit(self, ready: list[Work]) -> None:
         self._parts.index.flush()
         if self._mark:
-            self._parts.catalog.mark_indexed([work.version_id for work in ready])
+            dropped = self._parts.catalog.mark_indexed([work.version_id for work in ready])
             gone = [work for work in ready if self._was_deleted(work)]
             if gone:  # deleted while it was embedded: its points came after the deletion took the others
                 self._parts.index.delete_versions([work.version_id for work in gone])
             remove_versions(self._parts.catalog, self._parts.index, self._parts.blobs)
             for work in gone:
                 work.given_up = True
+            for document_id, uri in dropped:
+                self._tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason=NO_LONGER_INSIDE))
         for work in ready:
             self._report(work)
 

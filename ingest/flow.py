@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -74,6 +74,13 @@ class Channel(Generic[T]):
             self._halt.check()
             self._items.append((item, weight))
             self._weight += weight
+            self._changed.notify_all()
+
+    def put_first(self, items: Sequence[T]) -> None:
+        """Put items at the front, in order, without waiting and without weight: for a consumer's own offspring."""
+        with self._changed:
+            self._halt.check()
+            self._items.extendleft((item, 0.0) for item in reversed(items))
             self._changed.notify_all()
 
     def get(self, timeout: float | None = None) -> list[T]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ingest.decide import TWICE, fingerprint, settled
+from ingest.decide import TWICE, fingerprint, settled_with_members
 from ingest.finish import Finisher, remake, remove_versions, stage, sweep
 from ingest.flow import Halt
 from ingest.intake import Intake
@@ -142,9 +142,11 @@ class Pipeline:
         found = {}
         for uri, sha256 in offers:
             known = self.parts.catalog.find(place.id, uri, sha256=sha256)
-            outcome = settled(uri, known, sha256=sha256, recipe=self.parts.settings.recipe, ocr=ocr)
-            if outcome is not None:
-                found[uri] = outcome
+            outcomes = settled_with_members(
+                self.parts.catalog, uri, known, sha256=sha256, recipe=self.parts.settings.recipe, ocr=ocr
+            )
+            if outcomes:
+                found[uri] = outcomes[0]
         return found
 
     # ------------------------------------------------------------------------------------------ recovery
@@ -303,9 +305,17 @@ class Pipeline:
             return FileOutcome(shown_uri(file.uri), failed.outcome, reason=failed.reason)
         known = self.parts.catalog.find(place.id, file.uri, sha256=sha256) if place is not None else None
         recipe = self.parts.settings.recipe
-        done = settled(file.uri, known, sha256=sha256, recipe=recipe, ocr=options.ocr, retry=options.retry)
-        if done is not None:
-            return done
+        done = settled_with_members(
+            self.parts.catalog,
+            file.uri,
+            known,
+            sha256=sha256,
+            recipe=recipe,
+            ocr=options.ocr,
+            retry=options.retry,
+        )
+        if done:
+            return done[0]
         if known is None:
             return FileOutcome(shown_uri(file.uri), "indexed", reason="Would be added.")
         why = "changed" if known.sha256 != sha256 else "unfinished, failed before or read by another parser version"

@@ -27,6 +27,7 @@ class Tally:
         self._late: deque[FileOutcome] = deque()
         self._lock = threading.Lock()
         self._outcomes: Counter[str] = Counter()
+        self._unlisted = 0
         self._pages = 0
         self._chunks = 0
         self._embedded = 0
@@ -45,6 +46,11 @@ class Tally:
         except Halted:  # the file did get this far: say so even though the run is ending
             self._late.append(outcome)
 
+    def expect(self, files: int) -> None:
+        """More files than were listed: documents inside one of them."""
+        with self._lock:
+            self._unlisted += files
+
     def embedded(self, chunks: int) -> None:
         with self._lock:
             self._embedded += chunks
@@ -59,7 +65,7 @@ class Tally:
         with self._lock:
             return IngestProgress(
                 files_done=self._files(),
-                files_total=self.files_total,
+                files_total=None if self.files_total is None else self.files_total + self._unlisted,
                 pages_done=self._pages,
                 chunks_done=max(self._chunks, self._embedded),
                 seconds=round(time.monotonic() - self._start, 3),

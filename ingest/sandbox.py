@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +32,7 @@ from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS, Chunker
 from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, StrongroomError, UsageError
 from strongroom.ports import Tokenizer
-from strongroom.types import Chunk, OcrMode, ParsedDocument
+from strongroom.types import Chunk, Member, OcrMode, ParsedDocument
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +53,16 @@ class Limits:
     seconds: float = 300.0
     output_bytes: int = 512 << 20
     total_seconds: float = 4 * 3600.0
+    members: int = 50_000
+    member_bytes: int = 4 << 30  # all members of one file together
 
 
 class ParserPool:
     """Parser processes. `submit` may be called from any thread.
 
     `tokenizer` must be picklable; each child gets its own. Children start when files arrive.
-    `egress_log` is where a child's socket guard notes refused attempts.
+    `egress_log` is where a child's socket guard notes refused attempts. Children keep their temporary folders in
+    `spool`, and what lies inside a file waits there too: `ParsedDocument.members` name it, the caller removes it.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class ParserPool:
         overlap_tokens: int = OVERLAP_TOKENS,
         ocr: OcrMode = "auto",
         egress_log: Path | None = None,
+        spool: Path | None = None,
     ) -> None:
         self.workers = workers if workers is not None else len(os.sched_getaffinity(0))
         if self.workers < 1:
@@ -91,6 +95,9 @@ class ParserPool:
             "egress_log": egress_log,
         }
         self._jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None] = queue.Queue()
+        if spool is not None:
+            spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spool = Path(tempfile.mkdtemp(prefix="strongroom-parse-", dir=spool))
         self._lock = threading.Lock()
         self._closed = False
         self._managers: list[_Manager] = []
@@ -105,13 +112,13 @@ class ParserPool:
             idle = sum(1 for manager in self._managers if manager.idle)
             if len(self._managers) < self.workers and idle < self._jobs.qsize():
                 # The thread that starts a child must outlive it: the kernel ties the child to that thread.
-                manager = _Manager(self._jobs, self._setup, self.limits, number=len(self._managers))
+                manager = _Manager(self._jobs, self._setup, self.limits, self._spool, number=len(self._managers))
                 self._managers.append(manager)
                 manager.start()
         return future
 
     def close(self) -> None:
-        """End the children and cancel what is waiting. Safe to call twice."""
+        """End the children, cancel what is waiting, and remove members that nobody took. Safe to call twice."""
         with self._lock:
             if self._closed:
                 return
@@ -128,6 +135,7 @@ class ParserPool:
             self._jobs.put(None)
         for manager in self._managers:
             manager.join(timeout=10)
+        shutil.rmtree(self._spool, ignore_errors=True)
 
     def children(self) -> list[int]:
         """Process ids of the children that are alive."""
@@ -150,6 +158,7 @@ class _Manager(threading.Thread):
         jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None],
         setup: dict[str, object],
         limits: Limits,
+        spool: Path,
         *,
         number: int,
     ) -> None:
@@ -157,6 +166,7 @@ class _Manager(threading.Thread):
         self._jobs = jobs
         self._setup = setup
         self._limits = limits
+        self._spool = spool
         self._child: _Child | None = None
         self._stopping = threading.Event()
         self.idle = False
@@ -201,12 +211,23 @@ class _Manager(threading.Thread):
 
     def _parse(self, path: Path, mime: str) -> Parsed | StrongroomError:
         """The result, or the reason a sound child gave. Raises when the child itself failed."""
+        taken = _Members(self._spool, self._limits)
         try:
-            kind, payload = self._ready().ask(path, mime)
-        except BrokenPipeError:  # it died while it was idle: not this file's doing
-            self._drop()
-            kind, payload = self._ready().ask(path, mime)
-        outcome = _decode(payload) if kind == wire.RESULT else _refusal(payload, self._limits)
+            try:
+                kind, payload = self._ready().ask(path, mime, taken)
+            except BrokenPipeError:  # it died while it was idle: not this file's doing
+                self._drop()
+                kind, payload = self._ready().ask(path, mime, taken)
+            outcome: Parsed | StrongroomError
+            if kind == wire.RESULT:
+                document, chunks = _decode(payload)
+                outcome = replace(document, members=tuple(taken.done)), chunks
+            else:
+                outcome = _refusal(payload, self._limits)
+                taken.discard()
+        except BaseException:
+            taken.discard()
+            raise
         child = self._ready()
         child.served += 1
         worn = child.served >= _RECYCLE_FILES or child.resident() > self._limits.memory_bytes // 2
@@ -216,7 +237,7 @@ class _Manager(threading.Thread):
 
     def _ready(self) -> _Child:
         if self._child is None:
-            child = _Child(self._setup, self._limits)
+            child = _Child(self._setup, self._limits, self._spool)
             self._child = child
             if self._stopping.is_set():  # `stop` came while it was being started and found nobody to end
                 child.process.kill()
@@ -227,6 +248,66 @@ class _Manager(threading.Thread):
         child, self._child = self._child, None
         if child is not None:
             child.end()
+
+
+class _Members:
+    """What a child hands over from inside a container: bytes go to files in the spool, within the limits."""
+
+    def __init__(self, spool: Path, limits: Limits) -> None:
+        self._spool = spool
+        self._limits = limits
+        self._part: tuple[int, str] | None = None  # the member whose bytes are coming in
+        self._size = 0
+        self._left = limits.member_bytes
+        self._paths: set[str] = set()
+        self.done: list[Member] = []
+
+    def write(self, data: bytes) -> None:
+        """More bytes of the member that is coming in."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise wire.WireError(f"it unpacks to more than {self._limits.member_bytes >> 20} MiB")
+        if self._part is None:
+            self._part = tempfile.mkstemp(prefix="member-", dir=self._spool)
+        with open(self._part[0], "wb", closefd=False) as out:
+            out.write(data)
+        self._size += len(data)
+
+    def end(self, payload: bytes) -> None:
+        """The bytes so far were a whole member, or one that is not to be used."""
+        path, refused = wire.decode_member(payload)
+        if path in self._paths:
+            raise wire.WireError("two members of one path")
+        if len(self.done) >= self._limits.members:
+            raise wire.WireError(f"it holds more than {self._limits.members} documents")
+        self._paths.add(path)
+        if refused is None and self._part is None:
+            self.write(b"")
+        size, file = self._size, self._close()
+        if file is not None and refused is not None:
+            Path(file).unlink()
+            file = None
+        elif file is not None:  # types of text are told apart by the ending of the name
+            ending = Path(path).suffix
+            if ending[1:].isalnum() and ending.isascii() and len(ending) < 12:
+                file = str(Path(file).rename(file + ending))
+        self.done.append(Member(path, file, size, refused))
+
+    def discard(self) -> None:
+        """Remove everything: the container is not used."""
+        if (file := self._close()) is not None:
+            Path(file).unlink(missing_ok=True)
+        for member in self.done:
+            if member.file is not None:
+                Path(member.file).unlink(missing_ok=True)
+        self.done.clear()
+
+    def _close(self) -> str | None:
+        part, self._part, self._size = self._part, None, 0
+        if part is None:
+            return None
+        os.close(part[0])
+        return part[1]
 
 
 class _OutOfMemoryError(QuarantineError):
@@ -260,10 +341,10 @@ def _refusal(payload: bytes, limits: Limits) -> StrongroomError:
 class _Child:
     """One parser process and its two pipes. Used by the one thread that started it."""
 
-    def __init__(self, setup: dict[str, object], limits: Limits) -> None:
+    def __init__(self, setup: dict[str, object], limits: Limits, spool: Path) -> None:
         self._limits = limits
         self.served = 0
-        self.folder = tempfile.mkdtemp(prefix="strongroom-parse-")
+        self.folder = tempfile.mkdtemp(prefix="child-", dir=spool)
         self._setup = {**setup, "parent": os.getpid(), "folder": self.folder}
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         # One thread a child: the pool is the parallelism, and each thread's arena would count against the limit.
@@ -299,9 +380,11 @@ class _Child:
             raise StrongroomError(f"a parser process could not start: {text}", hint="run: strongroom check")
         log.debug("parser process %d ready: %s", self.process.pid, payload.decode("utf-8", "replace"))
 
-    def ask(self, path: Path, mime: str) -> tuple[int, bytes]:
-        """Have a file parsed: a RESULT or REFUSED frame. Raises `QuarantineError` when the child hangs, dies or floods,
-        `BrokenPipeError` when it was dead before."""
+    def ask(self, path: Path, mime: str, members: _Members) -> tuple[int, bytes]:
+        """Have a file parsed: a RESULT or REFUSED frame; what lies inside it goes to `members`.
+
+        Raises `QuarantineError` when the child hangs, dies or floods, `BrokenPipeError` when it was dead before.
+        """
         self._send(json.dumps({"path": str(path), "mime": mime}).encode())
         begun = time.monotonic()
         try:
@@ -310,6 +393,10 @@ class _Child:
                 kind, payload = self._frame(deadline, limit=self._limits.output_bytes)
                 if kind in (wire.RESULT, wire.REFUSED):
                     return kind, payload
+                if kind == wire.BYTES:
+                    members.write(payload)
+                elif kind == wire.MEMBER:
+                    members.end(payload)
         except TimeoutError as exc:
             seconds = round(time.monotonic() - begun)
             raise QuarantineError(

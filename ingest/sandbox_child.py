@@ -58,13 +58,17 @@ def main() -> None:
 
 def _serve(request: dict[str, str], chunker: Chunker, ocr: Any, results: BinaryIO) -> None:
     """Parse one file and send its result or the reason why there is none."""
-    from ingest.parse import parse_file
+    from ingest.parse import LISTINGS, parse_file
 
     try:
         document = parse_file(
-            Path(request["path"]), request["mime"], ocr=ocr, heartbeat=lambda: _send(results, wire.BEAT, b"")
+            Path(request["path"]),
+            request["mime"],
+            ocr=ocr,
+            heartbeat=lambda: _send(results, wire.BEAT, b""),
+            members=_Pipe(results),
         )
-        payload = wire.encode_result(document, chunker.chunk(document))
+        payload = wire.encode_result(document, [] if document.mime in LISTINGS else chunker.chunk(document))
     except MemoryError:
         _refuse(results, "memory", "", "")
     except QuarantineError as exc:
@@ -86,6 +90,19 @@ def _serve(request: dict[str, str], chunker: Chunker, ocr: Any, results: BinaryI
             )
     else:
         _send(results, wire.RESULT, payload)
+
+
+class _Pipe:
+    """Hands what lies inside a container to the parent, piece by piece."""
+
+    def __init__(self, results: BinaryIO) -> None:
+        self._results = results
+
+    def write(self, data: bytes) -> None:
+        _send(self._results, wire.BYTES, data)
+
+    def end(self, path: str, refused: str | None) -> None:
+        _send(self._results, wire.MEMBER, wire.encode_member(path, refused))
 
 
 def _is_memory(exc: BaseException) -> bool:

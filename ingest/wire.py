@@ -18,8 +18,9 @@ _HEADER = struct.Struct("<BQ")
 _WORD_RECORD = 24
 _MAX_REPEATED = 16  # characters of chunks for each character of text; an honest overlap stays far below
 
-HELLO, RESULT, REFUSED, BEAT, BROKEN = 1, 2, 3, 4, 5
-_KINDS = frozenset({HELLO, RESULT, REFUSED, BEAT, BROKEN})
+HELLO, RESULT, REFUSED, BEAT, BROKEN, BYTES, MEMBER = 1, 2, 3, 4, 5, 6, 7
+_KINDS = frozenset({HELLO, RESULT, REFUSED, BEAT, BROKEN, BYTES, MEMBER})
+_MAX_PATH = 2048
 
 Read = Callable[[int], bytes]  # exactly that many bytes, or raises
 
@@ -40,6 +41,24 @@ def read_frame(read: Read, *, limit: int) -> tuple[int, bytes]:
     if size > limit:
         raise WireError(f"the result is over the limit of {limit} bytes")
     return kind, read(size)
+
+
+def encode_member(path: str, refused: str | None) -> bytes:
+    """What the BYTES frames before it were: a member's path, or also why its bytes are not to be used."""
+    return json.dumps({"path": path, "refused": refused}).encode()
+
+
+def decode_member(payload: bytes) -> tuple[str, str | None]:
+    """The reverse. Raises `WireError` unless the path stays below its container."""
+    try:
+        head = json.loads(payload)
+        path, refused = _typed(head["path"], str), head["refused"]
+        path.encode()
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise WireError(f"malformed member ({type(exc).__name__})") from exc
+    whole = path.isprintable() and 0 < len(path) <= _MAX_PATH
+    _expect(whole and not {"", ".", ".."} & {*path.split("/")}, "a member with an unsafe path")
+    return path, None if refused is None else _typed(refused, str)[:1000]
 
 
 def encode_result(document: ParsedDocument, chunks: list[Chunk]) -> bytes:

@@ -29,6 +29,7 @@ from strongroom.types import Chunk, DocumentState, OcrMode, Outcome, ParsedDocum
 if TYPE_CHECKING:
     from ingest.chunk import Wording
     from ingest.decide import Stamp
+    from ingest.members import Inside
     from strongroom.blobs import BlobStore
     from strongroom.catalog import Catalog
     from strongroom.ports import Embedder, VectorIndex
@@ -86,6 +87,8 @@ class Work:
     begun: Begun
     file: SourceFile | None = None  # none when it is remade from the catalogue
     stamp: Stamp | None = None
+    inside: Inside | None = None  # of a document that lies inside another
+    sha256: str = ""
     pages: int = 0
     chunks: int = 0
     left: int = 0  # chunks that are not in the index yet

@@ -113,5 +113,9 @@ class ParseError(StrongroomError):
     http_status = 422
 
 
+# Begins the reason of whatever needs a password, so that a run that brings passwords tries it again.
+LOCKED = "password protected"
+
+
 class QuarantineError(ParseError):
     """One file is not safe or not possible to open (password, bomb, crash, hang): kept apart with a reason."""

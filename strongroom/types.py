@@ -72,8 +72,24 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A document inside another: an attachment of a mail, a member of an archive or a mailbox.
+
+    Its bytes wait at `file`; one that was not taken out has none, and `refused` says why.
+    """
+
+    path: str  # inside its container, "/" between folders, unique there
+    file: str | None
+    size: int
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """What a parser returns: one text, its pages (which tile it in order), headings, and facts about the file."""
+    """What a parser returns: one text, its pages (which tile it in order), headings, and facts about the file.
+
+    `members` become documents of their own; a container whose text is only a list of them has no chunks.
+    """
 
     text: str
     pages: tuple[Page, ...]
@@ -81,6 +97,7 @@ class ParsedDocument:
     title: str | None = None
     headings: tuple[Heading, ...] = ()
     warnings: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +151,7 @@ class DocumentInfo:
     added: datetime
     updated: datetime
     version: str  # id of the version that answers questions (or, before the first is whole, the one being made)
+    parent: str | None = None  # id of the document it was taken out of: an archive, a mailbox or a mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +249,7 @@ class DeletionReceipt:
     by: str
     destroyed: dict[str, int]
     out_of_reach: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()  # ids of the documents that were inside it and went with it
 
 
 # ------------------------------------------------------------------------------------------------ search

@@ -6,16 +6,20 @@ child that only sees PDFs stays small. Must not write anywhere, reach the networ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ingest.parse.archive import ARCHIVES
 from ingest.parse.formats import format_of
+from ingest.parse.inside import Nowhere, Sink
 from strongroom.errors import ParseError
 from strongroom.types import OcrMode, ParsedDocument
 
 # Part of what a version's parse is keyed by: raise it whenever any parser would give another text for the same bytes.
-RECIPE = "parse-1"
+RECIPE = "parse-2"
 
+# Types whose text only lists what lies inside: nothing of it is worth searching.
+LISTINGS = ARCHIVES | {"application/mbox"}
 Heartbeat = Callable[[], None]
 
 
@@ -23,15 +27,26 @@ def _nothing() -> None:
     return None
 
 
-def parse_file(path: Path, mime: str, *, ocr: OcrMode = "auto", heartbeat: Heartbeat = _nothing) -> ParsedDocument:
+def parse_file(
+    path: Path,
+    mime: str,
+    *,
+    ocr: OcrMode = "auto",
+    heartbeat: Heartbeat = _nothing,
+    members: Sink | None = None,
+    passwords: Sequence[str] = (),
+) -> ParsedDocument:
     """Parse a file of a known type. `heartbeat` is called after each slow page (OCR), so a supervisor sees progress.
+
+    What lies inside it goes to `members` while it is read. `passwords` are tried in order on what is locked.
 
     Raises `ParseError` (empty, damaged, unsupported, no text) and `QuarantineError` (password, not safe to open).
     """
     format_ = format_of(mime)
     if not format_.parser:
         raise ParseError(f"unsupported type: {format_.name}", hint=format_.instead)
-    options = {"mime": mime, "ocr": ocr, "heartbeat": heartbeat}
+    sink = members if members is not None else Nowhere()
+    options = {"mime": mime, "ocr": ocr, "heartbeat": heartbeat, "sink": sink, "passwords": passwords}
     document = format_.load()(path, **{name: options[name] for name in format_.takes})
     if not document.text.strip():
         raise ParseError("no text found in the document", hint="check that the file shows text when it is opened")

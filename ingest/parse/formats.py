@@ -40,6 +40,7 @@ class Format:
 
 _OCR = ("ocr", "heartbeat")
 _IMAGE = ("mime", *_OCR)
+_ARCHIVE = ("mime", "sink", "passwords")
 
 FORMATS: tuple[Format, ...] = (
     Format("application/pdf", "PDF", ".pdf", "page", "pdf:parse_pdf", _OCR),
@@ -65,10 +66,16 @@ FORMATS: tuple[Format, ...] = (
     Format("text/tab-separated-values", "tab-separated table", ".tsv", "sheet", "sheets:parse_delimited", ("mime",)),
     Format("text/plain", "plain text and source code", ".txt .log .py …", "line", "text:parse_text", ("mime",)),
     # mail and archives
-    Format("message/rfc822", "mail message", ".eml", "message", "mail:parse_mail"),
-    Format("application/mbox", "mailbox (.mbox)", ".mbox", instead="export its messages as .eml files"),
-    Format("application/vnd.ms-outlook", "Outlook message (.msg)", ".msg", instead="save it as .eml"),
-    Format("application/zip", "zip archive", ".zip", instead="unpack it and ingest the folder"),
+    Format("message/rfc822", "mail message", ".eml", "message", "mail:parse_mail", ("sink",)),
+    Format("application/mbox", "mailbox", ".mbox", "section", "mail:parse_mailbox", ("sink",)),
+    Format("application/vnd.ms-outlook", "Outlook message", ".msg", "message", "outlook:parse_outlook", ("sink",)),
+    Format("application/zip", "zip archive", ".zip", "section", "archive:parse_archive", _ARCHIVE),
+    Format("application/x-tar", "tar archive", ".tar", "section", "archive:parse_archive", _ARCHIVE),
+    Format("application/gzip", "gzip file", ".gz .tar.gz .tgz", "section", "archive:parse_archive", _ARCHIVE),
+    Format("application/x-bzip2", "bzip2 file", ".bz2 .tar.bz2", "section", "archive:parse_archive", _ARCHIVE),
+    Format("application/x-xz", "xz file", ".xz .tar.xz", "section", "archive:parse_archive", _ARCHIVE),
+    Format("application/x-7z-compressed", "7z archive", ".7z", "section", "archive:parse_archive", _ARCHIVE),
+    Format("application/vnd.rar", "RAR archive", ".rar", instead="unpack it and ingest the folder"),
     # images
     Format("image/png", "PNG image", ".png", "page", "images:parse_image", _IMAGE),
     Format("image/jpeg", "JPEG image", ".jpg .jpeg", "page", "images:parse_image", _IMAGE),

@@ -246,6 +246,7 @@ class Appliance:
             overlap_tokens=settings.chunk_overlap_tokens,
             ocr=ocr or settings.ocr,
             egress_log=settings.data_dir / "egress.log",
+            spool=settings.spool,
         )
 
     @_part
@@ -283,7 +284,8 @@ class Appliance:
 
         receipt = self.catalog.delete_document(document_id, by=by)
         self.audit.append(by, "delete", document_id, outcome="ok", **receipt.destroyed)
-        self.forget_images(document_id)
+        for each in (document_id, *receipt.members):
+            self.forget_images(each)
         remove_versions(self.catalog, self.raw_index, self.blobs)
         self.store.scrub()
         return receipt

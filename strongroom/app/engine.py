@@ -75,14 +75,16 @@ class LocalEngine:
         on_event: OnEvent,
         cancel: threading.Event | None = None,
     ) -> IngestSummary:
+        from ingest.finish import NO_LONGER_INSIDE
+
         self._require_writer("ingest")
         if not options.collection.strip():
             raise UsageError("the collection has no name", hint="Give `--collection NAME`.")
 
         def recorded(event: IngestEvent) -> None:
             gone = event.document_id if isinstance(event, FileOutcome) and event.outcome == "removed" else None
-            if gone and not options.dry_run:
-                self._audit("delete", gone, reason="prune")
+            if gone and isinstance(event, FileOutcome) and not options.dry_run:
+                self._audit("delete", gone, reason="replaced" if event.reason == NO_LONGER_INSIDE else "prune")
                 self._appliance.forget_images(gone)
             on_event(event)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import uuid
+from collections import Counter
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import LOCAL_USER, user_principal
@@ -22,13 +22,8 @@ from strongroom.catalog.tables import (
     documents,
     memberships,
     meta,
-    pages,
-    removals,
     users,
     versions,
-)
-from strongroom.catalog.tables import (
-    grants as grants_table,
 )
 from strongroom.crypto import CATALOGUE_KEY
 from strongroom.errors import NotFoundError
@@ -114,36 +109,31 @@ class Catalog(KeepingMixin, ReadingMixin):
         return str(key_id)
 
     def delete_document(self, document_id: str, *, by: str, bury: bool = True) -> DeletionReceipt:
-        """Remove a document's rows and destroy its key; its points go on the removal list.
+        """Remove the rows of a document and of those inside it, and destroy their keys; points go on the removal list.
 
         With `bury`, its content is remembered by fingerprint, so that a later ingest of the same file leaves it out.
 
-        The rows and the ledger entry go in one transaction; the key is destroyed right after it, and `finish_deletions`
-        repeats that after a crash in between.
+        The rows and the ledger entries go in one transaction; the keys are destroyed right after it, and
+        `finish_deletions` repeats that after a crash in between.
         """
         with self.store.write() as conn:
-            row = conn.execute(select(documents).where(documents.c.id == document_id)).first()
-            if row is None:
+            if conn.execute(select(documents.c.id).where(documents.c.id == document_id)).first() is None:
                 raise NotFoundError(f"document {document_id} does not exist", hint="It may have been deleted already.")
-            ids = list(conn.execute(select(versions.c.id).where(versions.c.document_id == document_id)).scalars())
             if bury:
                 self._bury(conn, document_id)
-            destroyed = {"key": 1, "versions": len(ids), "pages": 0, "chunks": 0}
-            for version_id in ids:
-                destroyed["pages"] += conn.execute(delete(pages).where(pages.c.version_id == version_id)).rowcount
-                destroyed["chunks"] += conn.execute(delete(chunks).where(chunks.c.version_id == version_id)).rowcount
-                conn.execute(upsert(removals).values(version_id=version_id, at=utc_now()).on_conflict_do_nothing())
-            conn.execute(delete(versions).where(versions.c.document_id == document_id))
-            conn.execute(delete(grants_table).where(grants_table.c.resource_id == document_id))
-            conn.execute(delete(documents).where(documents.c.id == document_id))
+                held_by = select(documents.c.parent_version_id).where(documents.c.id == document_id)
+                self._one_less(conn, conn.execute(held_by).scalar())
+            members = self._inside(conn, [document_id])
+            keys, destroyed = [], Counter[str]()
+            for each in [document_id, *members]:
+                key_id, counts = self._delete_rows(conn, each, by=by)
+                keys.append(key_id)
+                destroyed.update(counts)
             now = utc_now()
-            conn.execute(
-                insert(deletions).values(
-                    document_id=document_id, key_id=row.key_id, at=now, by=by, destroyed=json.dumps(destroyed)
-                )
-            )
-        self.vault.keys.destroy([row.key_id])
-        return DeletionReceipt(document_id, datetime.fromisoformat(now), by, destroyed, OUT_OF_REACH)
+        self.vault.keys.destroy(keys)
+        return DeletionReceipt(
+            document_id, datetime.fromisoformat(now), by, dict(destroyed), OUT_OF_REACH, tuple(members)
+        )
 
     def finish_deletions(self) -> int:
         """Destroy keys that a crash left behind a committed deletion; returns how many there were."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,8 @@ from strongroom.catalog import grants
 from strongroom.catalog.base import CatalogBase
 from strongroom.catalog.records import Begun, Existing, PointSource
 from strongroom.catalog.store import utc_now
-from strongroom.catalog.tables import chunks, documents, pages, removals, versions
+from strongroom.catalog.tables import chunks, deletions, documents, pages, removals, versions
+from strongroom.catalog.tables import grants as grants_table
 from strongroom.crypto import Sealed
 from strongroom.errors import NotFoundError
 from strongroom.types import Chunk, DocumentState, ParsedDocument, SourceFile
@@ -51,10 +53,13 @@ class IngestingMixin(CatalogBase):
         recipe: str,
         groups: Sequence[str] = (),
         stamp: str | None = None,
+        parent: Begun | None = None,
     ) -> Begun:
         """Open a new version in state `pending`; an unfinished newest version is replaced, a finished one kept.
 
-        The version id follows from document, content and recipe, so a resumed run makes the same ids again.
+        The version id follows from document, content and recipe, so a resumed run makes the same ids again. With
+        `parent` the document lies inside that one and gets its grants; raises `NotFoundError` when that was deleted
+        meanwhile: deletion wins.
         """
         now = utc_now()
         with self.store.write() as conn:
@@ -96,6 +101,8 @@ class IngestingMixin(CatalogBase):
             )
             for group in groups:
                 grants.add_grant(conn, group_principal(group), "document", document_id)
+            if parent is not None:
+                self._place_inside(conn, document_id, parent)
             allow, deny = grants.document_principals(conn, document_id, collection_id)
         return Begun(document_id, version_id, collection_id, tuple(sorted(allow)), tuple(sorted(deny)))
 
@@ -129,6 +136,7 @@ class IngestingMixin(CatalogBase):
                     mime=parsed.mime,
                     page_count=len(parsed.pages),
                     chunk_count=len(cut),
+                    member_count=len(parsed.members),
                 )
             )
         name = self.vault.open_text(row.name, f"documents.name:{begun.document_id}")
@@ -148,12 +156,42 @@ class IngestingMixin(CatalogBase):
             for chunk in cut
         ]
 
-    def mark_indexed(self, version_ids: Sequence[str]) -> None:
+    def adopt(self, document_id: str, parent: Begun) -> None:
+        """Note that the document, which is unchanged, lies inside this version of its parent too."""
+        with self.store.write() as conn:
+            self._place_inside(conn, document_id, parent)
+
+    def leave_out(self, parent: Begun) -> None:
+        """Note that a member of this version is not taken, for good: its absence is no reason to parse it again."""
+        with self.store.write() as conn:
+            self._one_less(conn, parent.version_id)
+
+    def inside(self, document_id: str) -> list[tuple[str, Existing]]:
+        """`(source URI, newest version)` of every document inside this one, at any depth, by URI."""
+        with self.store.read() as conn:
+            ids = self._inside(conn, [document_id])
+            rows = [
+                row
+                for at in range(0, len(ids), 500)
+                for row in conn.execute(
+                    select(documents.c.id, documents.c.source, documents.c.collection_id).where(
+                        documents.c.id.in_(ids[at : at + 500])
+                    )
+                )
+            ]
+        opened = [(self.vault.open_text(r.source, f"documents.source:{r.id}"), r.collection_id) for r in rows]
+        found = [(uri, self.find(collection_id, uri)) for uri, collection_id in sorted(opened)]
+        return [(uri, known) for uri, known in found if known is not None]
+
+    def mark_indexed(self, version_ids: Sequence[str], *, by: str = "ingest") -> list[tuple[str, str]]:
         """Make versions the current ones of their documents; what they replace goes on the removal list.
 
-        Versions whose document was deleted meanwhile are passed over.
+        Versions whose document was deleted meanwhile are passed over. Documents that lay inside a replaced version and
+        do not lie inside the new one are deleted; returns `(document id, source URI)` of these.
         """
         now = utc_now()
+        dropped: list[tuple[str, str]] = []
+        keys: list[str] = []
         with self.store.write() as conn:
             for version_id in version_ids:
                 row = conn.execute(select(versions.c.document_id).where(versions.c.id == version_id)).first()
@@ -166,6 +204,17 @@ class IngestingMixin(CatalogBase):
                     .where(documents.c.id == row.document_id)
                     .values(current_version_id=version_id, newest_version_id=version_id, updated_at=now)
                 )
+                gone = conn.execute(
+                    select(documents.c.id, documents.c.source).where(
+                        documents.c.parent_id == row.document_id, documents.c.parent_version_id != version_id
+                    )
+                ).all()
+                for document_id, source in gone:
+                    dropped.append((document_id, self.vault.open_text(source, f"documents.source:{document_id}")))
+                    for inner in [document_id, *self._inside(conn, [document_id])]:
+                        keys.append(self._delete_rows(conn, inner, by=by)[0])
+        self.vault.keys.destroy(keys)
+        return dropped
 
     def mark_failed(self, begun: Begun, state: DocumentState, reason: str) -> None:
         """Give a version up with a reason; an older indexed version stays current. Deletion wins."""
@@ -235,10 +284,12 @@ class IngestingMixin(CatalogBase):
                 conn.execute(delete(removals).where(removals.c.version_id.in_(version_ids[at : at + 500])))
 
     def sources(self, collection_id: str) -> list[tuple[str, str]]:
-        """`(document id, source URI)` of every document in a collection."""
+        """`(document id, source URI)` of every document in a collection that is not inside another."""
         with self.store.read() as conn:
             rows = conn.execute(
-                select(documents.c.id, documents.c.source).where(documents.c.collection_id == collection_id)
+                select(documents.c.id, documents.c.source).where(
+                    documents.c.collection_id == collection_id, documents.c.parent_id.is_(None)
+                )
             ).all()
         return [(r.id, self.vault.open_text(r.source, f"documents.source:{r.id}")) for r in rows]
 
@@ -276,8 +327,60 @@ class IngestingMixin(CatalogBase):
             reason=row.reason and self.vault.open_text(row.reason, f"versions.reason:{row.id}"),
             pages=row.page_count,
             chunks=row.chunk_count,
+            members=row.member_count,
             stamp=row.stamp,
         )
+
+    def _place_inside(self, conn: Connection, document_id: str, parent: Begun) -> None:
+        """Put a document inside a version of another and give it that one's grants."""
+        held = conn.execute(select(versions.c.id).where(versions.c.id == parent.version_id)).first()
+        if held is None:
+            raise NotFoundError(
+                f"version {parent.version_id} does not exist", hint="What held this document was deleted or replaced."
+            )
+        conn.execute(
+            update(documents)
+            .where(documents.c.id == document_id)
+            .values(parent_id=parent.document_id, parent_version_id=parent.version_id)
+        )
+        allow, deny = grants.principals_by_resource(conn, [parent.document_id])[parent.document_id]
+        for effect, principals in (("allow", allow), ("deny", deny)):
+            for principal in principals:
+                grants.add_grant(conn, principal, "document", document_id, effect)
+
+    def _one_less(self, conn: Connection, version_id: str | None) -> None:
+        fewer = {"member_count": versions.c.member_count - 1}
+        conn.execute(update(versions).where(versions.c.id == version_id).values(fewer))
+
+    def _inside(self, conn: Connection, document_ids: Sequence[str]) -> list[str]:
+        """Ids of the documents inside these, at any depth, outer ones first."""
+        found: list[str] = []
+        above = list(document_ids)
+        while above:
+            batch, above = above[:500], above[500:]
+            below = list(conn.execute(select(documents.c.id).where(documents.c.parent_id.in_(batch))).scalars())
+            found += below
+            above += below
+        return found
+
+    def _delete_rows(self, conn: Connection, document_id: str, *, by: str) -> tuple[str, dict[str, int]]:
+        """Delete a document's rows and enter it in the ledger; returns its key, yet to be destroyed, and counts."""
+        key_id = conn.execute(select(documents.c.key_id).where(documents.c.id == document_id)).scalar_one()
+        ids = list(conn.execute(select(versions.c.id).where(versions.c.document_id == document_id)).scalars())
+        destroyed = {"key": 1, "versions": len(ids), "pages": 0, "chunks": 0}
+        for version_id in ids:
+            destroyed["pages"] += conn.execute(delete(pages).where(pages.c.version_id == version_id)).rowcount
+            destroyed["chunks"] += conn.execute(delete(chunks).where(chunks.c.version_id == version_id)).rowcount
+            conn.execute(upsert(removals).values(version_id=version_id, at=utc_now()).on_conflict_do_nothing())
+        conn.execute(delete(versions).where(versions.c.document_id == document_id))
+        conn.execute(delete(grants_table).where(grants_table.c.resource_id == document_id))
+        conn.execute(delete(documents).where(documents.c.id == document_id))
+        conn.execute(
+            insert(deletions).values(
+                document_id=document_id, key_id=key_id, at=utc_now(), by=by, destroyed=json.dumps(destroyed)
+            )
+        )
+        return key_id, destroyed
 
     def _drop_versions(self, conn: Connection, document_id: str, keep: set[str]) -> None:
         """Delete the document's other versions and put them on the removal list."""

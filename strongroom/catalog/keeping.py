@@ -34,6 +34,7 @@ class KeepingMixin(IngestingMixin):
                     documents.c.collection_id == collection_id,
                     versions.c.content_mac == self.vault.mac("content", sha256),
                     versions.c.id.in_((documents.c.current_version_id, documents.c.newest_version_id)),
+                    documents.c.parent_id.is_(None),  # what lies inside another has no file that could have moved
                 )
                 .order_by(versions.c.created_at, versions.c.id)
             ).all()
@@ -58,7 +59,11 @@ class KeepingMixin(IngestingMixin):
             donor = conn.execute(
                 select(versions)
                 .join(documents, documents.c.current_version_id == versions.c.id)
-                .where(versions.c.id == donor_id, versions.c.state == DocumentState.INDEXED)
+                .where(
+                    versions.c.id == donor_id,
+                    versions.c.state == DocumentState.INDEXED,
+                    versions.c.member_count == 0,  # what lies inside is only to be had by parsing
+                )
             ).first()
             if donor is None:
                 return None
@@ -89,6 +94,7 @@ class KeepingMixin(IngestingMixin):
     def move_documents(self, moves: Sequence[tuple[str, SourceFile]]) -> list[str]:
         """Give documents another source and name; ids, keys, versions and grants stay. Returns the ids that moved.
 
+        What lies inside a document goes along.
         A document that is gone, and one whose new source another document has, stay as they are.
         """
         moved = []
@@ -114,6 +120,16 @@ class KeepingMixin(IngestingMixin):
                     )
                 )
                 moved.append(document_id)
+                before = self.vault.open_text(row.source, f"documents.source:{document_id}")
+                for inner_id in self._inside(conn, [document_id]):
+                    inner = conn.execute(select(documents).where(documents.c.id == inner_id)).one()
+                    place = f"documents.source:{inner_id}"
+                    uri = file.uri + self.vault.open_text(inner.source, place).removeprefix(before)
+                    conn.execute(
+                        update(documents)
+                        .where(documents.c.id == inner_id)
+                        .values(source_mac=self._source_mac(uri), source=self.vault.seal_text(inner.key_id, uri, place))
+                    )
         return moved
 
     def note_stamps(self, stamps: Iterable[tuple[str, str]]) -> None:

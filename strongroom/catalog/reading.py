@@ -219,6 +219,7 @@ class ReadingMixin(CatalogBase):
             added=datetime.fromisoformat(row.created_at),
             updated=datetime.fromisoformat(row.updated_at),
             version=row.version_id,
+            parent=row.parent_id,
         )
 
 
@@ -254,6 +255,7 @@ _DOCUMENT_QUERY: Select[Any] = select(
     documents.c.source,
     documents.c.created_at,
     documents.c.updated_at,
+    documents.c.parent_id,
     versions.c.id.label("version_id"),
     versions.c.state,
     versions.c.mime,

@@ -25,6 +25,7 @@ class Existing:
     reason: str | None
     pages: int
     chunks: int
+    members: int = 0  # documents directly inside it
     stamp: str | None = None  # what its file looked like when the hash was taken
 
 

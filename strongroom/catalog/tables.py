@@ -70,7 +70,11 @@ documents = Table(
     Column("newest_version_id", String(36)),
     Column("created_at", String(32), nullable=False),
     Column("updated_at", String(32), nullable=False),
+    # of a document that lies inside another: what holds it, and the version of that which holds it now
+    Column("parent_id", String(36)),
+    Column("parent_version_id", String(36)),
     UniqueConstraint("collection_id", "source_mac", name="uq_documents_source"),
+    Index("ix_documents_parent", "parent_id"),
 )
 
 versions = Table(
@@ -88,6 +92,7 @@ versions = Table(
     Column("size", BigInteger, nullable=False),
     Column("page_count", Integer, nullable=False, default=0),
     Column("chunk_count", Integer, nullable=False, default=0),
+    Column("member_count", Integer, nullable=False, default=0, server_default="0"),  # documents directly inside it
     Column("stamp", String(120)),  # the file as it was when its hash was taken; see `ingest.decide.Stamp`
     Column("created_at", String(32), nullable=False),
     Index("ix_versions_document", "document_id"),
