@@ -216,7 +216,7 @@ class Intake:
         try:
             parsed, chunks = future.result()
             members = self._members(work, file, parsed)
-            self._store(work, file, parsed, chunks)
+            self._store(work, file, parsed, chunks, [member.file.uri for member in members])
             self._take_in(members)
             members = []
         except NotFoundError:
@@ -250,7 +250,9 @@ class Intake:
         self._tally.expect(len(members))
         self._listed.put_first(members)
 
-    def _store(self, work: Work, file: SourceFile, parsed: ParsedDocument, chunks: list[Chunk]) -> None:
+    def _store(
+        self, work: Work, file: SourceFile, parsed: ParsedDocument, chunks: list[Chunk], members: list[str]
+    ) -> None:
         """Original first, then text in one transaction: a version in state `parsed` has both."""
         if not chunks and not parsed.members:
             raise ParseError("No text was found in it.", hint="If it is a scan, see that OCR is switched on.")
@@ -258,7 +260,7 @@ class Intake:
         parts.blobs.put(begun.document_id, begun.version_id, Path(file.path))
         if work.stamp is None or not unchanged_since(file.path, work.stamp):
             raise changed()
-        sources = parts.catalog.store_parsed(begun, parsed, chunks)
+        sources = parts.catalog.store_parsed(begun, parsed, chunks, members=members)
         work.pages = len(parsed.pages)
         self._finisher.put(work, sources)
 

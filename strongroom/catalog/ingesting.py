@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import group_principal
@@ -106,9 +106,13 @@ class IngestingMixin(CatalogBase):
             allow, deny = grants.document_principals(conn, document_id, collection_id)
         return Begun(document_id, version_id, collection_id, tuple(sorted(allow)), tuple(sorted(deny)))
 
-    def store_parsed(self, begun: Begun, parsed: ParsedDocument, cut: Sequence[Chunk]) -> list[PointSource]:
+    def store_parsed(
+        self, begun: Begun, parsed: ParsedDocument, cut: Sequence[Chunk], *, members: Sequence[str] = ()
+    ) -> list[PointSource]:
         """Write pages and chunks and move the version to `parsed`, in one transaction.
 
+        `members` are the source URIs of what lies inside: documents that are known already go over to this version, so
+        that making it the current one drops those that it no longer holds.
         Raises `NotFoundError` when the document was deleted meanwhile: deletion wins.
         """
         version_id = begun.version_id
@@ -139,6 +143,10 @@ class IngestingMixin(CatalogBase):
                     member_count=len(parsed.members),
                 )
             )
+            for at in range(0, len(members), 500):
+                macs = [self._source_mac(uri) for uri in members[at : at + 500]]
+                held = and_(documents.c.parent_id == begun.document_id, documents.c.source_mac.in_(macs))
+                conn.execute(update(documents).where(held).values(parent_version_id=version_id))
         name = self.vault.open_text(row.name, f"documents.name:{begun.document_id}")
         return [
             PointSource(

@@ -1,0 +1,208 @@
+"""Archives, mailboxes and attachments through real parser children and a real catalogue: what is inside is found."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from ingest.mime import detect
+from ingest.pipeline import Pipeline
+from ingest.sandbox import ParserPool
+from ingest.work import Parts
+from strongroom.types import FileOutcome, IngestEvent, IngestSummary
+from tests.fakes import FakeTokenizer
+from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, text_for
+
+
+class Room:
+    """A data directory whose parsers are the real ones."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir()
+        self.bench = Bench.open(root)
+        self.spool = root / "spool"
+
+    def ingest(self, folder: Path, **more: object) -> tuple[IngestSummary, dict[str, FileOutcome]]:
+        """Run over a folder; outcomes by path below it."""
+        found: dict[str, FileOutcome] = {}
+
+        def on_event(event: IngestEvent) -> None:
+            if isinstance(event, FileOutcome):
+                name = event.path.removeprefix(f"{folder}/")
+                assert name not in found, f"two outcomes of {name}"
+                found[name] = event
+
+        def pool(_workers: int | None, _ocr: object) -> ParserPool:
+            return ParserPool(1, tokenizer=FakeTokenizer(), spool=self.spool)
+
+        bench = self.bench
+        pipeline = Pipeline(
+            Parts(
+                catalog=bench.catalog,
+                blobs=bench.blobs,
+                index=bench.index,
+                embedder=bench.embedder,
+                pool=pool,
+                detect=lambda file: detect(Path(file.path)),
+                text_for=text_for,
+                settings=bench.settings,
+            )
+        )
+        options: dict[str, object] = {"collection": "default", "roots": (folder.as_uri(),), **more}
+        summary = pipeline.run(listing(folder), on_event=on_event, **options)  # type: ignore[arg-type]
+        return summary, found
+
+    def check(self) -> None:
+        """Catalogue, index, originals and keys agree, and nothing waits in the spool."""
+        assert faults(self.bench) == []
+        assert list(self.spool.iterdir()) == []
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    opened = Room(tmp_path / "data")
+    yield opened
+    opened.bench.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.mkdir()
+    return path
+
+
+def zipped(**members: str | bytes) -> bytes:
+    """A zip of members; `__` in a name stands for a slash and `_dot_` for a dot."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/").replace("_dot_", "."), content)
+    return out.getvalue()
+
+
+def message(subject: str, text: str, **headers: str) -> EmailMessage:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "ann@example.org", "bob@example.org", subject
+    made["Date"] = "Mon, 02 Mar 2026 10:00:00 +0000"
+    for name, value in headers.items():
+        made[name.replace("_", "-")] = value
+    made.set_content(text)
+    return made
+
+
+def outcomes(found: dict[str, FileOutcome]) -> dict[str, str]:
+    return {name: outcome.outcome for name, outcome in sorted(found.items())}
+
+
+def test_members_of_archives_within_archives_are_documents_of_their_own(room: Room, folder: Path) -> None:
+    # GIVEN a zip that holds a text, a tar and an encrypted-looking nothing
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as archive:
+        info = tarfile.TarInfo("deep/letter.txt")
+        info.size = len(b"the deepest letter speaks of amber")
+        archive.addfile(info, io.BytesIO(b"the deepest letter speaks of amber"))
+    (folder / "all.zip").write_bytes(
+        zipped(a_dot_txt="about bronze", b__c_dot_txt="about copper", inner_dot_tgz=inner.getvalue())
+    )
+
+    # WHEN it is ingested twice
+    _, found = room.ingest(folder)
+    room.check()
+    _, again = room.ingest(folder)
+
+    # THEN each is a document, named by where it lies, linked to what holds it, and the second run does nothing
+    expected = [
+        "all.zip",
+        "all.zip!/a.txt",
+        "all.zip!/b/c.txt",
+        "all.zip!/inner.tgz",
+        "all.zip!/inner.tgz!/deep/letter.txt",
+    ]
+    assert outcomes(found) == dict.fromkeys(expected, "indexed")
+    assert outcomes(again) == dict.fromkeys(expected, "unchanged")
+    shown = {d.name: d for d in room.bench.catalog.documents(room.bench.catalog.access_for("local"))}
+    assert shown["letter.txt"].parent == shown["inner.tgz"].id
+    assert shown["inner.tgz"].parent == shown["all.zip"].id
+    assert shown["all.zip"].parent is None
+    assert (shown["all.zip"].chunks, shown["a.txt"].chunks) == (0, 1)
+
+
+def test_pruning_and_deleting_take_what_is_inside_along(room: Room, folder: Path) -> None:
+    (folder / "all.zip").write_bytes(zipped(a_dot_txt="about bronze", inner_dot_zip=zipped(b_dot_txt="about copper")))
+    room.ingest(folder)
+    (folder / "all.zip").unlink()
+    _, found = room.ingest(folder)
+    assert outcomes(found) == {"all.zip": "vanished"}
+    _, found = room.ingest(folder, prune=True)
+    assert outcomes(found) == {"all.zip": "removed"}
+    assert room.bench.catalog.documents(room.bench.catalog.access_for("local")) == []
+    assert room.bench.index.count() == 0
+    assert keys_of_nothing(room.bench) == 0
+    room.check()
+
+
+def test_a_changed_archive_changes_drops_and_adds_what_it_holds(room: Room, folder: Path) -> None:
+    (folder / "all.zip").write_bytes(zipped(a_dot_txt="about bronze", b_dot_txt="about copper", c_dot_txt="about zinc"))
+    room.ingest(folder)
+    (folder / "all.zip").write_bytes(zipped(a_dot_txt="about bronze", b_dot_txt="about iron", d_dot_txt="about lead"))
+    _, found = room.ingest(folder)
+    assert outcomes(found) == {
+        "all.zip": "indexed",
+        "all.zip!/a.txt": "unchanged",
+        "all.zip!/b.txt": "indexed",
+        "all.zip!/c.txt": "removed",
+        "all.zip!/d.txt": "indexed",
+    }
+    room.check()
+
+
+def test_members_that_a_killed_run_left_out_are_taken_by_the_next(room: Room, folder: Path) -> None:
+    # GIVEN an archive of which one member never got into the catalogue, as after a kill
+    (folder / "all.zip").write_bytes(zipped(a_dot_txt="about bronze", b_dot_txt="about copper"))
+    _, found = room.ingest(folder)
+    room.bench.catalog.delete_document(str(found["all.zip!/b.txt"].document_id), by="test")
+    # WHEN the unchanged archive is ingested again THEN it is opened again, for that member alone
+    _, found = room.ingest(folder)
+    assert outcomes(found) == {
+        "all.zip": "indexed",
+        "all.zip!/a.txt": "unchanged",
+        "all.zip!/b.txt": "indexed",
+    }
+    room.check()
+
+
+def test_attachments_get_the_grants_of_their_mail(room: Room, folder: Path) -> None:
+    mail = message("Budget", "Please see the sheet.", Message_ID="<1@example.org>")
+    mail.add_attachment(b"item,amount\ncrane,12\npier,9\n", maintype="text", subtype="csv", filename="budget.csv")
+    mail.add_attachment(message("Earlier", "I wrote about the quay."))
+    (folder / "mail.eml").write_bytes(mail.as_bytes())
+    _, found = room.ingest(folder, groups=("board",))
+    assert outcomes(found) == dict.fromkeys(["mail.eml", "mail.eml!/Earlier.eml", "mail.eml!/budget.csv"], "indexed")
+    room.bench.catalog.ensure_user("carol", "viewer", ("board",))
+    names = {d.name for d in room.bench.catalog.documents(room.bench.catalog.access_for("carol"))}
+    assert names == {"mail.eml", "Earlier.eml", "budget.csv"}
+    room.check()
+
+
+def test_messages_of_a_mailbox_are_documents_and_repeated_ones_stand_once(room: Room, folder: Path) -> None:
+    one, two = (
+        message("Cranes", "about cranes", Message_ID="<1@x>"),
+        message("Piers", "From here\n\nFrom there on", Message_ID="<2@x>"),
+    )
+    raw = b"".join(
+        b"From ann Mon Mar  2 10:00:00 2026\n" + m.as_bytes().replace(b"\nFrom ", b"\n>From ") + b"\n"
+        for m in (one, two, one)
+    )
+    (folder / "all.mbox").write_bytes(raw)
+    _, found = room.ingest(folder)
+    assert outcomes(found) == dict.fromkeys(
+        ["all.mbox", "all.mbox!/1@x/Cranes.eml", "all.mbox!/2@x/Piers.eml"], "indexed"
+    )
+    room.check()
