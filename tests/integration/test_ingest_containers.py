@@ -15,7 +15,7 @@ from ingest.mime import detect
 from ingest.pipeline import Pipeline
 from ingest.sandbox import ParserPool
 from ingest.work import Parts
-from strongroom.types import FileOutcome, IngestEvent, IngestSummary
+from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestSummary, SourceFile
 from tests.fakes import FakeTokenizer
 from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, text_for
 
@@ -54,8 +54,8 @@ class Room:
                 settings=bench.settings,
             )
         )
-        options: dict[str, object] = {"collection": "default", "roots": (folder.as_uri(),), **more}
-        summary = pipeline.run(listing(folder), on_event=on_event, **options)  # type: ignore[arg-type]
+        options = IngestOptions(roots=(folder.as_uri(),), **more)  # type: ignore[arg-type]
+        summary = pipeline.run(listing(folder), options, on_event=on_event)
         return summary, found
 
     def check(self) -> None:
@@ -167,7 +167,7 @@ def test_members_that_a_killed_run_left_out_are_taken_by_the_next(room: Room, fo
     # GIVEN an archive of which one member never got into the catalogue, as after a kill
     (folder / "all.zip").write_bytes(zipped(a_dot_txt="about bronze", b_dot_txt="about copper"))
     _, found = room.ingest(folder)
-    room.bench.catalog.delete_document(str(found["all.zip!/b.txt"].document_id), by="test")
+    room.bench.catalog.delete_document(str(found["all.zip!/b.txt"].document_id), by="test", bury=False)
     # WHEN the unchanged archive is ingested again THEN it is opened again, for that member alone
     _, found = room.ingest(folder)
     assert outcomes(found) == {
@@ -176,6 +176,27 @@ def test_members_that_a_killed_run_left_out_are_taken_by_the_next(room: Room, fo
         "all.zip!/b.txt": "indexed",
     }
     room.check()
+
+
+def test_a_member_that_was_deleted_on_purpose_does_not_open_its_archive_again(room: Room, folder: Path) -> None:
+    (folder / "all.zip").write_bytes(zipped(a_dot_txt="about bronze", b_dot_txt="about copper"))
+    _, found = room.ingest(folder)
+    room.bench.catalog.delete_document(str(found["all.zip!/b.txt"].document_id), by="test")
+    _, found = room.ingest(folder)
+    assert outcomes(found) == {"all.zip": "unchanged", "all.zip!/a.txt": "unchanged"}
+
+
+def test_a_moved_archive_takes_along_what_is_inside(room: Room, folder: Path) -> None:
+    (folder / "all.zip").write_bytes(zipped(a_dot_txt="about bronze", inner_dot_zip=zipped(b_dot_txt="about copper")))
+    _, found = room.ingest(folder)
+    moved = SourceFile(str(folder / "new.zip"), (folder / "new.zip").as_uri(), "new.zip", 1)
+    room.bench.catalog.move_documents([(str(found["all.zip"].document_id), moved)])
+    (folder / "all.zip").rename(folder / "new.zip")
+    _, again = room.ingest(folder)
+    assert outcomes(again) == dict.fromkeys(
+        ["new.zip", "new.zip!/a.txt", "new.zip!/inner.zip", "new.zip!/inner.zip!/b.txt"], "unchanged"
+    )
+    assert again["new.zip!/a.txt"].document_id == found["all.zip!/a.txt"].document_id
 
 
 def test_attachments_get_the_grants_of_their_mail(room: Room, folder: Path) -> None:
