@@ -17,7 +17,7 @@ from ingest.sandbox import ParserPool
 from ingest.work import Parts
 from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestSummary, SourceFile
 from tests.fakes import FakeTokenizer
-from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, text_for
+from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, worded
 
 
 class Room:
@@ -50,7 +50,7 @@ class Room:
                 embedder=bench.embedder,
                 pool=pool,
                 detect=lambda file: detect(Path(file.path)),
-                text_for=text_for,
+                wording=worded,
                 settings=bench.settings,
             )
         )
