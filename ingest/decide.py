@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 _SETTLED = (DocumentState.FAILED, DocumentState.QUARANTINED)
 _OCR = "/ocr-"  # the last part of a recipe names the OCR mode
 TWICE = "The same source was given twice in this run."
+BURIED = "It was deleted here on {date}; `--restore` takes it in again."
+
+
+# A file written this short a time before it is read may be written again without its times changing: clocks of file
+# systems tick in up to 2 s (FAT). git calls such entries "racily clean": Documentation/technical/racy-git.
+_RACY_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,22 @@ class Stamp:
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int = field(compare=False)  # also changed by chmod and rename, which leave the content alone
+    taken_ns: int = field(compare=False)
 
     @classmethod
     def of(cls, info: os.stat_result) -> Stamp:
-        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, time.time_ns())
+
+    @property
+    def text(self) -> str:
+        """For comparison with a later run's stamp: nobody can set the change time, so equal text is equal content."""
+        return f"{self.inode}:{self.size}:{self.mtime_ns}:{self.ctime_ns}"
+
+    @property
+    def lasting(self) -> str | None:
+        """The text to be recorded with the hash, or `None` when the file was changed too short a time before."""
+        return self.text if max(self.mtime_ns, self.ctime_ns) < self.taken_ns - _RACY_NS else None
 
 
 def fingerprint(path: str) -> tuple[str, Stamp]:

@@ -45,6 +45,27 @@ class DenseEncoder:
         norms = np.linalg.norm(dense, axis=1, keepdims=True)
         return np.asarray(dense / np.maximum(norms, 1e-12), dtype=np.float32)
 
+    def renamed(self, dense: Sequence[Vector], old: Sequence[str], new: Sequence[str]) -> list[Vector]:
+        """The vectors that the same passages have under another name. Only the names are embedded.
+
+        A vector is v = (p + w n) / c with unit vectors p (passage) and n (name). From |p| = 1 follows
+        c = w (v . n) + sqrt(1 - w^2 + w^2 (v . n)^2), and from that the passage's own vector, p = c v - w n.
+        """
+        if old == new:
+            return list(dense)
+        known = self._embedded([name for name in (*old, *new) if name])
+        made = []
+        for vector, was, becomes in zip(dense, old, new, strict=True):
+            passage = np.asarray(vector, dtype=np.float64)
+            if was:
+                name = NAME_WEIGHT * known[was].astype(np.float64)
+                along = float(passage @ name)
+                passage = (along + np.sqrt(along**2 + 1 - NAME_WEIGHT**2)) * passage - name
+            if becomes:
+                passage = passage + NAME_WEIGHT * known[becomes]
+            made.append(np.asarray(passage / max(float(np.linalg.norm(passage)), 1e-12), dtype=np.float32))
+        return made
+
     def _embedded(self, texts: Sequence[str]) -> dict[str, Vector]:
         """The vector of each distinct text, from memory where it was embedded lately."""
         keys = {text: hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts}

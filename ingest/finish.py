@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ingest.dense import DenseEncoder
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_LONGER_INSIDE = "What held it no longer does."
+_REWORDED_TOGETHER = 512
 _PIECE = 32  # chunks that travel together: small enough to fill batches evenly
 
 
@@ -41,6 +42,8 @@ class _Piece:
 
     work: Work
     sources: Sequence[PointSource]
+    donors: Sequence[str] = ()  # chunks of equal text whose vectors can be taken, one for each source
+    donor_name: str = ""  # what their document is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,12 @@ class Finisher:
         self._texts: Channel[_Piece] = Channel(halt, parts.settings.in_flight_weight)
         self._points: Channel[_Embedded] = Channel(halt, 3 * parts.settings.embed_weight)
 
-    def put(self, work: Work, sources: Sequence[PointSource]) -> None:
-        """Queue a version, waiting while too much text is in flight."""
+    def put(self, work: Work, sources: Sequence[PointSource], donors: Sequence[str] = (), donor_name: str = "") -> None:
+        """Queue a version, waiting while too much text is in flight. `donors` are chunks that it is a copy of."""
         work.chunks = work.left = len(sources)
         for at in range(0, max(len(sources), 1), _PIECE):
             piece = sources[at : at + _PIECE]
-            self._texts.put(_Piece(work, piece), sum(map(weight, piece)))
+            self._texts.put(_Piece(work, piece, donors[at : at + _PIECE], donor_name), sum(map(weight, piece)))
 
     def close(self) -> None:
         self._texts.close()
@@ -88,15 +91,29 @@ class Finisher:
     def _embed_all(self) -> None:
         while pieces := self._texts.get_many(self._parts.settings.embed_weight):
             pieces = [p for p in pieces if not p.work.given_up]
+            made, fresh = self._copied(pieces)
             try:
-                made = self._embed(pieces)
+                made += self._embed(fresh)
             except Exception as exc:
                 if (error := ends_run(exc)) is not None:
                     raise error from exc
-                made = self._embed_apart(pieces)
+                made += self._embed_apart(fresh)
             for message in made:
                 self._points.put(message, float(len(message.points)))
             self._tally.embedded(sum(len(message.points) for message in made))
+
+    def _copied(self, pieces: list[_Piece]) -> tuple[list[_Embedded], list[_Piece]]:
+        """Points of copies, with their donors' vectors; and the pieces that must be embedded."""
+        made, fresh = [], []
+        for piece in pieces:
+            vectors = self._parts.index.vectors(piece.donors) if piece.donors else {}
+            if piece.sources and len(vectors) == len(piece.sources):
+                dense = [vectors[donor] for donor in piece.donors]
+                points = _renamed(self._parts, self._encoder, piece.sources, dense, piece.donor_name)
+                made.append(_Embedded(piece.work, points))
+            else:  # not a copy, or its donor has left the index meanwhile
+                fresh.append(piece)
+        return made, fresh
 
     def _embed_apart(self, pieces: list[_Piece]) -> list[_Embedded]:
         """Embed piece by piece, to find which document the embedder chokes on; only that one fails."""
@@ -234,6 +251,32 @@ def sweep(parts: Parts) -> list[str]:
         if points != chunks:
             missing.append(version_id)
     return missing
+
+
+def reword(parts: Parts, encoder: DenseEncoder, document_id: str, name: str) -> None:
+    """Give the points of a document another name to be found by. None of its text is embedded."""
+    version_id = parts.catalog.current_version(document_id)
+    if version_id is None:
+        return
+    with suppress(NotFoundError):  # deleted at this moment
+        sources = parts.catalog.point_sources(version_id)
+        for at in range(0, len(sources), _REWORDED_TOGETHER):
+            batch = sources[at : at + _REWORDED_TOGETHER]
+            vectors = parts.index.vectors([source.chunk_id for source in batch])
+            found = [source for source in batch if source.chunk_id in vectors]  # the others are for a repair
+            dense = [vectors[source.chunk_id] for source in found]
+            renamed = [replace(source, name=name) for source in found]
+            parts.index.upsert(_renamed(parts, encoder, renamed, dense, sources[0].name))
+
+
+def _renamed(
+    parts: Parts, encoder: DenseEncoder, sources: Sequence[PointSource], dense: Sequence[Vector], old_name: str
+) -> list[IndexPoint]:
+    """Points from the vectors that the same text has in a document of another name."""
+    old = [parts.wording(replace(source, name=old_name)).context for source in sources]
+    new = [parts.wording(source) for source in sources]
+    vectors = encoder.renamed(dense, old, [wording.context for wording in new])
+    return [_point(s, v, wording.text) for s, v, wording in zip(sources, vectors, new, strict=True)]
 
 
 def remake(parts: Parts, finisher: Finisher, version_ids: Sequence[str], halt: Halt) -> None:

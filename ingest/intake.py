@@ -8,16 +8,20 @@ What lies inside a file (`ingest.members`) goes to the head of the queue when th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ingest.decide import (
+    BURIED,
     TWICE,
+    Stamp,
     changed,
     fingerprint,
     fingerprint_of_refusal,
+    settled,
     settled_with_members,
     unchanged_since,
     with_ocr,
@@ -25,9 +29,11 @@ from ingest.decide import (
 from ingest.finish import Finisher, deleted_meanwhile, stage
 from ingest.flow import Channel, Halt, Halted
 from ingest.members import Entry, entries_of
+from ingest.moves import Carried, is_local
 from ingest.progress import Tally
 from ingest.prune import Seen
 from ingest.work import REMOVING, ParserPool, Parts, Work, ends_run, verdict
+from strongroom.catalog.records import Existing, Twin
 from strongroom.errors import IntegrityError, NotFoundError, ParseError, QuarantineError
 from strongroom.types import Chunk, FileOutcome, IngestOptions, ParsedDocument, SourceFile
 from strongroom.wire import shown_uri
@@ -35,6 +41,9 @@ from strongroom.wire import shown_uri
 _UNKNOWN_TYPE = "application/octet-stream"
 _EVERYTHING = float("inf")
 _SPOOL_BYTES = 256 << 20  # uploads taken ahead of the parsers; more would only fill the disk that they are spooled to
+_PARKED_BYTES = 1 << 30  # spooled files that wait for the next pass; more are read as new at once
+_STAMPS = 500  # stamps that are recorded in one transaction
+_DONE, _PARKED, _HANDED_OVER = "done", "parked", "handed over"  # what became of a file that was hashed
 _Parsed = tuple[ParsedDocument, list[Chunk]]
 
 
@@ -53,6 +62,7 @@ class Intake:
         seen: Seen,
         claim: Callable[[str, str], bool],
         remade: set[str],
+        carried: Carried,
     ) -> None:
         self._parts = parts
         self._halt = halt
@@ -63,17 +73,30 @@ class Intake:
         self._seen = seen
         self._claim = claim
         self._remade = remade
+        self._carried = carried
+        self._under_way: set[str] = set()  # contents that this pass hands to the parsers
+        self._stamps: list[tuple[str, str]] = []
         self._pool: ParserPool | None = None
         self._slots: Channel[None] | None = None  # one item for each file between hand-over and storage
-        self._listed: Channel[Entry] = Channel(halt, _SPOOL_BYTES)
+        self._listed: Channel[Entry | FileOutcome] = Channel(halt, _SPOOL_BYTES)
         self._parsed: Channel[tuple[Work, Entry, Future[_Parsed]]] = Channel(halt, _EVERYTHING)
         self._counting = threading.Lock()
         self._open = 1  # files that are not done with, each of which may bring members; the listing counts as one
-        self.claimed: set[tuple[str, str]] = set()
 
     def lister(self, files: Iterable[SourceFile | FileOutcome]) -> threading.Thread:
         """The thread that drains the listing. It writes to no store, so a run that stops need not wait for it."""
         return stage("list", lambda: self._list(files), self._halt, self._done)
+
+    def feed(self, entries: list[Entry]) -> threading.Thread:
+        """The same for files that an earlier pass has parked."""
+        with self._counting:
+            self._open += len(entries)
+
+        def put_all() -> None:
+            for entry in entries:
+                self._listed.put(entry, 0.0)
+
+        return stage("list", put_all, self._halt, self._done)
 
     def threads(self) -> list[threading.Thread]:
         return [
@@ -104,12 +127,11 @@ class Intake:
             count += 1
             if isinstance(item, FileOutcome):
                 self._seen.passed_over(item)
-                self._tally.outcome(item)
+                self._listed.put(item, 0.0)
             elif self._seen.file(item.uri):
-                uploaded = shown_uri(item.uri) != item.path
                 with self._counting:
                     self._open += 1
-                self._listed.put(Entry(item), item.size if uploaded else 0.0)
+                self._listed.put(Entry(item), 0.0 if is_local(item) else item.size)
             else:
                 self._tally.outcome(FileOutcome(shown_uri(item.uri), "skipped", reason=TWICE))
         self._tally.files_total = count
@@ -120,40 +142,140 @@ class Intake:
     def _hash_all(self) -> None:
         while listed := self._listed.get():
             for entry in listed:
-                handed_over = False
+                if isinstance(entry, FileOutcome):  # somebody else has decided: what is left is who may read it
+                    self._tally.outcome(self._granted(entry) if entry.outcome == "unchanged" else entry)
+                    continue
+                became = _DONE
                 try:
-                    handed_over = self._hash(entry)
+                    became = self._hash(entry)
                 except NotFoundError:  # what holds it was deleted or replaced meanwhile
                     self._tally.outcome(deleted_meanwhile(shown_uri(entry.file.uri)))
                 except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
                     self._failed(entry.file, exc)
                 finally:
-                    if not handed_over:
-                        self._done(entry)
+                    if became != _HANDED_OVER:
+                        self._done(entry if became == _DONE else None)
+        self._note_stamps(at_least=1)
 
-    def _hash(self, entry: Entry) -> bool:
-        """Settle a file, or hand it to the parsers; returns whether it was handed over."""
+    def _hash(self, entry: Entry) -> str:
+        """Settle a file, park it, or hand it to the parsers; returns which."""
         catalog, file, options = self._parts.catalog, entry.file, self._options
         recipe = with_ocr(self._parts.settings.recipe, options.ocr)
-        parent = entry.inside.parent if entry.inside else None
-        if not self._claim(self._collection_id, file.uri):
+        if not self._reserved(file):
             reason = "Another ingest is working on it at this moment."
             self._tally.outcome(FileOutcome(shown_uri(file.uri), "skipped", reason=reason))
-            return False
-        self.claimed.add((self._collection_id, file.uri))
-        sha256, stamp = fingerprint_of_refusal(entry.refused) if entry.refused else fingerprint(file.path)
+            return _DONE
+        sha256, stamp = self._identify(entry)
         known = catalog.find(self._collection_id, file.uri, sha256=sha256)
         done = settled_with_members(
             catalog, file.uri, known, sha256=sha256, recipe=recipe, ocr=options.ocr, retry=options.retry
         )
         if done and known is not None:
-            if parent is not None:
-                catalog.adopt(known.document_id, parent)
-            self._tally.outcome(self._credited(done[0], known.version_id))
-            self._tally.expect(len(done) - 1)
-            for outcome in done[1:]:
-                self._tally.outcome(outcome)
+            self._settle(entry, done, known, stamp)
+            return _DONE
+        if known is None and self._stays_out(entry, sha256):
+            return _DONE
+        if stamp is None:  # refused before it was read: there is nothing to wait for
+            return self._begin(entry, sha256, stamp, [])
+        twins = [twin for twin in catalog.twins(self._collection_id, sha256) if twin.uri != file.uri]
+        may_have_moved = known is None and entry.inside is None and any(not twin.inside for twin in twins)
+        waits = (may_have_moved and self._carried.first_pass) or sha256 in self._under_way
+        if waits and self._parks(entry, sha256, stamp):
+            return _PARKED
+        return self._begin(entry, sha256, stamp, twins)
+
+    def _reserved(self, file: SourceFile) -> bool:
+        claim = (self._collection_id, file.uri)
+        if claim in self._carried.claimed:  # by an earlier pass of this run
+            return True
+        if not self._claim(*claim):
             return False
+        self._carried.claimed.add(claim)
+        return True
+
+    def _identify(self, entry: Entry) -> tuple[str, Stamp | None]:
+        """Hash and stamp of a file; it is not read when its stamp is the one that was recorded with its hash."""
+        if entry.refused:
+            return fingerprint_of_refusal(entry.refused)
+        file = entry.file
+        parked = self._carried.hashes.pop(file.uri, None)
+        if parked is not None and unchanged_since(file.path, parked[1]):
+            return parked
+        if is_local(file) and not self._options.rehash:
+            known = self._parts.catalog.find(self._collection_id, file.uri)
+            if known is not None and known.stamp is not None:
+                stamp = Stamp.of(Path(file.path).stat())
+                if stamp.text == known.stamp:
+                    return known.sha256, stamp
+        return fingerprint(file.path)
+
+    def _settle(self, entry: Entry, done: list[FileOutcome], known: Existing, stamp: Stamp | None) -> None:
+        """Report a file that needs no work, and what lies inside it."""
+        file = entry.file
+        if entry.inside is not None:
+            self._parts.catalog.adopt(known.document_id, entry.inside.parent)
+        if stamp is not None and is_local(file) and stamp.lasting is not None and stamp.lasting != known.stamp:
+            self._stamps.append((known.version_id, stamp.lasting))
+            self._note_stamps(at_least=_STAMPS)
+        done = [self._granted(outcome) for outcome in [self._credited(done[0], known.version_id), *done[1:]]]
+        moved_from = self._carried.moved.get(file.uri)
+        if moved_from is not None:
+            moved = [replace(o, outcome="moved", reason=f"Moved from {moved_from}") for o in done]
+            done = [m if o.outcome == "unchanged" else o for m, o in zip(moved, done, strict=True)]
+        self._tally.expect(len(done) - 1)
+        for outcome in done:
+            self._tally.outcome(outcome)
+
+    def _note_stamps(self, *, at_least: int) -> None:
+        if len(self._stamps) >= at_least:
+            self._parts.catalog.note_stamps(self._stamps)
+            self._stamps.clear()
+
+    def _granted(self, done: FileOutcome) -> FileOutcome:
+        """Let the run's groups read a document that needs no other work.
+
+        The index goes first: it only narrows, and what it lets through too early the catalogue still holds back. In the
+        other order a crash in between would leave a grant that finds nothing.
+        """
+        groups = self._options.groups
+        if not groups or done.document_id is None:
+            return done
+        change = self._parts.catalog.with_groups(self._collection_id, done.document_id, groups)
+        if change is None:
+            return done
+        allow, deny = change
+        self._parts.index.set_access(done.document_id, allow, deny)
+        self._parts.index.flush()
+        self._parts.catalog.grant_groups(done.document_id, groups)
+        return replace(done, reason=done.reason or f"May now be read by {', '.join(groups)}.")
+
+    def _stays_out(self, entry: Entry, sha256: str) -> bool:
+        """Leave out what was deleted on purpose, unless this run is to take such files in again."""
+        catalog, uri = self._parts.catalog, entry.file.uri
+        at = catalog.buried(self._collection_id, uri, sha256)
+        if at is None:
+            return False
+        if self._options.restore:
+            catalog.unbury(self._collection_id, sha256)
+            return False
+        if entry.inside is not None:
+            catalog.leave_out(entry.inside.parent)
+        self._tally.outcome(FileOutcome(shown_uri(uri), "skipped", reason=BURIED.format(date=at[:10])))
+        return True
+
+    def _parks(self, entry: Entry, sha256: str, stamp: Stamp) -> bool:
+        """Leave a file to the next pass, unless files that wait would fill the spool."""
+        carried, size = self._carried, 0 if is_local(entry.file) else entry.file.size
+        if carried.parked_bytes + size > _PARKED_BYTES:
+            return False
+        carried.parked.append(entry)
+        carried.parked_bytes += size
+        carried.hashes[entry.file.uri] = (sha256, stamp)
+        return True
+
+    def _begin(self, entry: Entry, sha256: str, stamp: Stamp | None, twins: list[Twin]) -> str:
+        """Open a version and fill it from a twin, or hand the file to the parsers."""
+        file = entry.file
         try:
             if entry.refused:
                 raise QuarantineError(entry.refused)
@@ -161,23 +283,68 @@ class Intake:
             mime, refused = self._parts.detect(file), None
         except ParseError as exc:
             mime, refused = _UNKNOWN_TYPE, exc
+        donor, known = (None, None) if refused else self._donor(file, mime, sha256, twins)
+        recipe = with_ocr(self._parts.settings.recipe, self._options.ocr)
         with REMOVING:  # not while the removal list is being worked through
-            begun = catalog.begin(
+            begun = self._parts.catalog.begin(
                 self._collection_id,
                 file,
                 sha256=sha256,
                 mime=mime,
-                recipe=recipe,
-                groups=options.groups,
-                parent=parent,
+                recipe=donor.existing.recipe if donor else recipe,
+                groups=self._options.groups,
+                stamp=stamp.lasting if stamp is not None and is_local(file) else None,
+                parent=entry.inside.parent if entry.inside else None,
             )
         work = Work(begun, file, stamp, entry.inside, sha256)
         if refused is not None:
             self._failed(file, refused, work)
-            return False
+            return _DONE
+        if donor is not None and known is not None:
+            copied = False
+            with self._trouble(work, file):
+                copied = self._copy(work, file, donor, known)
+            if copied or work.given_up:
+                return _DONE
+        self._under_way.add(sha256)
         return self._hand_over(work, entry, mime)
 
-    def _hand_over(self, work: Work, entry: Entry, mime: str) -> bool:
+    def _donor(
+        self, file: SourceFile, mime: str, sha256: str, twins: list[Twin]
+    ) -> tuple[Twin | None, FileOutcome | None]:
+        """A twin that was read as this file would be, and what became of it; one that answers questions first."""
+        options = self._options
+        recipe = with_ocr(self._parts.settings.recipe, options.ocr)
+        found: tuple[Twin | None, FileOutcome | None] = (None, None)
+        for twin in twins:
+            if twin.mime != mime and Path(twin.name).suffix.casefold() != Path(file.name).suffix.casefold():
+                continue  # of some formats, text above all, the name tells how they are read
+            if twin.existing.members:
+                continue  # what lies inside is only to be had by parsing
+            known = settled(file.uri, twin.existing, sha256=sha256, recipe=recipe, ocr=options.ocr, retry=options.retry)
+            if known is not None and known.outcome == "unchanged":
+                return twin, known
+            if known is not None:
+                found = (twin, known)
+        return found
+
+    def _copy(self, work: Work, file: SourceFile, donor: Twin, known: FileOutcome) -> bool:
+        """Make a version from what reading the same bytes has given already; false when that is gone by now."""
+        if known.outcome != "unchanged":
+            state, reason = donor.existing.state, donor.existing.reason or ""
+            self._parts.catalog.mark_failed(work.begun, state, reason)
+            self._tally.outcome(replace(known, document_id=work.begun.document_id))
+            return True
+        self._keep_original(work, file)
+        copied = self._parts.catalog.copy_version(work.begun, donor.existing.version_id)
+        if copied is None:
+            return False
+        sources, donors = copied
+        work.pages = donor.existing.pages
+        self._finisher.put(work, sources, donors, donor.name)
+        return True
+
+    def _hand_over(self, work: Work, entry: Entry, mime: str) -> str:
         if self._pool is None or self._slots is None:
             self._pool = self._parts.pool(self._options.workers, self._options.ocr)
             ahead = self._pool.workers * (1 + self._parts.settings.parse_ahead)
@@ -188,9 +355,9 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
             self._slots.get()
             self._failed(entry.file, exc, work)
-            return False
+            return _DONE
         future.add_done_callback(lambda done: self._hand_back(work, entry, done))
-        return True
+        return _HANDED_OVER
 
     def _hand_back(self, work: Work, entry: Entry, done: Future[_Parsed]) -> None:
         with suppress(Halted):  # the run is over; the version stays pending and is begun again next time
@@ -214,11 +381,24 @@ class Intake:
         file = entry.file
         members: list[Entry] = []
         try:
-            parsed, chunks = future.result()
-            members = self._members(work, file, parsed)
-            self._store(work, file, parsed, chunks, [member.file.uri for member in members])
-            self._take_in(members)
-            members = []
+            with self._trouble(work, file):
+                parsed, chunks = future.result()
+                members = self._members(work, file, parsed)
+                self._store(work, file, parsed, chunks, [member.file.uri for member in members])
+                self._take_in(members)
+                members = []
+        finally:
+            for member in members:
+                member.forget()
+            self._done(entry)
+            with suppress(Halted):
+                self._slots.get()
+
+    @contextmanager
+    def _trouble(self, work: Work, file: SourceFile) -> Iterator[None]:
+        """One version's trouble ends with that version."""
+        try:
+            yield
         except NotFoundError:
             self._forget(work, file)
         except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file
@@ -226,12 +406,6 @@ class Intake:
                 self._forget(work, file)
             else:
                 self._failed(file, exc, work)
-        finally:
-            for member in members:
-                member.forget()
-            self._done(entry)
-            with suppress(Halted):
-                self._slots.get()
 
     def _members(self, work: Work, file: SourceFile, parsed: ParsedDocument) -> list[Entry]:
         """What lies inside a file that was parsed. When that is too much, none of it stays in the spool."""
@@ -256,13 +430,15 @@ class Intake:
         """Original first, then text in one transaction: a version in state `parsed` has both."""
         if not chunks and not parsed.members:
             raise ParseError("No text was found in it.", hint="If it is a scan, see that OCR is switched on.")
-        parts, begun = self._parts, work.begun
-        parts.blobs.put(begun.document_id, begun.version_id, Path(file.path))
-        if work.stamp is None or not unchanged_since(file.path, work.stamp):
-            raise changed()
-        sources = parts.catalog.store_parsed(begun, parsed, chunks, members=members)
+        self._keep_original(work, file)
+        sources = self._parts.catalog.store_parsed(work.begun, parsed, chunks, members=members)
         work.pages = len(parsed.pages)
         self._finisher.put(work, sources)
+
+    def _keep_original(self, work: Work, file: SourceFile) -> None:
+        self._parts.blobs.put(work.begun.document_id, work.begun.version_id, Path(file.path))
+        if work.stamp is None or not unchanged_since(file.path, work.stamp):
+            raise changed()
 
     def _is_gone(self, work: Work, file: SourceFile) -> bool:
         known = self._parts.catalog.find(self._collection_id, file.uri)
@@ -270,6 +446,7 @@ class Intake:
 
     def _forget(self, work: Work, file: SourceFile) -> None:
         """The document was deleted while it was read: deletion wins, and nothing of it stays."""
+        work.given_up = True
         self._parts.blobs.delete(work.version_id)
         self._tally.outcome(deleted_meanwhile(shown_uri(file.uri)))
 
@@ -284,6 +461,7 @@ class Intake:
             raise error from exc
         found = verdict(exc, item=f"version {work.version_id}" if work else "a file that was not begun")
         if work is not None:
+            work.given_up = True
             self._parts.catalog.mark_failed(work.begun, found.state, found.reason)
             self._parts.blobs.delete(work.version_id)
         document_id = work.begun.document_id if work else None

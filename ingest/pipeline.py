@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ingest.decide import TWICE, fingerprint, settled_with_members
-from ingest.finish import Finisher, remake, remove_versions, stage, sweep
+from ingest.decide import BURIED, TWICE, fingerprint, settled_with_members
+from ingest.dense import DenseEncoder
+from ingest.finish import Finisher, remake, remove_versions, reword, stage, sweep
 from ingest.flow import Halt
 from ingest.intake import Intake
+from ingest.members import Entry
+from ingest.moves import Carried, Move, is_local, match, missing_here
 from ingest.progress import Tally, cancelled, run_stages
 from ingest.prune import Seen
 from ingest.work import Parts, ends_run, explained, verdict
-from strongroom.catalog.records import Collection
+from strongroom.catalog.records import Collection, Twin
 from strongroom.errors import LockedError, NotFoundError
 from strongroom.ports import OnEvent
 from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestOptions, IngestSummary, OcrMode, SourceFile
@@ -29,6 +32,7 @@ from strongroom.wire import shown_uri
 log = logging.getLogger(__name__)
 
 _LOCK_POLL_S = 0.1
+_MOVED_TOGETHER = 200  # documents that move in one transaction
 BY = "ingest --prune"
 
 
@@ -72,29 +76,45 @@ class Pipeline:
         tally = Tally(halt)
         with explained(), self._running(on_event, cancel) as remade:
             place = self.parts.catalog.ensure_collection(options.collection)
-            finisher = Finisher(self.parts, halt, tally)
-            intake = Intake(
-                self.parts,
-                halt,
-                tally,
-                finisher,
-                options,
-                collection_id=place.id,
-                seen=seen,
-                claim=self._claim,
-                remade=remade,
-            )
+            carried = Carried()
+
+            def one_pass(start: Callable[[Intake], threading.Thread]) -> None:
+                finisher = Finisher(self.parts, halt, tally)
+                intake = Intake(
+                    self.parts,
+                    halt,
+                    tally,
+                    finisher,
+                    options,
+                    collection_id=place.id,
+                    seen=seen,
+                    claim=self._claim,
+                    remade=remade,
+                    carried=carried,
+                )
+                try:
+                    start(intake).start()
+                    run_stages([*intake.threads(), *finisher.threads()], halt, tally, on_event, cancel)
+                finally:
+                    intake.close()
+
             try:
-                intake.lister(files).start()
-                run_stages([*intake.threads(), *finisher.threads()], halt, tally, on_event, cancel)
+                one_pass(lambda intake: intake.lister(files))
+                while parked := carried.take():
+                    if carried.first_pass:
+                        self._move(parked, place, seen, carried)
+                        carried.first_pass = False
+                    tally.reopen()
+                    one_pass(lambda intake, parked=parked: intake.feed(parked))  # type: ignore[misc]
                 tally.stage = "pruning"
                 self._vanished(place, seen, tally, options, on_event=on_event, cancel=cancel)
             except BaseException:
                 self._swept = False  # whatever it left is for the next run's recovery
                 raise
             finally:
-                intake.close()
-                self._release(intake.claimed)
+                for entry in carried.parked:
+                    entry.forget()
+                self._release(carried.claimed)
         tally.stage = "done"
         on_event(tally.progress())
         return tally.summary()
@@ -223,6 +243,37 @@ class Pipeline:
 
     # ------------------------------------------------------------------------------------------ vanished, dry run
 
+    def _moves(self, entries: list[Entry], place: Collection, seen: Seen, carried: Carried) -> list[Move]:
+        """Which of the parked files are documents of the collection that moved. The listing has ended."""
+
+        def gone(file: SourceFile, twin: Twin) -> bool:
+            if seen.believed(twin.uri):
+                return seen.gone(twin.uri)
+            return is_local(file) and not seen.listed(twin.uri) and missing_here(twin.uri)
+
+        return match(
+            ((e.file, carried.hashes[e.file.uri][0]) for e in entries if e.inside is None),
+            twins=lambda sha256: self.parts.catalog.twins(place.id, sha256),
+            gone=gone,
+        )
+
+    def _move(self, entries: list[Entry], place: Collection, seen: Seen, carried: Carried) -> None:
+        """Let documents follow their files. What the index knows of a name changes first: a crash in between is then
+        met by the next run, to which the file still is a moved one."""
+        moves = self._moves(entries, place, seen, carried)
+        encoder = DenseEncoder(self.parts.embedder)
+        for at in range(0, len(moves), _MOVED_TOGETHER):
+            batch = moves[at : at + _MOVED_TOGETHER]
+            for move in batch:
+                if move.file.name != move.twin.name:
+                    reword(self.parts, encoder, move.twin.existing.document_id, move.file.name)
+            self.parts.index.flush()
+            pairs = [(move.twin.existing.document_id, move.file) for move in batch]
+            moved = set(self.parts.catalog.move_documents(pairs))
+            for move in batch:
+                if move.twin.existing.document_id in moved:
+                    carried.moved[move.file.uri] = shown_uri(move.twin.uri)
+
     def _vanished(
         self,
         place: Collection,
@@ -232,18 +283,26 @@ class Pipeline:
         *,
         on_event: OnEvent,
         cancel: threading.Event | None,
+        moved: frozenset[str] = frozenset(),
     ) -> None:
-        """Report documents whose file is gone, and delete them when asked to."""
-        reason = "Its file is gone; `--prune` removes such documents."
-        for document_id, uri in seen.vanished(self.parts.catalog.sources(place.id)):
+        """Report documents whose file is gone, and delete them when asked to. `moved` are ids that only seem gone."""
+        sources = self.parts.catalog.sources(place.id)
+        gone = [pair for pair in seen.vanished(sources) if pair[0] not in moved]
+        kept = seen.too_many(gone, sources) if options.prune and not options.prune_all else {}
+        for document_id, uri in gone:
             if cancel is not None and cancel.is_set():
                 raise cancelled()
+            path = shown_uri(uri)
             if not options.prune:
-                tally.outcome(FileOutcome(shown_uri(uri), "vanished", document_id, reason=reason))
+                reason = "Its file is gone; `--prune` removes such documents."
+                tally.outcome(FileOutcome(path, "vanished", document_id, reason=reason))
+            elif document_id in kept:
+                tally.kept += 1
+                tally.outcome(FileOutcome(path, "vanished", document_id, reason=kept[document_id]))
             elif options.dry_run:
-                tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason="Would be removed."))
+                tally.outcome(FileOutcome(path, "removed", document_id, reason="Would be removed."))
             elif self._delete(document_id):
-                tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason="Its file is gone."))
+                tally.outcome(FileOutcome(path, "removed", document_id, reason="Its file is gone."))
             for event in tally.left_over():
                 on_event(event)
         if options.prune and not options.dry_run:
@@ -254,7 +313,7 @@ class Pipeline:
 
     def _delete(self, document_id: str) -> bool:
         try:
-            self.parts.catalog.delete_document(document_id, by=BY)
+            self.parts.catalog.delete_document(document_id, by=BY, bury=False)
         except NotFoundError:
             return False  # someone else was faster
         return True
@@ -271,6 +330,7 @@ class Pipeline:
         """The dry run: hash and compare, in the caller's thread."""
         halt = Halt()
         tally = Tally(halt, stage="planning")
+        carried = Carried()
         try:
             place: Collection | None = self.parts.catalog.collection(options.collection)
         except NotFoundError:
@@ -281,23 +341,42 @@ class Pipeline:
             if isinstance(item, FileOutcome):
                 seen.passed_over(item)
                 tally.outcome(item)
-            elif seen.file(item.uri):
-                tally.outcome(self._would_do(item, place, options))
-            else:
+            elif not seen.file(item.uri):
                 tally.outcome(FileOutcome(shown_uri(item.uri), "skipped", reason=TWICE))
-            events: list[IngestEvent] = list(tally.left_over())
-            if (progress := tally.due()) is not None:
-                events.append(progress)
-            for event in events:
-                on_event(event)
+            elif (outcome := self._would_do(item, place, options, carried)) is not None:
+                tally.outcome(outcome)
+            self._tell(tally, on_event)
         if place is not None:
-            self._vanished(place, seen, tally, options, on_event=on_event, cancel=cancel)
+            moves = self._moves(carried.parked, place, seen, carried)
+            moved = {move.file.uri: move.twin for move in moves}
+            for entry in carried.parked:
+                twin = moved.get(entry.file.uri)
+                path = shown_uri(entry.file.uri)
+                if twin is None:
+                    tally.outcome(FileOutcome(path, "indexed", reason="Would be added, as a copy of another file."))
+                else:
+                    reason = f"Would be moved from {shown_uri(twin.uri)}"
+                    tally.outcome(FileOutcome(path, "moved", twin.existing.document_id, reason=reason))
+                self._tell(tally, on_event)
+            ids = frozenset(twin.existing.document_id for twin in moved.values())
+            self._vanished(place, seen, tally, options, on_event=on_event, cancel=cancel, moved=ids)
         on_event(tally.progress())
         return tally.summary(dry_run=True)
 
-    def _would_do(self, file: SourceFile, place: Collection | None, options: IngestOptions) -> FileOutcome:
+    @staticmethod
+    def _tell(tally: Tally, on_event: OnEvent) -> None:
+        events: list[IngestEvent] = list(tally.left_over())
+        if (progress := tally.due()) is not None:
+            events.append(progress)
+        for event in events:
+            on_event(event)
+
+    def _would_do(
+        self, file: SourceFile, place: Collection | None, options: IngestOptions, carried: Carried
+    ) -> FileOutcome | None:
+        """What would become of a file; `None` for one that is parked until the listing has ended."""
         try:
-            sha256, _ = fingerprint(file.path)
+            sha256, stamp = fingerprint(file.path)
         except Exception as exc:
             if (error := ends_run(exc)) is not None:
                 raise error from exc
@@ -316,6 +395,14 @@ class Pipeline:
         )
         if done:
             return done[0]
+        if known is None and place is not None:
+            buried = self.parts.catalog.buried(place.id, file.uri, sha256)
+            if buried is not None and not options.restore:
+                return FileOutcome(shown_uri(file.uri), "skipped", reason=BURIED.format(date=buried[:10]))
+            if self.parts.catalog.twins(place.id, sha256):
+                carried.parked.append(Entry(file))
+                carried.hashes[file.uri] = (sha256, stamp)
+                return None
         if known is None:
             return FileOutcome(shown_uri(file.uri), "indexed", reason="Would be added.")
         why = "changed" if known.sha256 != sha256 else "unfinished, failed before or read by another parser version"

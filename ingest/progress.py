@@ -21,6 +21,7 @@ class Tally:
     """Thread-safe counts; outcomes queue up for the caller, progress is a snapshot whenever one is due."""
 
     def __init__(self, halt: Halt, *, stage: str = "listing") -> None:
+        self._halt = halt
         self.events: Channel[FileOutcome] = Channel(halt, _EVENTS)
         self.stage = stage
         self.files_total: int | None = None
@@ -31,8 +32,13 @@ class Tally:
         self._pages = 0
         self._chunks = 0
         self._embedded = 0
+        self.kept = 0
         self._start = time.monotonic()
         self._next = 0.0
+
+    def reopen(self) -> None:
+        """Take events again after the stages of one pass have ended and closed them."""
+        self.events = Channel(self._halt, _EVENTS)
 
     def outcome(self, outcome: FileOutcome) -> None:
         """Count one file and pass its outcome on."""
@@ -96,6 +102,7 @@ class Tally:
                 chunks=self._chunks,
                 seconds=round(time.monotonic() - self._start, 3),
                 dry_run=dry_run,
+                kept=self.kept,
             )
 
     def _files(self) -> int:

@@ -7,11 +7,16 @@ vanished when its root is there, no error was met in or above it, and nothing st
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from strongroom.types import FileOutcome
 from strongroom.wire import shown_uri
+
+# More than this many documents, and more than this share of a root's, are only removed when that is asked for.
+MANY = 10
+MOST = 0.5
 
 
 class Seen:
@@ -23,6 +28,7 @@ class Seen:
         self._uris: set[str] = set()
         self._passed_over: set[str] = set()
         self._errors: set[str] = set()
+        self._trust: set[str] | None = None
 
     def file(self, uri: str) -> bool:
         """Note a file; false when it was noted before."""
@@ -40,16 +46,53 @@ class Seen:
 
     def vanished(self, sources: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """`(document id, URI)` of the documents under the roots whose file is gone, by URI."""
-        trusted = {path for path, uri in self._roots.items() if self._trusted(path, uri)}
-        gone = []
-        for document_id, uri in sources:
-            if uri in self._uris:
-                continue
-            path = shown_uri(uri)
-            above = [path, *_parents(path)]
-            if trusted.intersection(above) and not self._passed_over.intersection(above):
-                gone.append((document_id, uri))
-        return sorted(gone, key=lambda pair: pair[1])
+        return sorted((pair for pair in sources if self.gone(pair[1])), key=lambda pair: pair[1])
+
+    def gone(self, uri: str) -> bool:
+        """True when a document of that source is under a root that may be believed, and its file was not listed."""
+        if uri in self._uris:
+            return False
+        path = shown_uri(uri)
+        above = [path, *_parents(path)]
+        return bool(self.trusted.intersection(above)) and not self._passed_over.intersection(above)
+
+    def listed(self, uri: str) -> bool:
+        """True for a file that the listing came across."""
+        return uri in self._uris
+
+    def believed(self, uri: str) -> bool:
+        """True when the source is under a root that may be believed."""
+        path = shown_uri(uri)
+        return bool(self.trusted.intersection([path, *_parents(path)]))
+
+    @property
+    def trusted(self) -> set[str]:
+        """Roots whose listing may be believed. Asked for when the listing has ended."""
+        if self._trust is None:
+            self._trust = {path for path, uri in self._roots.items() if self._trusted(path, uri)}
+        return self._trust
+
+    def too_many(self, gone: Iterable[tuple[str, str]], sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Document ids that must not be removed without being told twice, with the reason.
+
+        Those are the documents of a root of which nothing is left, or of which most would go at once: a disk that is
+        not mounted and a folder that was emptied by mistake look like that.
+        """
+        total = Counter(self._root(uri) for _, uri in sources)
+        lost: dict[str, list[str]] = {}
+        for document_id, uri in gone:
+            lost.setdefault(self._root(uri), []).append(document_id)
+        kept: dict[str, str] = {}
+        for root, ids in lost.items():
+            if len(ids) == total[root] or (len(ids) > MANY and len(ids) > MOST * total[root]):
+                what = f"{len(ids)} of {total[root]} documents below {root} would go"
+                kept |= dict.fromkeys(ids, f"Its file is gone, but it is kept: {what}; `--prune-all` removes them.")
+        return kept
+
+    def _root(self, uri: str) -> str:
+        """The nearest trusted root of a source; empty for one that is under none."""
+        path = shown_uri(uri)
+        return next((p for p in [path, *_parents(path)] if p in self.trusted), "")
 
     def _met_below(self, root: str) -> bool:
         return any(root == path or root in _parents(path) for path in (*map(shown_uri, self._uris), *self._passed_over))

@@ -72,8 +72,8 @@ class IngestJob:
         """
         self.touched = time.monotonic()
         self.refuse_if_closed()
-        for outcome in offer.passed_over:
-            self._queue.put(outcome)
+        for outcome in offer.passed_over:  # a client's word says nothing about documents
+            self._queue.put(replace(outcome, document_id=None))
         hashes = [(file.uri, file.sha256) for file in offer.files]
         known = (
             self._engine.unchanged(hashes, collection=self.request.collection, ocr=self.request.ocr) if hashes else {}

@@ -193,7 +193,7 @@ class PageView:
 
 # ------------------------------------------------------------------------------------------------ ingest outcomes
 
-Outcome = Literal["indexed", "unchanged", "failed", "quarantined", "skipped", "removed", "vanished"]
+Outcome = Literal["indexed", "unchanged", "failed", "quarantined", "skipped", "moved", "removed", "vanished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +218,12 @@ class IngestSummary:
     chunks: int
     seconds: float
     dry_run: bool = False
+    kept: int = 0  # documents that `prune` did not remove because too many would have gone
 
     @property
     def partial(self) -> bool:
-        """True when some file failed or was quarantined (exit code 3)."""
-        return bool(self.outcomes.get("failed", 0) or self.outcomes.get("quarantined", 0))
+        """True when some file failed or was quarantined, or pruning was refused (exit code 3)."""
+        return bool(self.outcomes.get("failed", 0) or self.outcomes.get("quarantined", 0) or self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +429,10 @@ class IngestOptions:
     workers: int | None = None
     ocr: OcrMode | None = None  # overrides the configured mode, and reads files again that another mode has read
     prune: bool = False
+    prune_all: bool = False  # also where all or most documents of a root would go
     retry: bool = False
+    restore: bool = False  # take files in again that were deleted here
+    rehash: bool = False  # read every file, also where size and times are those of the last time
     dry_run: bool = False
 
 

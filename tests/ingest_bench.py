@@ -93,6 +93,8 @@ class FileIndex:
         self._lock = threading.Lock()
         self._points: dict[str, tuple[str, str, Vector]] = {}
         self._waiting: list[dict[str, Any]] = []
+        self.access: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # by document; not kept on disk
+        self.texts: dict[str, str] = {}  # what was last said of each point, for BM25; not kept on disk
         if path.exists():
             for line in path.read_bytes().split(b"\n"):
                 try:
@@ -106,6 +108,11 @@ class FileIndex:
             for p in points
         ]
         self._do({"op": "upsert", "points": packed})
+        self.access |= {p.document_id: (p.allow, p.deny) for p in points}
+        self.texts |= {p.id: p.text for p in points}
+
+    def set_access(self, document_id: str, allow: Sequence[str], deny: Sequence[str]) -> None:
+        self.access[document_id] = (tuple(allow), tuple(deny))
 
     def delete_versions(self, version_ids: Sequence[str]) -> None:
         self._do({"op": "versions", "ids": list(version_ids)})

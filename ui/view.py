@@ -46,6 +46,7 @@ OUTCOME_LABELS = {
     "failed": "failed",
     "quarantined": "set aside",
     "skipped": "skipped",
+    "moved": "moved",
     "removed": "removed",
     "vanished": "vanished",
 }

@@ -28,13 +28,12 @@ class KeepingMixin(IngestingMixin):
         """Versions of that content in the collection that are the current or the newest one of their document."""
         with self.store.read() as conn:
             rows = conn.execute(
-                select(documents.c.source, documents.c.name, versions)
+                select(documents.c.source, documents.c.name, documents.c.parent_id, versions)
                 .join(documents, documents.c.id == versions.c.document_id)
                 .where(
                     documents.c.collection_id == collection_id,
                     versions.c.content_mac == self.vault.mac("content", sha256),
                     versions.c.id.in_((documents.c.current_version_id, documents.c.newest_version_id)),
-                    documents.c.parent_id.is_(None),  # what lies inside another has no file that could have moved
                 )
                 .order_by(versions.c.created_at, versions.c.id)
             ).all()
@@ -44,6 +43,7 @@ class KeepingMixin(IngestingMixin):
                 name=self.vault.open_text(row.name, f"documents.name:{row.document_id}"),
                 mime=row.mime,
                 existing=self._existing(row.document_id, row),
+                inside=row.parent_id is not None,
             )
             for row in rows
         ]
@@ -132,6 +132,16 @@ class KeepingMixin(IngestingMixin):
                     )
         return moved
 
+    def current_version(self, document_id: str) -> str | None:
+        """The version that answers questions, or `None`."""
+        with self.store.read() as conn:
+            query = (
+                select(versions.c.id)
+                .join(documents, documents.c.current_version_id == versions.c.id)
+                .where(documents.c.id == document_id, versions.c.state == DocumentState.INDEXED)
+            )
+            return conn.execute(query).scalar()
+
     def note_stamps(self, stamps: Iterable[tuple[str, str]]) -> None:
         """Record `(version id, stamp)`: what the file of that content looks like now. Unknown versions are fine."""
         with self.store.write() as conn:
@@ -140,17 +150,22 @@ class KeepingMixin(IngestingMixin):
 
     # ------------------------------------------------------------------------------------------------ grants
 
-    def with_groups(self, document_id: str, groups: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-        """The principals that may and may not read the document once `groups` may; `None` when they may already."""
+    def with_groups(
+        self, collection_id: str, document_id: str, groups: Sequence[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """The principals that may and may not read a document of the collection once `groups` may.
+
+        `None` when they may already, and when the collection has no such document.
+        """
         wanted = {group_principal(group) for group in groups}
         with self.store.read() as conn:
-            row = conn.execute(select(documents.c.collection_id).where(documents.c.id == document_id)).first()
-            if row is None:
+            here = (documents.c.id == document_id, documents.c.collection_id == collection_id)
+            if conn.execute(select(documents.c.id).where(*here)).first() is None:
                 return None
             own = grants.principals_by_resource(conn, (document_id,))[document_id]
             if wanted <= own[0]:
                 return None
-            allow, deny = grants.document_principals(conn, document_id, row.collection_id)
+            allow, deny = grants.document_principals(conn, document_id, collection_id)
         return tuple(sorted(allow | wanted)), tuple(sorted(deny))
 
     def grant_groups(self, document_id: str, groups: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ class Twin:
     name: str
     mime: str
     existing: Existing
+    inside: bool = False  # it lies inside another document: there is no file of its own that could have moved
 
 
 @dataclass(frozen=True, slots=True)

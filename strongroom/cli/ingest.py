@@ -29,6 +29,16 @@ def ingest(
     prune: Annotated[
         bool, typer.Option("--prune", help="Delete documents whose files have vanished from PATHS.")
     ] = False,
+    prune_all: Annotated[
+        bool,
+        typer.Option("--prune-all", help="The same where all or most documents of a folder would go: else they stay."),
+    ] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Take files in again whose documents were deleted here.")
+    ] = False,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read every file, also where its size and times have not changed.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
     ocr: Annotated[
         OcrMode | None,
@@ -41,8 +51,9 @@ def ingest(
 ) -> None:
     """Read files and folders, and make them searchable.
 
-    Unchanged files cost nothing, changed ones replace their old version, and a bad file is named with its reason while
-    the rest goes on. The run can be broken off and repeated at any time. Exit code 3 means that some files failed.
+    Unchanged files cost nothing, changed ones replace their old version, moved ones stay the same document, copies are
+    read once, and a bad file is named with its reason while the rest goes on. The run can be broken off and repeated at
+    any time. Exit code 3 means that some files failed.
 
     Examples:
 
@@ -60,7 +71,10 @@ def ingest(
         collection=collection,
         groups=tuple(group or ()),
         workers=workers,
-        prune=prune,
+        prune=prune or prune_all,
+        prune_all=prune_all,
+        restore=restore,
+        rehash=rehash,
         dry_run=dry_run,
         ocr=ocr,
     )
@@ -92,6 +106,12 @@ def show_summary(summary: IngestSummary) -> None:
         f"{rate:.1f} pages/s)",
         err=True,
     )
+    if summary.kept:
+        typer.echo(
+            f"{summary.kept} documents have lost their files but were kept, because all or most of a folder would go "
+            "at once: check that it is mounted, or use `--prune-all`.",
+            err=True,
+        )
 
 
 @contextmanager

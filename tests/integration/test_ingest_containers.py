@@ -140,7 +140,7 @@ def test_pruning_and_deleting_take_what_is_inside_along(room: Room, folder: Path
     (folder / "all.zip").unlink()
     _, found = room.ingest(folder)
     assert outcomes(found) == {"all.zip": "vanished"}
-    _, found = room.ingest(folder, prune=True)
+    _, found = room.ingest(folder, prune=True, prune_all=True)
     assert outcomes(found) == {"all.zip": "removed"}
     assert room.bench.catalog.documents(room.bench.catalog.access_for("local")) == []
     assert room.bench.index.count() == 0

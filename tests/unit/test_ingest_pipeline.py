@@ -416,7 +416,7 @@ def test_prune_keeps_to_its_roots_and_its_collection(bench: Bench, folder: Path)
     inside.unlink()
     beside.unlink()
     root = folder / "in"
-    summary, outcomes = ingest(bench, [], roots=(root.as_uri(),), prune=True)
+    summary, outcomes = ingest(bench, [], roots=(root.as_uri(),), prune=True, prune_all=True)
     assert summary.outcomes == {"removed": 1}
     assert list(outcomes) == ["a.txt"]
     assert bench.index.count() == 3
@@ -444,7 +444,7 @@ def test_trouble_under_one_root_does_not_hold_up_another(bench: Bench, folder: P
     (folder / "ill/b.txt").unlink()
     met = FileOutcome(str(folder / "ill" / "x"), "failed", reason="permission denied")
     roots = ((folder / "good").as_uri(), (folder / "ill").as_uri())
-    _, outcomes = ingest(bench, [met], roots=roots, prune=True)
+    _, outcomes = ingest(bench, [met], roots=roots, prune=True, prune_all=True)
     assert {n: o.outcome for n, o in outcomes.items()} == {"a.txt": "removed", "x": "failed"}
 
 
