@@ -5,7 +5,7 @@ The packed records are those of `strongroom.layout` (`<IIffff`), made a page at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,14 @@ class Words(NamedTuple):
     boxes: Boxes
 
 
+class Mark(NamedTuple):
+    """A heading over the words `first` up to `stop` of a page; an empty one ends what a heading of its level began."""
+
+    first: int
+    stop: int
+    level: int
+
+
 class DocumentBuilder:
     """Collects pages in order. The separator between pages belongs to the page before it, so that pages tile."""
 
@@ -55,6 +63,7 @@ class DocumentBuilder:
         *,
         width: float | None,
         height: float | None,
+        marks: Sequence[Mark] = (),
         ocr_confidence: float | None = None,
     ) -> None:
         """Add a page of words with boxes; numbered, located as "page N"."""
@@ -67,6 +76,10 @@ class DocumentBuilder:
         records = np.empty(n, dtype=_RECORD)
         records["start"], records["end"], records["box"] = edges[0::2], edges[1::2], words.boxes
         layout = records[~np.isnan(words.boxes[:, 0])].tobytes()
+        for mark in marks:
+            start = int(edges[2 * mark.first]) if mark.first < n else int(edges[-1])
+            end = int(edges[2 * mark.stop - 1]) if mark.stop > mark.first else start
+            self._headings.append(Heading(start, end, mark.level))
         for space, text in zip(words.spaces, words.texts, strict=True):
             self._pieces.append(space)
             self._pieces.append(text)

@@ -7,7 +7,8 @@ import pytest
 
 from ingest.parse import parse_file
 from ingest.parse.build import DocumentBuilder, Words
-from ingest.parse.pdf import _WORD, _RawPage, _Vocabulary, _words, parse_pdf
+from ingest.parse.pdf import parse_pdf
+from ingest.parse.pdfpage import WORD, RawPage, Vocabulary, words_of
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.layout import boxes_for, pack_words, unpack_words
 from strongroom.types import ParsedDocument
@@ -85,11 +86,11 @@ def test_boxes_follow_the_crop_box(tmp_path: Path) -> None:
     ],
 )
 def test_changed_characters_keep_words_and_offsets_together(raw: str, rest: str, expected: str) -> None:
-    spans = [match.span() for match in _WORD.finditer(raw)]
+    spans = [match.span() for match in WORD.finditer(raw)]
     boxes = np.array([[i, 0, i + 1, 1] for i in range(len(spans))], dtype=np.float32)
-    page = _RawPage(raw, 100, 100, spans=spans, boxes=boxes)
+    page = RawPage(raw, 100, 100, spans=spans, boxes=boxes)
     builder = DocumentBuilder()
-    builder.add_page(_words(page, _Vocabulary([raw, rest])), width=100, height=100)
+    builder.add_page(words_of(page, Vocabulary([raw, rest])), width=100, height=100)
     document = builder.build("application/pdf")
     assert document.text == expected + "\n\n"
     # GIVEN each word part has its own box, THEN the records spell the text in order and nothing else
@@ -100,9 +101,9 @@ def test_changed_characters_keep_words_and_offsets_together(raw: str, rest: str,
 def test_a_word_over_two_lines_has_two_boxes() -> None:
     raw = "docu\ufffement"
     boxes = np.array([[500, 100, 530, 112], [72, 114, 110, 126]], dtype=np.float32)
-    page = _RawPage(raw, 612, 792, spans=[(0, 4), (5, 9)], boxes=boxes)
+    page = RawPage(raw, 612, 792, spans=[(0, 4), (5, 9)], boxes=boxes)
     builder = DocumentBuilder()
-    builder.add_page(_words(page, _Vocabulary([raw])), width=612, height=792)
+    builder.add_page(words_of(page, Vocabulary([raw])), width=612, height=792)
     layout = builder.build("application/pdf").pages[0].layout
     assert boxes_for(layout, 0, 8) == ((500, 100, 530, 112), (72, 114, 110, 126))
 

@@ -1,0 +1,37 @@
+"""PDF user space to the page as displayed."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+
+from ingest.parse.build import Boxes
+
+
+def to_display(page: pdfium.PdfPage, user: Boxes) -> Boxes:
+    """Rectangles of PDF user space on the page as displayed; NaN for those that lie outside it."""
+    bounds = raw.FS_RECTF()
+    raw.FPDF_GetPageBoundingBox(page, ctypes.byref(bounds))
+    left, bottom, right, top = bounds.left, bounds.bottom, bounds.right, bounds.top
+    x0, y0, x1, y1 = user.T
+    rotation = page.get_rotation()
+    width, height = right - left, top - bottom
+    if rotation == 0:
+        columns = (x0 - left, top - y1, x1 - left, top - y0)
+    elif rotation == 90:
+        columns = (y0 - bottom, x0 - left, y1 - bottom, x1 - left)
+    elif rotation == 180:
+        columns = (right - x1, y0 - bottom, right - x0, y1 - bottom)
+    else:
+        columns = (top - y1, right - x1, top - y0, right - x0)
+    if rotation in (90, 270):
+        width, height = height, width
+    boxes = np.stack(columns, axis=1)
+    boxes[:, 0::2] = np.clip(boxes[:, 0::2], 0, width)
+    boxes[:, 1::2] = np.clip(boxes[:, 1::2], 0, height)
+    outside = ~((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    boxes[outside] = np.nan
+    return boxes

@@ -1,0 +1,196 @@
+"""One PDF page as PDFium reads it: its text, the words in it, and their boxes as displayed.
+
+Text and word records are built together, character by character where anything is changed (line-end hyphens,
+ligatures, control characters), so an offset always means the same characters in both. Boxes are those of the page as
+displayed: after CropBox and rotation, origin top left, in points.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+
+from ingest.parse.build import Boxes, Words, no_boxes
+from ingest.parse.drawings import rulings_of
+from ingest.parse.geometry import to_display
+from ingest.parse.rows import wide_gaps
+from ingest.parse.rulings import Rulings
+from ingest.parse.scans import needs_ocr, usable
+from strongroom.types import OcrMode
+
+_HYPHENS = "\ufffe\x02"  # PDFium's marks for a hyphen at a line end that it joined across
+_LIGATURES = str.maketrans(
+    {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
+)
+_WIDE = "\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef"
+# A word, or the part of one before or after a line-end hyphen: the halves stand on two lines. Scripts without spaces
+# get a record a character, so that a highlight does not cover the whole line.
+WORD = re.compile(rf"[{_WIDE}]|[^\s{_HYPHENS}{_WIDE}]+")
+_SPECIAL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\xad\u200b-\u200f\u2060\ufeff\ufb00-\ufb06]")
+_HYPHEN = re.compile(f"[{_HYPHENS}]")
+_KEEP_PREFIX = frozenset(
+    {"non", "co", "pre", "post", "re", "anti", "self", "semi", "sub", "multi", "inter", "intra", "cross", "ex"}
+    | {"counter", "off", "set", "long", "short", "well", "high", "low"}
+)
+
+
+@dataclass(slots=True)
+class RawPage:
+    """One page as PDFium gives it: `spans` are the word parts in `text`, `boxes` their places as displayed."""
+
+    text: str
+    width: float | None
+    height: float | None
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    boxes: Boxes = field(default_factory=no_boxes)
+    rulings: Rulings = field(default_factory=Rulings)
+    ocr: bool = False
+    problem: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------ reading pages
+
+
+def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage:
+    try:
+        page = document[index]
+    except pdfium.PdfiumError:
+        return RawPage("", None, None, problem="cannot be loaded")
+    try:
+        width, height = page.get_size()
+        try:
+            textpage = page.get_textpage()
+        except pdfium.PdfiumError:
+            return RawPage("", width, height, ocr=ocr != "never", problem="its text cannot be read")
+        try:
+            text, char_of = _text_of(textpage)
+            result = RawPage(text, width, height)
+            result.ocr = ocr == "always" or (ocr == "auto" and needs_ocr(page, text))
+            if usable(text) or not result.ocr:
+                result.spans = [match.span() for match in WORD.finditer(text)]
+                result.boxes = _measure(page, textpage, result.spans, char_of)
+                if wide_gaps(result.boxes) > 1:
+                    result.rulings = rulings_of(page)
+            return result
+        finally:
+            textpage.close()
+    finally:
+        page.close()
+
+
+def _text_of(textpage: pdfium.PdfTextPage) -> tuple[str, Callable[[int], int] | None]:
+    """All text of the page, and the map from an offset in it to PDFium's character index (`None`: they are equal)."""
+    count = raw.FPDFText_CountChars(textpage)
+    if count <= 0:
+        return "", None
+    buffer = (ctypes.c_ushort * (2 * count + 2))()  # a character outside the BMP takes two units
+    written = raw.FPDFText_GetText(textpage, 0, count, buffer)
+    text = bytes(buffer)[: max(written - 1, 0) * 2].decode("utf-16-le", "replace")
+    if len(text) == count:
+        return text, None
+    # PDFium leaves some characters out of the text, so offsets and indexes drift apart; ask it for each word.
+    lookup = raw.FPDFText_GetCharIndexFromTextIndex
+    if written - 1 != count:
+        return text, lambda offset: int(lookup(textpage, offset))
+    units = [0]
+    for character in text:
+        units.append(units[-1] + (2 if ord(character) > 0xFFFF else 1))
+    return text, lambda offset: units[offset]
+
+
+def _measure(
+    page: pdfium.PdfPage,
+    textpage: pdfium.PdfTextPage,
+    spans: list[tuple[int, int]],
+    char_of: Callable[[int], int] | None,
+) -> Boxes:
+    """Boxes of words, shape `(n, 4)`, NaN where PDFium has none: two calls a word, on its first and last character."""
+    if not spans:
+        return no_boxes()
+    ends = [index for start, end in spans for index in (start, end - 1)]
+    if char_of is not None:
+        ends = [char_of(index) for index in ends]
+    rects = (raw.FS_RECTF * len(ends))()
+    handle, loose = textpage.raw, raw.FPDFText_GetLooseCharBox
+    failed = [i for i, (index, rect) in enumerate(zip(ends, rects, strict=True)) if not loose(handle, index, rect)]
+    # FS_RECTF is left, top, right, bottom
+    values = np.frombuffer(rects, dtype=np.float32).reshape(-1, 2, 4).copy()
+    values.reshape(-1, 4)[failed] = np.nan
+    left, top, right, bottom = (values[:, :, i] for i in range(4))
+    user = np.stack([left.min(1), bottom.min(1), right.max(1), top.max(1)], axis=1)
+    return to_display(page, user)
+
+
+# ------------------------------------------------------------------------------------------------ text of a page
+
+
+class Vocabulary:
+    """Decides whether a line-end hyphen belongs to the word, by how the rest of the document writes it."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+        self._words: frozenset[str] | None = None
+
+    def keeps_hyphen(self, left: str, right: str) -> bool:
+        """True for "non-|breaching", False for "docu-|ment"."""
+        left, right = re.sub(r"^\W+", "", left), re.sub(r"\W+$", "", right)
+        if not left or not right or not left[-1].isalpha() or not right[0].islower():
+            return True
+        if self._words is None:
+            whole = re.sub(rf"\S*[{_HYPHENS}]\S*", " ", " ".join(self._texts))
+            found = re.findall(r"[^\W_]+(?:-[^\W_]+)*", whole.lower())
+            self._words = frozenset(found)
+        left, right = left.lower(), right.lower()
+        if f"{left}-{right}" in self._words:
+            return True
+        if f"{left}{right}" in self._words:
+            return False
+        return left.rsplit("-", 1)[-1] in _KEEP_PREFIX or (left in self._words and right in self._words)
+
+
+def words_of(page: RawPage, vocabulary: Vocabulary) -> Words:
+    """The page's words in reading order, cleaned, each with the white space before it and its box."""
+    text = page.text
+    special = _SPECIAL.search(text) is not None
+    hyphens = _HYPHEN.search(text) is not None
+    tops, bottoms = page.boxes[:, 1].tolist(), page.boxes[:, 3].tolist()
+    spaces: list[str] = []
+    texts: list[str] = []
+    kept: list[int] = []
+    previous = 0
+    for i, (start, end) in enumerate(page.spans):
+        piece = text[start:end]
+        if special and _SPECIAL.search(piece):
+            piece = _SPECIAL.sub("", piece.translate(_LIGATURES))
+            if not piece:
+                continue
+        gap = text[previous:start]
+        if gap == " " or gap == "" or not texts:
+            space = gap if texts else ""
+        elif hyphens and _HYPHEN.search(gap):
+            space = ""
+            if vocabulary.keeps_hyphen(texts[-1], piece):
+                texts[-1] += "-"
+        elif "\n" in gap or "\r" in gap:
+            last = kept[-1]
+            space = _break(tops[last], bottoms[last], tops[i], bottoms[i])
+        else:
+            space = " "
+        spaces.append(space)
+        texts.append(piece)
+        kept.append(i)
+        previous = end
+    if hyphens and texts and _HYPHEN.search(text, previous):
+        texts[-1] += "-"
+    return Words(spaces, texts, page.boxes[kept] if len(kept) < len(page.spans) else page.boxes)
+
+
+def _break(last_top: float, last_bottom: float, top: float, bottom: float) -> str:
+    """A new line, or a blank line where the page leaves more than most of a line's height free."""
+    return "\n\n" if top - last_bottom > 0.7 * min(last_bottom - last_top, bottom - top) else "\n"

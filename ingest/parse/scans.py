@@ -1,0 +1,93 @@
+"""Which PDF pages need OCR, and reading those.
+
+A page needs it when it shows something but its text is missing, a mere stamp on a scan, or garbage.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ingest.parse.ocr import OcrPage
+
+OCR_DPI = 200
+OCR_MAX_PIXELS = 12_000_000
+# A page with fewer letters and digits than this may be a scan that only carries a stamp or a Bates number.
+_FEW_CHARACTERS = 100
+_SCAN_COVERAGE = 0.5
+_FEW_DRAWINGS = 50
+_GARBAGE_SHARE = 0.3
+GARBAGE = re.compile("[\x00-\x01\x03-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
+
+
+def usable(text: str) -> int:
+    return sum(1 for character in text if character.isalnum())
+
+
+def needs_ocr(page: pdfium.PdfPage, text: str) -> bool:
+    """True when the page shows something but its text layer is missing, a mere stamp on a scan, or garbage."""
+    solid = len(text) - sum(map(text.count, " \r\n\t\xa0"))
+    if solid and len(GARBAGE.findall(text)) > _GARBAGE_SHARE * solid:
+        return True
+    if solid >= 4 * _FEW_CHARACTERS:
+        return False
+    letters = usable(text)
+    if letters >= _FEW_CHARACTERS:
+        return False
+    if letters == 0 and _draws_something(page):
+        return True
+    width, height = page.get_size()
+    area = max(width * height, 1.0)
+    return any(_area(item) > _SCAN_COVERAGE * area for item in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+
+
+def _draws_something(page: pdfium.PdfPage) -> bool:
+    """True for a picture, a form, or drawings enough to be letters drawn as outlines; a few ruled lines are nothing."""
+    count = raw.FPDFPage_CountObjects(page)
+    if count >= _FEW_DRAWINGS:
+        return True
+    kinds = {raw.FPDFPageObj_GetType(raw.FPDFPage_GetObject(page, i)) for i in range(count)}
+    return bool(kinds - {raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_TEXT})
+
+
+def _area(item: Any) -> float:
+    try:
+        left, bottom, right, top = item.get_bounds()
+    except pdfium.PdfiumError:
+        return 0.0
+    return float(abs(right - left) * abs(top - bottom))
+
+
+def read_scan(document: pdfium.PdfDocument, index: int, width: float, height: float) -> OcrPage | None:
+    """The page by OCR, in points of the page as displayed; `None` when it is blank."""
+    image, scale = _render(document, index, width, height) if width > 0 and height > 0 else (None, 1.0)
+    if image is None:
+        return None
+    from ingest.parse.ocr import read_image  # loads onnxruntime: only when a scan turns up
+
+    return read_image(image, points_per_pixel=1 / scale)
+
+
+def _render(
+    document: pdfium.PdfDocument, index: int, width: float, height: float
+) -> tuple[NDArray[np.uint8] | None, float]:
+    """The page as displayed and its pixels per point; `None` when it is blank, which saves OCR's seconds."""
+    with closing(document[index]) as page:
+        for scale in (
+            min(0.5, 1000 / max(width, height)),
+            min(OCR_DPI / 72, (OCR_MAX_PIXELS / (width * height)) ** 0.5),
+        ):
+            with closing(page.render(scale=scale, rev_byteorder=False, prefer_bgrx=False)) as bitmap:
+                image = bitmap.to_numpy().copy()
+            if int(image.max()) - int(image.min()) < 24:
+                return None, scale
+        if image.ndim == 2 or image.shape[2] == 1:
+            image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+        return np.ascontiguousarray(image[:, :, :3]), scale
