@@ -241,7 +241,8 @@ class _HeadingPaths:
         for heading in sorted(headings, key=lambda item: item.start):
             words = " ".join(text[heading.start : heading.end].split())
             stack = [entry for entry in stack if entry[0] < heading.level]
-            stack.append((heading.level, words))
+            if words:  # one without words ends what a heading of its level began: the caption of a table
+                stack.append((heading.level, words))
             self._starts.append(heading.start)
             self._paths.append(tuple(entry[1] for entry in stack))
 

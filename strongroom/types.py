@@ -64,7 +64,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading's own span and its level (1 is the outermost)."""
+    """A heading's own span and its level (1 is the outermost). An empty span ends the one of its level."""
 
     start: int
     end: int

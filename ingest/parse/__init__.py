@@ -16,7 +16,7 @@ from strongroom.errors import ParseError
 from strongroom.types import OcrMode, ParsedDocument
 
 # Part of what a version's parse is keyed by: raise it whenever any parser would give another text for the same bytes.
-RECIPE = "parse-2"
+RECIPE = "parse-3"
 
 # Types whose text only lists what lies inside: nothing of it is worth searching.
 LISTINGS = ARCHIVES | {"application/mbox"}

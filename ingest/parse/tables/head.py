@@ -19,7 +19,7 @@ def head_lines(page: TablePage, block: list[Row], borders: list[float], lines: l
     if first is not None:
         # Label lines right above the first numbers belong to the body: they stand in the first column alone.
         left, right = min(row.x0 for row in block), max(row.x1 for row in block)
-        while first > 1 and (block[first - 1].x1 < borders[0] + 2 or centered(block[first - 1], left, right)):
+        while first > 1 and (_is_label(page, block[first - 1], borders) or centered(block[first - 1], left, right)):
             first -= 1
         return first if first <= 8 else 0
     # Words only: a first line of short phrases over longer ones
@@ -30,6 +30,10 @@ def head_lines(page: TablePage, block: list[Row], borders: list[float], lines: l
 def centered(row: Row, left: float, right: float) -> bool:
     """True for a line in the middle of a table: a title, or a heading of the rows below it."""
     return abs((row.x0 + row.x1) / 2 - (left + right) / 2) < 0.03 * (right - left)
+
+
+def _is_label(page: TablePage, row: Row, borders: list[float]) -> bool:
+    return row.x0 < borders[0] and len(segments(row, page.boxes, WORD_GAP)) == 1
 
 
 def is_body(page: TablePage, row: Row, borders: list[float]) -> bool:
