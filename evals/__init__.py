@@ -1,1 +1,4 @@
-"""Measuring and fitting: code that needs question sets, never imported by the product's own path."""
+"""Measuring answers: question sets, metrics with intervals, runs, comparisons, reports, and the fitting of weights.
+
+Sits above `strongroom.app` and works through the `Engine` port like any front end; only the command line imports it.
+"""

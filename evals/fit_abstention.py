@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.statistics import auroc
 from retrieval import abstain, context, lexical
 from retrieval.citations import PageReader
 from strongroom.ports import Embedder, Vectors
@@ -150,12 +150,6 @@ def fit(x: Floats, y: Floats, w: Floats, *, ridge: float = 1e-3, steps: int = 50
         beta -= np.linalg.solve(hessian, gradient)
     raw = beta[:-1] / scale
     return raw, float(beta[-1] - raw @ mean)
-
-
-def auroc(positive: Floats, negative: Floats) -> float:
-    """Probability that a positive scores above a negative, ties counted half (Mann-Whitney)."""
-    wins = (positive[:, None] > negative[None, :]).sum() + 0.5 * (positive[:, None] == negative[None, :]).sum()
-    return float(wins) / (len(positive) * len(negative)) if len(positive) and len(negative) else math.nan
 
 
 def measure(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from strongroom import __version__
-from strongroom.cli import admin, ask, audit, ingest, library, models, search, up
+from strongroom.cli import admin, ask, audit, evaluation, ingest, library, models, search, up
 
 app = typer.Typer(
     name="strongroom",
@@ -47,6 +47,7 @@ app.command()(ask.ask)
 app.add_typer(library.documents_app, name="documents")
 app.command()(library.collections)
 app.add_typer(models.app, name="models")
+app.add_typer(evaluation.app, name="eval")
 app.add_typer(audit.app, name="audit")
 app.add_typer(admin.index_app, name="index")
 app.add_typer(admin.config_app, name="config")

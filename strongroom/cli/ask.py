@@ -19,7 +19,7 @@ from strongroom.cli.common import (
     print_json,
     to_json,
 )
-from strongroom.errors import StrongroomError, UsageError
+from strongroom.errors import UsageError
 from strongroom.types import AnswerEvent, AskRequest, ErrorEvent, StageEvent, TextEvent
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def ask(
 
         strongroom ask --batch questions.jsonl > answers.jsonl
     """
+    from strongroom.app.asking import final_answer
     from strongroom.cli.batch import read_batch
 
     if (question is None) == (batch is None):
@@ -78,21 +79,10 @@ def ask(
             stream_answer(opened, request)
 
 
-def final_answer(opened: Engine, request: AskRequest) -> Answer:
-    """Run a question to its end and return the whole answer. Raises what went wrong."""
-    answer: Answer | None = None
-    for event in opened.ask(request):
-        if isinstance(event, AnswerEvent):
-            answer = event.answer
-        elif isinstance(event, ErrorEvent):
-            raise _error(event)
-    if answer is None:
-        raise StrongroomError("the answer broke off", hint="Ask again; `strongroom check` may show a cause.")
-    return answer
-
-
 def stream_answer(opened: Engine, request: AskRequest) -> None:
     """Print words as they come, then the quotes they rest on."""
+    from strongroom.app.asking import error_of
+
     answer: Answer | None = None
     begun = False
     for event in opened.ask(request):
@@ -108,7 +98,7 @@ def stream_answer(opened: Engine, request: AskRequest) -> None:
         elif isinstance(event, AnswerEvent):
             answer = event.answer
         elif isinstance(event, ErrorEvent):
-            raise _error(event)
+            raise error_of(event)
     if answer is not None:
         show_sources(answer, printed=begun)
 
@@ -141,9 +131,3 @@ def place_of(citation: Citation) -> str:
     if citation.page is not None:
         return f"page {citation.page}"
     return f"{citation.locator.kind} {citation.locator.label}"
-
-
-def _error(event: ErrorEvent) -> StrongroomError:
-    from strongroom.wire import error_from
-
-    return error_from({"error": {"message": event.message, "hint": event.hint, "code": event.code}}, status=500)

@@ -22,7 +22,7 @@ DOCUMENTS = ROOT / "samples" / "documents"
 QUESTIONS: list[dict[str, Any]] = [
     json.loads(line) for line in (ROOT / "samples" / "questions.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-ANSWERABLE = [q for q in QUESTIONS if q["answerable"]]
+ANSWERABLE = [q for q in QUESTIONS if not q["unanswerable"]]
 PAGED = [q for q in ANSWERABLE if q["pages"] is not None]
 SCAN = "dredging-letter-scan.pdf"
 MADE = (
@@ -102,9 +102,9 @@ def test_questions_are_well_formed() -> None:
     assert len(ANSWERABLE) >= 16
     assert len(QUESTIONS) - len(ANSWERABLE) == 4
     for question in QUESTIONS:
-        assert set(question) == {"id", "question", "document", "pages", "answer", "answerable"}
-        assert (question["document"] is None) == (not question["answerable"])
-        assert (question["answer"] is None) == (not question["answerable"])
+        assert set(question) == {"id", "question", "document", "pages", "answer", "unanswerable"}
+        assert (question["document"] is None) == question["unanswerable"]
+        assert (question["answer"] is None) == question["unanswerable"]
 
 
 def test_every_document_has_a_question() -> None:
