@@ -1,0 +1,91 @@
+"""Score a network on examples: spans against gold answers, answerability, relevance, support."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.pairs import PairTokenizer
+from models.spans import Scored, merge, window_spans
+from models.training.examples import Example, Row, batches, tensors
+from models.reader_network import ReaderNetwork
+from models.training.scores import auroc, interval, token_f1
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the network says of one example: best spans, and the three first-token logits (largest over windows)."""
+
+    spans: tuple[Scored, ...]
+    first: tuple[float, float, float]
+
+    @property
+    def margin(self) -> float:
+        return self.spans[0].margin if self.spans else -30.0
+
+
+@torch.no_grad()
+def predict(
+    network: ReaderNetwork, examples: Sequence[Example], tokenizer: PairTokenizer, *, longest: int = 40, count: int = 3
+) -> list[Prediction]:
+    """Predictions in the order of `examples`, by the torch network in bf16."""
+    import copy
+
+    fast = copy.deepcopy(network).to(torch.bfloat16)
+    windows = tokenizer.windows([(e.question, e.passage) for e in examples])
+    rows = [Row(w, None, None, (-1, -1, -1)) for own in windows for w in own]
+    spans: dict[int, list[Scored]] = {}
+    first: dict[int, list[float]] = {}
+    for group in batches(rows, tokens=4096, most=64):
+        batch = tensors(group)
+        span, heads = (t.float().numpy() for t in fast(batch.ids, batch.types, batch.mask))
+        for n, row in enumerate(group):
+            number = row.window.passage
+            spans.setdefault(number, []).extend(window_spans(row.window, span[n], longest=longest, count=count))
+            old = first.get(number, [-99.0] * 3)
+            first[number] = [max(a, float(b)) for a, b in zip(old, heads[n], strict=True)]
+    return [
+        Prediction(tuple(merge(spans.get(n, []), count)), tuple(first[n]))  # type: ignore[arg-type]
+        for n in range(len(examples))
+    ]
+
+
+def reading(examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Token F1 on answerable questions, official F1 with the best threshold, AUROCs of answerability."""
+    f1, groups, plain = [], {}, []
+    for e, p in zip(examples, predictions, strict=True):
+        if e.answerable == 1:
+            s = p.spans[0] if p.spans else None
+            value = token_f1(e.passage[s.start : s.end] if s else "", e.answers)
+            f1.append(value)
+            groups.setdefault(e.group, []).append(value)
+        plain.append(f1[-1] if e.answerable == 1 else 0.0)
+    low, high = interval(groups)
+    out = {"f1": round(float(np.mean(f1)), 4), "f1_low": round(low, 3), "f1_high": round(high, 3), "answerable": len(f1)}
+    labels = [e.answerable for e in examples]
+    if 0 in labels:
+        for name, score in (
+            ("margin", [p.margin for p in predictions]),
+            ("head", [p.first[0] for p in predictions]),
+            ("both", [p.margin + 2 * p.first[0] for p in predictions]),
+        ):
+            yes = [s for s, l in zip(score, labels, strict=True) if l == 1]
+            no = [s for s, l in zip(score, labels, strict=True) if l == 0]
+            out[f"auroc_{name}"] = round(auroc(yes, no), 4)
+            out[f"official_{name}"] = round(best_threshold(score, labels, plain)[1], 4)
+    return out
+
+
+def best_threshold(score: Sequence[float], labels: Sequence[int | None], f1: Sequence[float]) -> tuple[float, float]:
+    """(threshold, official F1) where answering only above the threshold does best."""
+    ranked = sorted(zip(score, labels, f1, strict=True), key=lambda t: -t[0])
+    right = sum(1.0 for _, label, _ in ranked if label == 0)
+    best, at = right, float("inf")
+    for s, label, value in ranked:
+        right += value if label == 1 else -1.0
+        if right > best:
+            best, at = right, s
+    return at, best / len(ranked)
