@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = frozenset({"bert", "roberta", "xlm-roberta"})
 _MODULES = ({"Transformer", "Pooling"}, {"Transformer", "Pooling", "Normalize"})
-_MASKED = -3.0e4  # finite in bf16 too; exp() of it is 0
+MASKED = -3.0e4  # finite in bf16 too; exp() of it is 0
 
 
 def supported(spec: EmbedderSpec) -> bool:
@@ -48,13 +49,13 @@ def build(spec: EmbedderSpec) -> Any:
 
     config = json.loads((spec.directory / "config.json").read_text(encoding="utf-8"))
     weights = _Weights(spec)
-    net = _Layers(op, weights, heads=int(config["num_attention_heads"]), eps=float(config["layer_norm_eps"]))
+    net = Layers(op, weights, heads=int(config["num_attention_heads"]), eps=float(config["layer_norm_eps"]))
 
     ids = op.parameter([-1, -1], np.int32, name="input_ids")
     mask = op.parameter([-1, -1], np.int32, name="attention_mask")
     keep = op.convert(mask, "f32")
     hidden = net.embed(ids, position_offset(config))
-    bias = op.unsqueeze(op.multiply(op.subtract(net.constant(1.0), keep), net.constant(_MASKED)), net.ints(1, 2))
+    bias = op.unsqueeze(op.multiply(op.subtract(net.constant(1.0), keep), net.constant(MASKED)), net.ints(1, 2))
     for layer in range(int(config["num_hidden_layers"])):
         hidden = net.encode(hidden, bias, f"encoder.layer.{layer}.")
     pooled = net.mean(hidden, keep) if spec.pooling == "mean" else op.gather(hidden, net.scalar(0), net.scalar(1))
@@ -82,10 +83,12 @@ class _Weights:
             ) from exc
 
 
-class _Layers:
+class Layers:
     """The pieces of the encoder as OpenVINO nodes."""
 
-    def __init__(self, op: Any, weights: _Weights, *, heads: int, eps: float) -> None:
+    def __init__(
+        self, op: Any, weights: Mapping[str, NDArray[np.float32]] | _Weights, *, heads: int, eps: float
+    ) -> None:
         self._op, self._weights, self._heads, self._eps = op, weights, heads, eps
 
     def constant(self, value: Any) -> Any:
@@ -105,23 +108,23 @@ class _Layers:
         places = places + weights["embeddings.token_type_embeddings.weight"][0]
         length = op.gather(op.shape_of(ids, "i64"), self.ints(1), self.scalar(0))
         places = op.slice(self.constant(places), self.ints(0), length, self.ints(1), self.ints(0))
-        return self._norm(op.add(words, op.unsqueeze(places, self.ints(0))), "embeddings.LayerNorm")
+        return self.norm(op.add(words, op.unsqueeze(places, self.ints(0))), "embeddings.LayerNorm")
 
     def encode(self, hidden: Any, bias: Any, at: str) -> Any:
         """One transformer layer."""
         op = self._op
         query, key, value = (
-            self._split(self._linear(hidden, f"{at}attention.self.{n}")) for n in ("query", "key", "value")
+            self._split(self.linear(hidden, f"{at}attention.self.{n}")) for n in ("query", "key", "value")
         )
         width = self._weights[f"{at}attention.self.query.weight"].shape[0]
         scores = op.multiply(op.matmul(query, key, False, True), self.constant(1 / math.sqrt(width // self._heads)))
         mixed = op.matmul(op.softmax(op.add(scores, bias), -1), value, False, False)
         mixed = op.reshape(op.transpose(mixed, self.ints(0, 2, 1, 3)), self.ints(0, 0, width), True)
-        hidden = self._norm(
-            op.add(hidden, self._linear(mixed, f"{at}attention.output.dense")), f"{at}attention.output.LayerNorm"
+        hidden = self.norm(
+            op.add(hidden, self.linear(mixed, f"{at}attention.output.dense")), f"{at}attention.output.LayerNorm"
         )
-        wide = op.gelu(self._linear(hidden, f"{at}intermediate.dense"), "ERF")
-        return self._norm(op.add(hidden, self._linear(wide, f"{at}output.dense")), f"{at}output.LayerNorm")
+        wide = op.gelu(self.linear(hidden, f"{at}intermediate.dense"), "ERF")
+        return self.norm(op.add(hidden, self.linear(wide, f"{at}output.dense")), f"{at}output.LayerNorm")
 
     def mean(self, hidden: Any, keep: Any) -> Any:
         """Mean over the tokens that the mask keeps."""
@@ -129,11 +132,11 @@ class _Layers:
         total = op.reduce_sum(op.multiply(hidden, op.unsqueeze(keep, self.ints(2))), self.ints(1), False)
         return op.divide(total, op.maximum(op.reduce_sum(keep, self.ints(1), True), self.constant(1e-9)))
 
-    def _linear(self, hidden: Any, at: str) -> Any:
+    def linear(self, hidden: Any, at: str) -> Any:
         product = self._op.matmul(hidden, self.constant(self._weights[f"{at}.weight"]), False, True)
         return self._op.add(product, self.constant(self._weights[f"{at}.bias"][None, None]))
 
-    def _norm(self, hidden: Any, at: str) -> Any:
+    def norm(self, hidden: Any, at: str) -> Any:
         op = self._op
         normal = op.mvn(hidden, self.ints(-1), True, self._eps, "inside_sqrt")
         scaled = op.multiply(normal, self.constant(self._weights[f"{at}.weight"][None, None]))

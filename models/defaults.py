@@ -9,13 +9,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from models.registry import Registry
+from models.registry import InstalledModel, OnModelEvent, Registry
 from models.spec import EmbedderSpec, read_spec
 from strongroom.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from models.llm import LlamaChatModel
-    from strongroom.ports import Embedder
+    from strongroom.ports import Embedder, Reader
 
 log = logging.getLogger(__name__)
 
@@ -89,3 +89,41 @@ def open_llm(
     if kind != "llm":
         raise ModelError(f"{model_id} is of kind {kind}, not a language model", hint="See `strongroom models list`.")
     return LlamaChatModel(path, name=model_id, context_tokens=context_tokens, threads=threads, cache_type=cache_type)
+
+
+def open_reader(
+    models_dir: Path, artefact: Path | None = None, backend: Backend = "auto", *, threads: int = 0
+) -> Reader:
+    """Load a reader: the product's own, or the one in the folder `artefact`. Raises `ModelError`.
+
+    Its base must be installed. The fast form is made on the first call and kept in the models directory; where that
+    cannot be written, or fails its self-test under `auto`, fp32 torch is used.
+    """
+    from models.reader import FastReader, ReferenceReader
+    from models.reader_weights import about, reader_folder
+
+    if backend not in ("auto", "fast", "reference"):
+        raise UsageError(f"unknown reader backend {backend!r}", hint="Use auto, fast or reference.")
+    folder = artefact or reader_folder()
+    spec = embedder_spec(models_dir, str(about(folder)["base"]))
+    if backend != "reference":
+        registry = Registry(models_dir)
+        try:
+            converted = registry.fast_path(prepare_reader(registry, folder).id)
+            return FastReader(folder, converted or folder, spec.tokenizer_file, threads=threads)
+        except ModelError as exc:
+            if backend == "fast":
+                raise
+            log.warning("reader: %s; using fp32 torch", exc)
+    return ReferenceReader(folder, spec.directory, spec.tokenizer_file, threads=threads)
+
+
+def prepare_reader(
+    registry: Registry, artefact: Path | None = None, *, on_event: OnModelEvent | None = None
+) -> InstalledModel:
+    """Merge a reader over its installed base and convert it, unless that was done before. Raises `ModelError`."""
+    from models.reader_weights import about, reader_folder
+
+    folder = artefact or reader_folder()
+    base = embedder_spec(registry.models_dir, str(about(folder)["base"]))
+    return registry.install_reader(folder, base, on_event)

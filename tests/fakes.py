@@ -18,7 +18,7 @@ import numpy as np
 
 from strongroom.errors import ModelError, UsageError
 from strongroom.ports import GenerationOptions, Vector, Vectors
-from strongroom.types import Message, Usage
+from strongroom.types import Message, Reading, ReadSpan, Usage
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\w+")
@@ -220,6 +220,52 @@ def _minimal(schema: Mapping[str, Any]) -> Any:
             return {key: _minimal(properties[key]) for key in schema.get("required", properties) if key in properties}
 
 
+class FakeReader:
+    """Spans are whole sentences, ranked by the share of the question's words in them; so are the probabilities.
+
+    `calls` holds the question and the passages of every `read`.
+    """
+
+    def __init__(self, name: str = "fake-reader") -> None:
+        self._name = name
+        self.calls: list[tuple[str, tuple[str, ...]]] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        return f"fake-{self._name}"
+
+    def read(self, question: str, passages: Sequence[str], *, spans: int = 3) -> list[Reading]:
+        """Sentences with a word of the question, best first."""
+        self.calls.append((question, tuple(passages)))
+        wanted = _words(question)
+        out = []
+        for passage in passages:
+            found = []
+            for match in _SENTENCE.finditer(passage):
+                text = match.group().strip()
+                start = match.start() + match.group().find(text)
+                score = len(wanted & _words(text)) / max(1, len(wanted))
+                if text and score > 0:
+                    found.append(ReadSpan(start, start + len(text), score))
+            found.sort(key=lambda span: (-span.score, span.start))
+            best = found[0].score if found else 0.0
+            out.append(Reading(tuple(found[:spans]), answerable=best, relevant=best))
+        return out
+
+    def support(self, claim: str, evidence: Sequence[str]) -> list[float]:
+        """The share of the claim's words in each piece of evidence; 0 when a number of the claim is missing."""
+        wanted = _words(claim)
+        numbers = {word for word in wanted if word[0].isdigit()}
+        return [
+            0.0 if not wanted or numbers - _words(text) else len(wanted & _words(text)) / len(wanted)
+            for text in evidence
+        ]
+
+
 class FakeModels:
     """`strongroom.app.models.Models` without weights."""
 
@@ -233,3 +279,6 @@ class FakeModels:
         if model_id.startswith("missing"):
             raise ModelError(f"{model_id} is not installed", hint="strongroom models pull")
         return FakeChatModel()
+
+    def reader(self) -> FakeReader:
+        return FakeReader()

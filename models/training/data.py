@@ -128,9 +128,7 @@ def cuad(path: Path, *, embed: Embed, rng: random.Random, negatives: int = 2) ->
                 wanted.append(rng.choice(free))
             for n in wanted:
                 a, b = windows[n]
-                out.append(
-                    Example(question, text[a:b], (), 0, 0, None, group, "cuad-no", f"{name}|{item['category']}")
-                )
+                out.append(Example(question, text[a:b], (), 0, 0, None, group, "cuad-no", f"{name}|{item['category']}"))
     return out
 
 

@@ -118,7 +118,6 @@ def tensors(group: Sequence[Row]) -> Batch:
         for target, weights in ((start, row.start), (end, row.end)):
             for position, weight in (weights or {}).items():
                 target[n, position] = weight
-    return Batch(
-        *(torch.from_numpy(array) for array in (ids, types, mask, start, end)),
-        labels=torch.tensor([row.labels for row in group]),
-    )
+    labels = torch.tensor([row.labels for row in group])
+    given = [torch.from_numpy(array) for array in (ids, types, mask, start, end)]
+    return Batch(given[0], given[1], given[2], given[3], given[4], labels)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from models.pairs import PairTokenizer
+from models.reader_network import ReaderNetwork
 from models.spans import Scored, merge, window_spans
 from models.training.examples import Example, Row, batches, tensors
-from models.reader_network import ReaderNetwork
 from models.training.scores import auroc, interval, token_f1
 
 
@@ -27,7 +27,7 @@ class Prediction:
         return self.spans[0].margin if self.spans else -30.0
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def predict(
     network: ReaderNetwork, examples: Sequence[Example], tokenizer: PairTokenizer, *, longest: int = 40, count: int = 3
 ) -> list[Prediction]:
@@ -55,7 +55,9 @@ def predict(
 
 def reading(examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
     """Token F1 on answerable questions, official F1 with the best threshold, AUROCs of answerability."""
-    f1, groups, plain = [], {}, []
+    f1: list[float] = []
+    groups: dict[str, list[float]] = {}
+    plain: list[float] = []
     for e, p in zip(examples, predictions, strict=True):
         if e.answerable == 1:
             s = p.spans[0] if p.spans else None
@@ -64,7 +66,12 @@ def reading(examples: Sequence[Example], predictions: Sequence[Prediction]) -> d
             groups.setdefault(e.group, []).append(value)
         plain.append(f1[-1] if e.answerable == 1 else 0.0)
     low, high = interval(groups)
-    out = {"f1": round(float(np.mean(f1)), 4), "f1_low": round(low, 3), "f1_high": round(high, 3), "answerable": len(f1)}
+    out = {
+        "f1": round(float(np.mean(f1)), 4),
+        "f1_low": round(low, 3),
+        "f1_high": round(high, 3),
+        "answerable": len(f1),
+    }
     labels = [e.answerable for e in examples]
     if 0 in labels:
         for name, score in (
@@ -72,8 +79,8 @@ def reading(examples: Sequence[Example], predictions: Sequence[Prediction]) -> d
             ("head", [p.first[0] for p in predictions]),
             ("both", [p.margin + 2 * p.first[0] for p in predictions]),
         ):
-            yes = [s for s, l in zip(score, labels, strict=True) if l == 1]
-            no = [s for s, l in zip(score, labels, strict=True) if l == 0]
+            yes = [s for s, label in zip(score, labels, strict=True) if label == 1]
+            no = [s for s, label in zip(score, labels, strict=True) if label == 0]
             out[f"auroc_{name}"] = round(auroc(yes, no), 4)
             out[f"official_{name}"] = round(best_threshold(score, labels, plain)[1], 4)
     return out

@@ -64,7 +64,7 @@ def contract_name(file: str) -> str:
 
 
 def clause_question(category: str, contract: str, rng: random.Random) -> str:
-    """One wording, drawn at random: the category's name as a question, with or without the contract, or in plain words."""
+    """One wording, drawn at random: the category's name or plain words, with or without the contract's name."""
     draw = rng.random()
     if draw < 0.45:
         return f"In the {contract_name(contract)}, what is the {category}?"

@@ -49,7 +49,11 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
 
 
 def interval(
-    groups: dict[str, list[float]], *, rounds: int = 2000, seed: int = 0, statistic: Callable[[list[float]], float] | None = None
+    groups: dict[str, list[float]],
+    *,
+    rounds: int = 2000,
+    seed: int = 0,
+    statistic: Callable[[list[float]], float] | None = None,
 ) -> tuple[float, float]:
     """95 % interval of the mean when whole groups (articles, contracts) are drawn again with replacement."""
     rng = random.Random(seed)

@@ -15,7 +15,8 @@ from models.training.text import negated, other_number, pieces, sentences
 
 _AUXILIARY = re.compile(r"^(did|does|do|is|are|was|were|has|have|had|can|could|will|would|should|may|must|shall)\b")
 _ASKED = re.compile(
-    r"^(?P<before>.*?)\b(?P<wh>what (?:kind|type|sort) of [\w\-]+|(?:what|which) [\w\-]+(?= (?:did|does|do|is|are|was|were|has|have|had|can))"
+    r"^(?P<before>.*?)\b(?P<wh>what (?:kind|type|sort) of [\w\-]+"
+    r"|(?:what|which) [\w\-]+(?= (?:did|does|do|is|are|was|were|has|have|had|can))"
     r"|who|whom|what|which|when|where|how (?:many|much|long|old|far) ?[\w\-]*|how|why)\b(?P<rest>.*)$",
     re.IGNORECASE,
 )
@@ -89,7 +90,9 @@ def support_from_answers(examples: Sequence[Example], wrong: dict[str, str], rng
         elif tempting and tempting in example.passage:
             false = statement(example.question, tempting)
             if false is not None:
-                out.append(_example(false, _sentence_at(example.passage, example.passage.find(tempting)), 0, example.group))
+                out.append(
+                    _example(false, _sentence_at(example.passage, example.passage.find(tempting)), 0, example.group)
+                )
     return out
 
 

@@ -17,22 +17,48 @@ from models.training.text import Found, other_number, pieces, sentences
 
 _WORD = re.compile(r"\S+")
 _SMALL = frozenset(
-    "the a an of and or to in on at by for with from as that which this these those it its is are was were be been".split()
+    [
+        "the",
+        "a",
+        "an",
+        "of",
+        "and",
+        "or",
+        "to",
+        "in",
+        "on",
+        "at",
+        "by",
+        "for",
+        "with",
+        "from",
+        "as",
+        "that",
+        "which",
+        "this",
+        "these",
+        "those",
+        "it",
+        "its",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+    ]
 )
 
 
-def cloze(passages: Sequence[tuple[str, str]], rng: random.Random, *, each: int = 6, source: str = "cloze") -> list[Example]:
+def cloze(
+    passages: Sequence[tuple[str, str]], rng: random.Random, *, each: int = 6, source: str = "cloze"
+) -> list[Example]:
     """Up to `each` questions a passage; `passages` are (group, text)."""
     names: dict[str, list[str]] = {}
     texts: dict[str, list[str]] = {}
     found: list[list[tuple[int, str, Found]]] = []
     for group, text in passages:
-        own = [
-            (a, text[a:b], piece)
-            for a, b in sentences(text)
-            if 40 <= b - a <= 500
-            for piece in pieces(text[a:b])
-        ]
+        own = [(a, text[a:b], piece) for a, b in sentences(text) if 40 <= b - a <= 500 for piece in pieces(text[a:b])]
         names.setdefault(group, []).extend(s[p.start : p.end] for _, s, p in own if p.kind == "name")
         texts.setdefault(group, []).append(text)
         found.append(own)
@@ -60,7 +86,9 @@ def cloze(passages: Sequence[tuple[str, str]], rng: random.Random, *, each: int 
     return out
 
 
-def _draw(own: list[tuple[int, str, Found]], weights: list[float], each: int, rng: random.Random) -> list[tuple[int, str, Found]]:
+def _draw(
+    own: list[tuple[int, str, Found]], weights: list[float], each: int, rng: random.Random
+) -> list[tuple[int, str, Found]]:
     """A weighted sample without replacement (Efraimidis and Spirakis 2006)."""
     keyed = sorted(((rng.random() ** (1 / w), n) for n, w in enumerate(weights)), reverse=True)
     return [own[n] for _, n in keyed[:each]]
@@ -76,7 +104,11 @@ def _question(sentence: str, piece: Found, rng: random.Random) -> str | None:
     if len(before) + len(after) < 4:
         return None
     what = _question_word(piece, before, sentence[piece.start : piece.end], rng)
-    if before and before[-1].lower() in ("in", "on", "at", "by", "the", "a", "an", "from", "of", "since") and rng.random() < 0.7:
+    if (
+        before
+        and before[-1].lower() in ("in", "on", "at", "by", "the", "a", "an", "from", "of", "since")
+        and rng.random() < 0.7
+    ):
         before = before[:-1]
     keep = 1 - rng.choice([0.0, 0.15, 0.3, 0.4])
     before, after = ([w for w in part if rng.random() < keep or w.lower() in _SMALL] for part in (before, after))
@@ -92,7 +124,7 @@ def _question(sentence: str, piece: Found, rng: random.Random) -> str | None:
     if rng.random() < 0.3 and len(words) > 5:
         n = rng.randrange(1, len(words) - 1)
         words[n], words[n + 1] = words[n + 1], words[n]
-    text = " ".join(w.strip(",;:()\"") for w in words)
+    text = " ".join(w.strip(',;:()"') for w in words)
     return f"{text[0].upper()}{text[1:]}?"
 
 
@@ -138,12 +170,16 @@ def changed_questions(examples: Sequence[Example], rng: random.Random, *, share:
     for example in examples:
         if example.group not in names:
             names[example.group] = []
-        names[example.group] += [example.question[p.start : p.end] for p in pieces(example.question) if p.kind == "name"]
+        names[example.group] += [
+            example.question[p.start : p.end] for p in pieces(example.question) if p.kind == "name"
+        ]
     out = []
     for example in examples:
         if example.answerable == 1 and rng.random() < share:
             answer = example.answers[0] if example.answers else ""
             question = _changed(example.question, names[example.group], answer, rng)
             if question is not None:
-                out.append(Example(question, example.passage, (), 0, None, None, example.group, f"{example.source}-changed"))
+                out.append(
+                    Example(question, example.passage, (), 0, None, None, example.group, f"{example.source}-changed")
+                )
     return out

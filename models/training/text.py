@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(\[0-9])|\n{2,}")
-_ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Dr|St|Inc|Ltd|Co|Corp|No|vs|etc|e\.g|i\.e|U\.S|Jr|Sec|Art|pp?|ca?|al|approx)\.$")
+_ABBREVIATION = re.compile(
+    r"\b(?:[A-Z]|Mr|Mrs|Dr|St|Inc|Ltd|Co|Corp|No|vs|etc|e\.g|i\.e|U\.S|Jr|Sec|Art|pp?|ca?|al|approx)\.$"
+)
 
 MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 DATE = re.compile(rf"(?:\d{{1,2}} )?{MONTH}(?: \d{{1,2}})?(?:,? \d{{4}})?|\b(?:1[0-9]|20)\d{{2}}s?\b")
@@ -19,15 +21,81 @@ NUMBER = re.compile(
 NAME = re.compile(
     r"\b[A-Z][\w'’\-]+(?:(?: (?:of|de|the|and|von|van|la|for) (?=[A-Z]))?(?: ?[A-Z][\w'’\-]*\.?)| [A-Z][\w'’\-]+)*"
 )
-_PHRASE = re.compile(r"\b(?:the|a|an|his|her|their|its|of|by|with|from|into|for) ((?:[a-z][a-z\-]+ ){0,3}[a-z][a-z\-]{3,})\b")
+_PHRASE = re.compile(
+    r"\b(?:the|a|an|his|her|their|its|of|by|with|from|into|for) ((?:[a-z][a-z\-]+ ){0,3}[a-z][a-z\-]{3,})\b"
+)
 _BREAKS = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|and|or|but|that|which|who|to|in|on|at|by|with|from|into|for|as|of|than"
     r"|the|a|an|when|while|where|this|these|those|it|they|not|can|may|will|would|could|should|must|shall)\b"
 )
 _COMMON = frozenset(
-    "The A An In On At By For With From It He She They This That These Those There When While Where After Before As If"
-    " And But Or However Although Since During Its His Her Their Our We I You Both Each Many Most Some Such All No Not To"
-    " Under Upon Until One Also Another Other Because Despite Thus Therefore Then Within Between".split()
+    [
+        "The",
+        "A",
+        "An",
+        "In",
+        "On",
+        "At",
+        "By",
+        "For",
+        "With",
+        "From",
+        "It",
+        "He",
+        "She",
+        "They",
+        "This",
+        "That",
+        "These",
+        "Those",
+        "There",
+        "When",
+        "While",
+        "Where",
+        "After",
+        "Before",
+        "As",
+        "If",
+        "And",
+        "But",
+        "Or",
+        "However",
+        "Although",
+        "Since",
+        "During",
+        "Its",
+        "His",
+        "Her",
+        "Their",
+        "Our",
+        "We",
+        "I",
+        "You",
+        "Both",
+        "Each",
+        "Many",
+        "Most",
+        "Some",
+        "Such",
+        "All",
+        "No",
+        "Not",
+        "To",
+        "Under",
+        "Upon",
+        "Until",
+        "One",
+        "Also",
+        "Another",
+        "Other",
+        "Because",
+        "Despite",
+        "Thus",
+        "Therefore",
+        "Then",
+        "Within",
+        "Between",
+    ]
 )
 
 
@@ -73,9 +141,8 @@ def pieces(sentence: str) -> list[Found]:
         if words and (start > 0 or len(words) > 1):
             add(start, start + len(" ".join(words)), "name")
     for match in _PHRASE.finditer(sentence):
-        words = match.group(1)
-        border = _BREAKS.search(words)
-        end = match.start(1) + (border.start() if border else len(words))
+        border = _BREAKS.search(match.group(1))
+        end = match.start(1) + border.start() if border else match.end(1)
         start = match.start(1)
         while end > start and sentence[end - 1] == " ":
             end -= 1
@@ -86,7 +153,23 @@ def pieces(sentence: str) -> list[Found]:
 
 def other_number(text: str, rng: random.Random) -> str:
     """Another number or date of the same look: one or two digits differ, number words are replaced."""
-    words = "two three four five six seven eight nine ten twelve twenty thirty forty fifty hundred".split()
+    words = [
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "twelve",
+        "twenty",
+        "thirty",
+        "forty",
+        "fifty",
+        "hundred",
+    ]
     if text.lower() in words:
         return rng.choice([w for w in words if w != text.lower()])
     digits = [n for n, c in enumerate(text) if c.isdigit()]
@@ -100,21 +183,73 @@ def other_number(text: str, rng: random.Random) -> str:
     return "".join(out)
 
 
-_NEGATE = re.compile(r"\b(is|are|was|were|has|have|had|can|may|will|would|could|should|must|shall|did|does|do)\b(?! not)")
+_NEGATE = re.compile(
+    r"\b(is|are|was|were|has|have|had|can|may|will|would|could|should|must|shall|did|does|do)\b(?! not)"
+)
 _NEGATED = re.compile(r"\b(not|never) |n't\b")
 _PLAIN_VERB = re.compile(r"\b([a-z]{3,}ed)\b")
 _OPPOSITES = [
     pair.split("/")
-    for pair in (
-        "increase/decrease increased/decreased increases/decreases increasing/decreasing before/after more/less"
-        " first/last largest/smallest larger/smaller higher/lower highest/lowest north/south northern/southern east/west"
-        " eastern/western early/late earlier/later most/least all/none always/never allowed/forbidden may/must begin/end"
-        " began/ended buyer/seller landlord/tenant lender/borrower licensor/licensee supplier/customer employer/employee"
-        " include/exclude includes/excludes including/excluding maximum/minimum public/private positive/negative"
-        " accept/reject accepted/rejected won/lost gained/lost rise/fall rose/fell above/below over/under with/without"
-        " same/different old/new strong/weak long/short many/few only/also significant/insignificant better/worse"
-        " monthly/yearly annual/monthly upper/lower internal/external major/minor"
-    ).split()
+    for pair in [
+        "increase/decrease",
+        "increased/decreased",
+        "increases/decreases",
+        "increasing/decreasing",
+        "before/after",
+        "more/less",
+        "first/last",
+        "largest/smallest",
+        "larger/smaller",
+        "higher/lower",
+        "highest/lowest",
+        "north/south",
+        "northern/southern",
+        "east/west",
+        "eastern/western",
+        "early/late",
+        "earlier/later",
+        "most/least",
+        "all/none",
+        "always/never",
+        "allowed/forbidden",
+        "may/must",
+        "begin/end",
+        "began/ended",
+        "buyer/seller",
+        "landlord/tenant",
+        "lender/borrower",
+        "licensor/licensee",
+        "supplier/customer",
+        "employer/employee",
+        "include/exclude",
+        "includes/excludes",
+        "including/excluding",
+        "maximum/minimum",
+        "public/private",
+        "positive/negative",
+        "accept/reject",
+        "accepted/rejected",
+        "won/lost",
+        "gained/lost",
+        "rise/fall",
+        "rose/fell",
+        "above/below",
+        "over/under",
+        "with/without",
+        "same/different",
+        "old/new",
+        "strong/weak",
+        "long/short",
+        "many/few",
+        "only/also",
+        "significant/insignificant",
+        "better/worse",
+        "monthly/yearly",
+        "annual/monthly",
+        "upper/lower",
+        "internal/external",
+        "major/minor",
+    ]
 ]
 OPPOSITE = {a: b for pair in _OPPOSITES for a, b in (pair, pair[::-1])}
 

@@ -1,4 +1,4 @@
-"""The training loop: bf16 arithmetic over fp32 weights, one thread a process, checkpoints from which a killed run goes on.
+"""The training loop: bf16 arithmetic over fp32 weights, one thread a process, checkpoints to go on from.
 
 Weights, optimiser and position are written together and renamed into place, and the order of the batches depends on
 the seed alone, so that a resumed run ends with the same weights as one that was never killed.
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from models.training.examples import Batch, Row, batches, tensors
 from models.reader_network import ReaderNetwork
+from models.training.examples import Batch, Row, batches, tensors
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -110,9 +110,10 @@ def train(
                 low.copy_(master)
                 low.grad = None
         batch = tensors(plan[step])
-        found = losses(*fast(batch.ids, batch.types, batch.mask, recipe.dropout), batch)
+        span, first = fast(batch.ids, batch.types, batch.mask, recipe.dropout)
+        found = losses(span, first, batch)
         total = sum((v * (1.0 if k == "span" else recipe.first_weight) for k, v in found.items()), torch.zeros(()))
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         for master, low in pairs:
             master.grad = None if low.grad is None else low.grad.float()
         torch.nn.utils.clip_grad_norm_(trained, recipe.clip)
@@ -143,7 +144,7 @@ def train(
     return average if average is not None else network
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def _mean(values: Sequence[Tensor], workers: int) -> None:
     """Replace each tensor by its mean over the workers."""
     flat = torch.cat([value.flatten() for value in values])
@@ -184,7 +185,7 @@ def _optimiser(network: ReaderNetwork, recipe: Recipe) -> tuple[torch.optim.Adam
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True), trained
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def _average(average: ReaderNetwork, network: ReaderNetwork, decay: float) -> None:
     for kept, now in zip(average.parameters(), network.parameters(), strict=True):
         if now.requires_grad:

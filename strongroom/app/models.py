@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from strongroom.config import Settings
-    from strongroom.ports import ChatModel, Embedder, Tokenizer
+    from strongroom.ports import ChatModel, Embedder, Reader, Tokenizer
 
 
 class Models(Protocol):
@@ -19,6 +19,8 @@ class Models(Protocol):
         ...
 
     def llm(self, model_id: str) -> ChatModel: ...
+
+    def reader(self) -> Reader: ...
 
 
 class InstalledModels:
@@ -46,3 +48,9 @@ class InstalledModels:
 
         settings = self._settings
         return open_llm(settings.models_dir, model_id, context_tokens=settings.context_tokens, threads=settings.threads)
+
+    def reader(self) -> Reader:
+        from models.defaults import open_reader
+
+        settings = self._settings
+        return open_reader(settings.models_dir, backend=settings.embedder_backend, threads=settings.threads)

@@ -97,6 +97,12 @@ def pull(
         model = registry.pull(model_id, _tell)
         if json_output:
             print_json(to_json(model))
+    if defaults:
+        from models.defaults import prepare_reader
+
+        model = prepare_reader(registry, on_event=_tell)
+        if json_output:
+            print_json(to_json(model))
 
 
 @app.command("import")

@@ -26,7 +26,9 @@ TEXTS = [
 ]
 
 
-def make_directory(folder: Path, *, pooling: str = "mean", family: str = "bert", max_tokens: int = 24) -> Path:
+def make_directory(
+    folder: Path, *, pooling: str = "mean", family: str = "bert", max_tokens: int = 24, positions: int = 64
+) -> Path:
     """A sentence-transformers directory with a tiny random encoder, as the library itself would save it."""
     import torch
     import transformers
@@ -44,7 +46,7 @@ def make_directory(folder: Path, *, pooling: str = "mean", family: str = "bert",
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "intermediate_size": 64,
-        "max_position_embeddings": 64,
+        "max_position_embeddings": positions,
         "pad_token_id": 0,
     }
     if family == "bert":

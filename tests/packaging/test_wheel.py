@@ -12,7 +12,7 @@ import pytest
 
 from tests.packaging.repository import PACKAGES, ROOT, script
 
-LARGEST_FILE = 8 << 20  # bytes; model weights do not ride in the wheel
+LARGEST_FILE = 8 << 20  # bytes; no weights ride in the wheel but the reader's differences
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,16 @@ def test_every_module_of_the_repository_is_in_it(wheel: zipfile.ZipFile) -> None
     assert modules - names == set()
 
 
-@pytest.mark.parametrize("needed", ["models/catalogue.toml", "strongroom/catalog/migrations/script.py.mako"])
+@pytest.mark.parametrize(
+    "needed",
+    [
+        "models/catalogue.toml",
+        "models/reader/LICENSE.md",
+        "models/reader/MODEL_CARD.md",
+        "models/reader/reader.safetensors",
+        "strongroom/catalog/migrations/script.py.mako",
+    ],
+)
 def test_files_that_are_read_at_run_time_are_in_it(wheel: zipfile.ZipFile, needed: str) -> None:
     assert needed in wheel.namelist()
 
