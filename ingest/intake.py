@@ -32,9 +32,9 @@ from ingest.members import Entry, entries_of
 from ingest.moves import Carried, is_local
 from ingest.progress import Tally
 from ingest.prune import Seen
-from ingest.work import REMOVING, ParserPool, Parts, Work, ends_run, verdict
+from ingest.work import REMOVING, ParserPool, Parts, Work, ends_run, held, verdict
 from strongroom.catalog.records import Existing, Twin
-from strongroom.errors import IntegrityError, NotFoundError, ParseError, QuarantineError
+from strongroom.errors import HeldError, IntegrityError, NotFoundError, ParseError, QuarantineError
 from strongroom.types import Chunk, FileOutcome, IngestOptions, ParsedDocument, SourceFile
 from strongroom.wire import shown_uri
 
@@ -459,6 +459,9 @@ class Intake:
         self._halt.check()  # parsers that are being closed fail their files; that is no fault of the files
         if (error := ends_run(exc)) is not None:
             raise error from exc
+        if isinstance(exc, HeldError):
+            self._tally.outcome(FileOutcome(shown_uri(file.uri), "skipped", reason=held(exc)))
+            return
         found = verdict(exc, item=f"version {work.version_id}" if work else "a file that was not begun")
         if work is not None:
             work.given_up = True

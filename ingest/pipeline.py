@@ -22,9 +22,9 @@ from ingest.members import Entry
 from ingest.moves import Carried, Move, is_local, match, missing_here
 from ingest.progress import Tally, cancelled, run_stages
 from ingest.prune import Seen
-from ingest.work import Parts, ends_run, explained, verdict
+from ingest.work import Parts, ends_run, explained, held, verdict
 from strongroom.catalog.records import Collection, Twin
-from strongroom.errors import LockedError, NotFoundError
+from strongroom.errors import HeldError, LockedError, NotFoundError
 from strongroom.ports import OnEvent
 from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestOptions, IngestSummary, OcrMode, SourceFile
 from strongroom.wire import shown_uri
@@ -301,8 +301,8 @@ class Pipeline:
                 tally.outcome(FileOutcome(path, "vanished", document_id, reason=kept[document_id]))
             elif options.dry_run:
                 tally.outcome(FileOutcome(path, "removed", document_id, reason="Would be removed."))
-            elif self._delete(document_id):
-                tally.outcome(FileOutcome(path, "removed", document_id, reason="Its file is gone."))
+            elif (outcome := self._delete(document_id, path)) is not None:
+                tally.outcome(outcome)
             for event in tally.left_over():
                 on_event(event)
         if options.prune and not options.dry_run:
@@ -311,12 +311,14 @@ class Pipeline:
     def _remove_stale(self) -> int:
         return remove_versions(self.parts.catalog, self.parts.index, self.parts.blobs)
 
-    def _delete(self, document_id: str) -> bool:
+    def _delete(self, document_id: str, path: str) -> FileOutcome | None:
         try:
             self.parts.catalog.delete_document(document_id, by=BY, bury=False)
         except NotFoundError:
-            return False  # someone else was faster
-        return True
+            return None  # someone else was faster
+        except HeldError as exc:
+            return FileOutcome(path, "skipped", document_id, reason=held(exc))
+        return FileOutcome(path, "removed", document_id, reason="Its file is gone.")
 
     def _plan(
         self,

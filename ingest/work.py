@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from strongroom.catalog.records import Begun, PointSource
 from strongroom.errors import (
+    HeldError,
     IndexMismatchError,
     IndexUnreachableError,
     LockedError,
@@ -179,6 +180,11 @@ def verdict(exc: Exception, *, item: str) -> Verdict:
     stack = "".join(traceback.format_tb(exc.__traceback__))
     log.error("%s: unexpected %s\n%s", item, type(exc).__name__, stack)
     return Verdict(state, f"{type(exc).__name__}: this is a defect in Strongroom; please report it. {TRIED_AGAIN}")
+
+
+def held(exc: HeldError) -> str:
+    """Why a document that a legal hold keeps was left as it is, in a sentence or two."""
+    return f"{_sentence(str(exc))} {exc.hint}"
 
 
 def _sentence(text: str) -> str:

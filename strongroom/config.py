@@ -21,7 +21,8 @@ from strongroom.errors import ConfigError
 from strongroom.types import OcrMode
 
 PREFIX = "STRONGROOM_"
-_NOT_SETTINGS = {"STRONGROOM_CONFIG"}  # read here, before the model
+# Read before the model, or by `strongroom.crypto.source`, for a secret is no setting that can be shown.
+_NOT_SETTINGS = {"STRONGROOM_CONFIG", "STRONGROOM_APPLIANCE_KEY", "STRONGROOM_APPLIANCE_KEY_NEW"}
 _TEST_PREFIX = "STRONGROOM_TEST_"  # addresses of real services for the test suite
 
 
@@ -46,6 +47,11 @@ class Settings(BaseSettings):
     keys_dir: Path | None = Field(
         default=None,
         description="Where keys live (default: `keys` in the data directory). Another disk lets you back it up apart.",
+    )
+    key_source: Literal["file", "environment", "credential", "prompt"] = Field(
+        default="file",
+        description="Where the appliance key comes from: a file beside the keys, STRONGROOM_APPLIANCE_KEY, "
+        "a systemd credential, or a passphrase asked at the terminal.",
     )
     host: str = Field(default="127.0.0.1", description="Address the server listens on.")
     port: int = Field(default=8600, ge=0, le=65535, description="Port of the server.")

@@ -95,6 +95,12 @@ class NotPermittedError(StrongroomError):
     http_status = 403
 
 
+class HeldError(NotPermittedError):
+    """A legal hold keeps the document as it is."""
+
+    http_status = 409
+
+
 class EgressBlockedError(NotPermittedError):
     """Something tried to reach a host that is not on the allow-list."""
 

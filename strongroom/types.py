@@ -275,6 +275,8 @@ class DeletionReceipt:
     destroyed: dict[str, int]
     out_of_reach: tuple[str, ...] = ()
     members: tuple[str, ...] = ()  # ids of the documents that were inside it and went with it
+    key: str = ""  # the appliance's public key, hexadecimal
+    signature: str = ""  # Ed25519 over the rest, hexadecimal; see `strongroom.audit.receipt`
 
 
 # ------------------------------------------------------------------------------------------------ search

@@ -8,16 +8,17 @@ from strongroom.access import LOCAL_USER
 
 if TYPE_CHECKING:
     from strongroom.config import Settings
+    from strongroom.crypto import Ask
     from strongroom.ports import Engine
 
 __all__ = ["open_engine"]
 
 
-def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None) -> Engine:
+def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None, ask: Ask | None = None) -> Engine:
     """The running server's engine when one serves this data directory, else the appliance in this process.
 
-    `purpose` names the command in the lock file. Raises `LockedError` when another process works on the directory
-    without serving it, and `NotPermittedError` for an unknown `as_user`.
+    `purpose` names the command in the lock file, `ask` reads a passphrase. Raises `LockedError` when another process
+    works on the directory without serving it, and `NotPermittedError` for an unknown `as_user`.
     """
     from strongroom.client import HttpEngine, read_server_info
 
@@ -28,7 +29,7 @@ def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None)
         return HttpEngine(served.url, served.token, discover=discover, as_user=as_user)
     from strongroom.app.appliance import Appliance
 
-    appliance = Appliance(settings, purpose=purpose)
+    appliance = Appliance(settings, purpose=purpose, ask=ask)
     try:
         engine = appliance.as_user(LOCAL_USER if as_user is None else as_user)
         engine.owns_appliance = True

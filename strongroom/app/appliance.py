@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,8 +22,8 @@ from strongroom.audit.forward import FileTarget, Forwarder, SyslogTarget, Target
 from strongroom.blobs import BlobStore
 from strongroom.catalog import Catalog, Store
 from strongroom.config import Settings
-from strongroom.crypto import KeyStore, Vault
-from strongroom.errors import IndexMismatchError, IntegrityError, NotPermittedError
+from strongroom.crypto import Ask, KeyStore, SigningKey, Vault, given_key
+from strongroom.errors import HeldError, IndexMismatchError, IntegrityError, NotFoundError, NotPermittedError
 from strongroom.lock import DataLock, own_data_dir
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ T = TypeVar("T")
 
 INDEX_META = "index.fingerprint"
 DIMENSION_META = "index.dimension"
+_REWRITE_PATIENCE_S = 20.0  # of a deletion, for the index; what takes longer is named in the receipt
 
 
 class _part(cached_property[T]):
@@ -49,8 +52,8 @@ class _part(cached_property[T]):
             return made
 
 
-def open_keys(settings: Settings) -> KeyStore:
-    """The key store, made at first start.
+def open_keys(settings: Settings, ask: Ask | None = None) -> KeyStore:
+    """The key store, made at first start; `ask` reads a passphrase where `key_source` is `prompt`.
 
     Raises `IntegrityError` for a catalogue without its keys: fresh ones would open nothing, and what was then added
     under them would break the audit chain for good.
@@ -60,7 +63,7 @@ def open_keys(settings: Settings) -> KeyStore:
             f"there are no keys in {settings.keys} for the catalogue in {settings.data_dir}",
             hint="Check `keys_dir`, or restore the key store from its own backup.",
         )
-    return KeyStore(settings.keys)
+    return KeyStore(settings.keys, given=given_key(settings.key_source, settings.keys, ask=ask))
 
 
 def open_audit(
@@ -75,8 +78,10 @@ def open_audit(
 class Appliance:
     """All parts over one data directory. Closing it releases the lock; killing the process does too."""
 
-    def __init__(self, settings: Settings, *, purpose: str, models: Models | None = None) -> None:
-        """Take the exclusive lock and open the stores.
+    def __init__(
+        self, settings: Settings, *, purpose: str, models: Models | None = None, ask: Ask | None = None
+    ) -> None:
+        """Take the exclusive lock and open the stores. `ask` reads a passphrase where the key comes from one.
 
         Raises `LockedError`, `NotPermittedError` (the directory or keys are not ours alone) or `IntegrityError`.
         """
@@ -89,7 +94,7 @@ class Appliance:
         try:
             # Uploads that a killed server left in the clear; nobody else may be serving while we hold the lock.
             shutil.rmtree(settings.spool, ignore_errors=True)
-            self.keys = open_keys(settings)
+            self.keys = open_keys(settings, ask)
             self.vault = Vault(self.keys)
             self.store = Store(settings.catalogue)
             self.catalog = Catalog(self.store, self.vault)
@@ -99,6 +104,9 @@ class Appliance:
             self._forwarder = self._open_forwarder()
             self.catalog.ensure_user(LOCAL_USER, "admin")
             self.catalog.finish_deletions()
+            replayed = self.catalog.replay_deletions(self.keys.destroyed(), by="restore")
+            for document_id in replayed:
+                self.audit.append("system", "delete", document_id, reason="its key was destroyed before")
             self.audit.fold_egress(settings.data_dir / "egress.log")
         except BaseException:
             self._lock_file.release()
@@ -261,6 +269,7 @@ class Appliance:
         pending = self.catalog.unindexed() or self.catalog.removals()
         if pending or self.index.count() != self.catalog.counts()[2]:
             self.pipeline.recover()
+        self.settle_deletions()
         for version_id in set(self.blobs.ids()) - {version for _, version, _ in self.catalog.version_files()}:
             self.blobs.delete(version_id)
 
@@ -276,19 +285,82 @@ class Appliance:
         return summary
 
     def delete(self, document_id: str, *, by: str) -> DeletionReceipt:
-        """Delete a document everywhere: rows and key first, then its points, its original and freed pages.
+        """Delete a document everywhere: rows and key first, then what `settle_deletions` does.
 
         It is on record as soon as the key is gone: what comes after may fail and is then finished at the next start.
+        Raises `NotFoundError`, and `HeldError` under a legal hold.
         """
-        from ingest.finish import remove_versions
+        from strongroom.audit import receipt as receipts
 
+        receipt = self._delete(document_id, by=by)
+        beyond = self.settle_deletions()
+        return receipts.sign(replace(receipt, out_of_reach=(*receipt.out_of_reach, *beyond)), SigningKey(self.keys))
+
+    def _delete(self, document_id: str, *, by: str, **why: str) -> DeletionReceipt:
         receipt = self.catalog.delete_document(document_id, by=by)
-        self.audit.append(by, "delete", document_id, outcome="ok", **receipt.destroyed)
+        self.audit.append(by, "delete", document_id, outcome="ok", **receipt.destroyed, **why)
         for each in (document_id, *receipt.members):
             self.forget_images(each)
-        remove_versions(self.catalog, self.raw_index, self.blobs)
-        self.store.scrub()
         return receipt
+
+    def settle_deletions(self) -> tuple[str, ...]:
+        """Do all that follows from deletions on record and sign their receipts; returns what could not be reached yet.
+
+        Points and originals are removed, all other keys wrapped anew (so that an older copy of the key store opens with
+        nothing that is left), the write-ahead log and freed pages of the catalogue emptied, the index rewritten.
+        """
+        from ingest.finish import remove_versions
+        from strongroom.audit import receipt as receipts
+
+        unsettled = self.catalog.unsettled_deletions()
+        if not unsettled:
+            return ()
+        beyond = []
+        remove_versions(self.catalog, self.raw_index, self.blobs)
+        if self.keys.in_file:
+            self.keys.rotate()
+        else:
+            beyond.append("older copies of the key store, until `strongroom keys rotate` replaces the appliance key")
+        self.store.scrub()
+        if not self.raw_index.compact(patience=_REWRITE_PATIENCE_S):
+            beyond.append("files of the vector index, until they are rewritten")
+        signing = SigningKey(self.keys)
+        signed = (receipts.sign(replace(r, out_of_reach=(*r.out_of_reach, *beyond)), signing) for r in unsettled)
+        self.catalog.keep_receipts({one.document_id: receipts.dumps(one) for one in signed})
+        return tuple(beyond)
+
+    def delete_collection(self, name: str, *, by: str) -> list[str]:
+        """Delete a collection with all its documents; returns their ids.
+
+        Raises `HeldError` before anything is deleted when a legal hold covers one of them.
+        """
+        place = self.catalog.collection(name)
+        ids = [document_id for document_id, _ in self.catalog.sources(place.id)]
+        self.catalog.refuse_held([place.id, *ids])
+        for document_id in ids:
+            with suppress(NotFoundError):  # it lay inside one that went before it
+                self._delete(document_id, by=by, reason="collection")
+        self.settle_deletions()
+        self.catalog.delete_collection(place.id)
+        self.audit.append(by, "delete.collection", place.id, documents=len(ids))
+        return ids
+
+    def apply_retention(self, *, by: str, dry_run: bool = False) -> tuple[list[str], list[str]]:
+        """Delete what outlived its collection's rule; returns ids that were (or would be) deleted, and held ones."""
+        deleted, held = [], []
+        for document_id in self.catalog.outlived():
+            try:
+                if dry_run:
+                    self.catalog.refuse_held([document_id])
+                else:
+                    self._delete(document_id, by=by, reason="retention")
+                deleted.append(document_id)
+            except HeldError:
+                held.append(document_id)
+            except NotFoundError:
+                continue  # it lay inside one that went before it
+        self.settle_deletions()
+        return deleted, held
 
     def forget_images(self, document_id: str) -> None:
         """Drop page images of a deleted document from memory."""

@@ -94,8 +94,7 @@ class LocalEngine:
             self._audit("ingest.cancelled")
             raise
         if not options.dry_run:
-            if summary.outcomes.get("removed"):
-                self._appliance.store.scrub()
+            self._appliance.settle_deletions()
             self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)
         return summary
 

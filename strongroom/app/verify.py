@@ -20,6 +20,7 @@ def verify(appliance: Appliance) -> VerifyReport:
     checked: dict[str, int] = {}
     _index(appliance, checked, problems)
     _originals(appliance, checked, problems)
+    _deletions(appliance, checked, problems)
     entries, broken = appliance.audit.verify()
     checked["audit entries"] = entries
     problems += broken
@@ -63,6 +64,34 @@ def _index(appliance: Appliance, checked: dict[str, int], problems: list[Problem
                 "warning",
             )
         )
+
+
+def _deletions(appliance: Appliance, checked: dict[str, int], problems: list[Problem]) -> None:
+    """What was deleted must be absent: its key, its rows, its original. (Its points belong to no version: `_index`.)"""
+    from strongroom.audit import receipt as receipts
+
+    deleted = appliance.catalog.deleted_keys()
+    checked["deletions"] = len(deleted)
+    back = set(deleted) & {document_id for document_id, _, _ in appliance.catalog.version_files()}
+    keys = set(deleted.values()) & appliance.keys.ids()
+    for what, found in (("documents", back), ("keys of documents", keys)):
+        if found:
+            problems.append(
+                Problem(f"{len(found)} {what} that were deleted are there", "Start the server: it finishes deletions.")
+            )
+    unsettled = appliance.catalog.unsettled_deletions()
+    if unsettled:
+        problems.append(
+            Problem(
+                f"{len(unsettled)} deletions are not finished: traces may be left in files",
+                "Start the server: it finishes deletions.",
+                "warning",
+            )
+        )
+    public = appliance.audit.public_key
+    forged = [text for text in appliance.catalog.receipts() if not receipts.genuine(receipts.parse(text), public)]
+    if forged:
+        problems.append(Problem(f"{len(forged)} receipts of deletions were changed", _RESTORE))
 
 
 def _originals(appliance: Appliance, checked: dict[str, int], problems: list[Problem]) -> None:

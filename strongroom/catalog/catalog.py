@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import LOCAL_USER, user_principal
 from strongroom.catalog import grants
+from strongroom.catalog.holding import HoldingMixin, refuse_if_held
 from strongroom.catalog.keeping import KeepingMixin
 from strongroom.catalog.reading import ReadingMixin
 from strongroom.catalog.records import Collection
@@ -25,8 +28,11 @@ from strongroom.catalog.tables import (
     users,
     versions,
 )
+from strongroom.catalog.tables import (
+    grants as grants_table,
+)
 from strongroom.crypto import CATALOGUE_KEY
-from strongroom.errors import NotFoundError
+from strongroom.errors import NotFoundError, UsageError
 from strongroom.types import DeletionReceipt
 
 OUT_OF_REACH = (
@@ -35,7 +41,7 @@ OUT_OF_REACH = (
 )
 
 
-class Catalog(KeepingMixin, ReadingMixin):
+class Catalog(KeepingMixin, HoldingMixin, ReadingMixin):
     """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
 
     # ------------------------------------------------------------------------------------------------ collections
@@ -114,11 +120,13 @@ class Catalog(KeepingMixin, ReadingMixin):
         With `bury`, its content is remembered by fingerprint, so that a later ingest of the same file leaves it out.
 
         The rows and the ledger entries go in one transaction; the keys are destroyed right after it, and
-        `finish_deletions` repeats that after a crash in between.
+        `finish_deletions` repeats that after a crash in between. Raises `NotFoundError`, and `HeldError` under a hold.
         """
         with self.store.write() as conn:
-            if conn.execute(select(documents.c.id).where(documents.c.id == document_id)).first() is None:
+            row = conn.execute(select(documents.c.collection_id).where(documents.c.id == document_id)).first()
+            if row is None:
                 raise NotFoundError(f"document {document_id} does not exist", hint="It may have been deleted already.")
+            refuse_if_held(conn, document_id, (row.collection_id, *self._inside(conn, [document_id])))
             if bury:
                 self._bury(conn, document_id)
                 held_by = select(documents.c.parent_version_id).where(documents.c.id == document_id)
@@ -140,6 +148,54 @@ class Catalog(KeepingMixin, ReadingMixin):
         with self.store.read() as conn:
             key_ids = list(conn.execute(select(deletions.c.key_id)).scalars())
         return self.vault.keys.destroy(set(key_ids) & self.vault.keys.ids())
+
+    def replay_deletions(self, destroyed: set[str], *, by: str) -> list[str]:
+        """Delete documents whose keys are known to be destroyed: they came back with an older copy of the data.
+
+        A key that is merely missing proves nothing; such documents are left for `verify` to report.
+        """
+        with self.store.write() as conn:
+            rows = conn.execute(select(documents.c.id, documents.c.key_id)).all()
+            gone = [row.id for row in rows if row.key_id in destroyed]
+            for document_id in gone:
+                self._delete_rows(conn, document_id, by=by)
+        return gone
+
+    def unsettled_deletions(self) -> list[DeletionReceipt]:
+        """Deletions whose receipt was not signed yet: what follows from them may not all have been done."""
+        with self.store.read() as conn:
+            rows = conn.execute(select(deletions).where(deletions.c.receipt.is_(None))).all()
+        return [
+            DeletionReceipt(
+                row.document_id, datetime.fromisoformat(row.at), row.by, json.loads(row.destroyed), OUT_OF_REACH
+            )
+            for row in rows
+        ]
+
+    def keep_receipts(self, receipts: Mapping[str, str]) -> None:
+        """Store signed receipts (JSON) by document id."""
+        with self.store.write() as conn:
+            for document_id, receipt in receipts.items():
+                conn.execute(update(deletions).where(deletions.c.document_id == document_id).values(receipt=receipt))
+
+    def receipts(self) -> list[str]:
+        """Every signed receipt (JSON), oldest first."""
+        signed = deletions.c.receipt.is_not(None)
+        with self.store.read() as conn:
+            return list(conn.execute(select(deletions.c.receipt).where(signed).order_by(deletions.c.at)).scalars())
+
+    def deleted_keys(self) -> dict[str, str]:
+        """Ids of the keys that deletions destroyed, by document id (for `verify`)."""
+        with self.store.read() as conn:
+            return {row.document_id: row.key_id for row in conn.execute(select(deletions))}
+
+    def delete_collection(self, collection_id: str) -> None:
+        """Remove an empty collection with its grants and rules. Raises `UsageError` while it has documents."""
+        with self.store.write() as conn:
+            if conn.execute(select(documents.c.id).where(documents.c.collection_id == collection_id)).first():
+                raise UsageError("the collection has documents", hint="Delete them first.")
+            conn.execute(delete(grants_table).where(grants_table.c.resource_id == collection_id))
+            conn.execute(delete(collections).where(collections.c.id == collection_id))
 
     # ------------------------------------------------------------------------------------------------ facts
 

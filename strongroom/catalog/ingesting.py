@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from strongroom.access import group_principal
 from strongroom.catalog import grants
 from strongroom.catalog.base import CatalogBase
+from strongroom.catalog.holding import hold_on, refuse_if_held
 from strongroom.catalog.records import Begun, Existing, PointSource
 from strongroom.catalog.store import utc_now
 from strongroom.catalog.tables import chunks, deletions, documents, pages, removals, versions
@@ -59,7 +60,7 @@ class IngestingMixin(CatalogBase):
 
         The version id follows from document, content and recipe, so a resumed run makes the same ids again. With
         `parent` the document lies inside that one and gets its grants; raises `NotFoundError` when that was deleted
-        meanwhile: deletion wins.
+        meanwhile: deletion wins. Raises `HeldError` when other content would replace what a legal hold keeps.
         """
         now = utc_now()
         with self.store.write() as conn:
@@ -71,6 +72,8 @@ class IngestingMixin(CatalogBase):
             document_id, key_id = (
                 (found.id, found.key_id) if found else self._new_document(conn, collection_id, file, now)
             )
+            if found and found.current_version_id:
+                self._refuse_to_replace(conn, document_id, collection_id, found.current_version_id, sha256)
             # keyed, so that nobody can tell from an id alone whether a certain file is stored
             version_id = str(uuid.uuid5(uuid.UUID(document_id), self.vault.mac("version", f"{sha256}:{recipe}").hex()))
             current = found.current_version_id if found else None
@@ -194,8 +197,9 @@ class IngestingMixin(CatalogBase):
     def mark_indexed(self, version_ids: Sequence[str], *, by: str = "ingest") -> list[tuple[str, str]]:
         """Make versions the current ones of their documents; what they replace goes on the removal list.
 
-        Versions whose document was deleted meanwhile are passed over. Documents that lay inside a replaced version and
-        do not lie inside the new one are deleted; returns `(document id, source URI)` of these.
+        Versions whose document was deleted meanwhile are passed over, and so are those that would replace what a legal
+        hold keeps that was placed meanwhile: they wait until it is lifted. Documents that lay inside a replaced version
+        and do not lie inside the new one are deleted; returns `(document id, source URI)` of these.
         """
         now = utc_now()
         dropped: list[tuple[str, str]] = []
@@ -203,7 +207,7 @@ class IngestingMixin(CatalogBase):
         with self.store.write() as conn:
             for version_id in version_ids:
                 row = conn.execute(select(versions.c.document_id).where(versions.c.id == version_id)).first()
-                if row is None:
+                if row is None or self._holds_another(conn, row.document_id, version_id):
                     continue
                 self._drop_versions(conn, row.document_id, keep={version_id})
                 conn.execute(update(versions).where(versions.c.id == version_id).values(state=DocumentState.INDEXED))
@@ -338,6 +342,24 @@ class IngestingMixin(CatalogBase):
             members=row.member_count,
             stamp=row.stamp,
         )
+
+    def _refuse_to_replace(
+        self, conn: Connection, document_id: str, collection_id: str, current: str, sha256: str
+    ) -> None:
+        content = conn.execute(select(versions.c.content_mac).where(versions.c.id == current)).scalar()
+        if content != self.vault.mac("content", sha256):
+            refuse_if_held(conn, document_id, (collection_id, *self._inside(conn, [document_id])))
+
+    def _holds_another(self, conn: Connection, document_id: str, version_id: str) -> bool:
+        """True when a hold keeps other content than this version's as the document's current one."""
+        document = conn.execute(
+            select(documents.c.current_version_id, documents.c.collection_id).where(documents.c.id == document_id)
+        ).one()
+        contents = select(versions.c.content_mac).where(versions.c.id.in_((version_id, document.current_version_id)))
+        if len(set(conn.execute(contents).scalars())) < 2:
+            return False
+        inside = self._inside(conn, [document_id])
+        return hold_on(conn, (document_id, document.collection_id, *inside)) is not None
 
     def _place_inside(self, conn: Connection, document_id: str, parent: Begun) -> None:
         """Put a document inside a version of another and give it that one's grants."""

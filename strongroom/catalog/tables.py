@@ -149,6 +149,26 @@ deletions = Table(
     Column("at", String(32), nullable=False),
     Column("by", String(64), nullable=False),
     Column("destroyed", Text, nullable=False),
+    Column("receipt", Text),  # the signed receipt, once everything that follows from the deletion was done
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("resource", String(16), nullable=False),  # collection | document
+    Column("resource_id", String(36), nullable=False),
+    Column("reason", EncryptedText, nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("at", String(32), nullable=False),
+    Index("ix_holds_resource", "resource_id"),
+)
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("collection_id", String(36), ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True),
+    Column("keep_days", Integer, nullable=False),
 )
 
 # What a person deleted although its file is still there, by fingerprints: later runs leave such a file alone.

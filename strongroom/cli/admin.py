@@ -9,6 +9,7 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
+    ask_passphrase,
     engine,
     load_settings,
     print_json,
@@ -73,7 +74,7 @@ def reindex(json_output: Json = False, data_dir: DataDir = None, config: ConfigF
     from strongroom.cli.ingest import reporting
 
     settings = load_settings(data_dir, config).settings
-    appliance = Appliance(settings, purpose="strongroom reindex")
+    appliance = Appliance(settings, purpose="strongroom reindex", ask=ask_passphrase)
     try:
         with reporting(json_output=False) as on_event:
             summary = appliance.reindex(on_event)
@@ -117,7 +118,7 @@ def index_info(json_output: Json = False, data_dir: DataDir = None, config: Conf
     from strongroom.app.appliance import INDEX_META, Appliance
 
     settings = load_settings(data_dir, config).settings
-    appliance = Appliance(settings, purpose="strongroom index info")
+    appliance = Appliance(settings, purpose="strongroom index info", ask=ask_passphrase)
     try:
         info = {"fingerprint": appliance.catalog.get_meta(INDEX_META), "points": appliance.raw_index.count()}
     finally:

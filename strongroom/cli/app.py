@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from strongroom import __version__
-from strongroom.cli import admin, ask, audit, evaluation, ingest, library, models, search, up
+from strongroom.cli import admin, ask, audit, evaluation, ingest, keeping, keys, library, models, search, up
 
 app = typer.Typer(
     name="strongroom",
@@ -49,6 +49,10 @@ app.command()(library.collections)
 app.add_typer(models.app, name="models")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
+app.add_typer(keeping.holds_app, name="holds")
+app.add_typer(keeping.retention_app, name="retention")
+app.add_typer(keeping.receipts_app, name="receipts")
 app.add_typer(admin.index_app, name="index")
 app.add_typer(admin.config_app, name="config")
 app.command()(admin.check)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from strongroom.cli.common import ConfigFile, DataDir, Json, load_settings, print_json, show_problems, to_json
+from strongroom.cli.common import (
+    ConfigFile,
+    DataDir,
+    Json,
+    ask_passphrase,
+    load_settings,
+    print_json,
+    show_problems,
+    to_json,
+)
 from strongroom.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -196,7 +205,7 @@ def rotate(
     from strongroom.app.appliance import Appliance
 
     settings = load_settings(data_dir, config).settings
-    appliance = Appliance(settings, purpose="strongroom audit rotate")
+    appliance = Appliance(settings, purpose="strongroom audit rotate", ask=ask_passphrase)
     try:
         moved = appliance.audit.rotate(archive.absolute(), keep=keep)
         if moved:
@@ -238,7 +247,7 @@ def _audit(data_dir: Path | None, config: Path | None) -> Iterator[Audit]:
     if not settings.catalogue.exists():
         raise UsageError(f"there is no catalogue in {settings.data_dir}", hint="Check `--data-dir`.")
     own_data_dir(settings.data_dir)
-    keys = open_keys(settings)
+    keys = open_keys(settings, ask_passphrase)
     store = Store(settings.catalogue)
     try:
         yield open_audit(settings, store, Vault(keys))

@@ -45,11 +45,28 @@ def engine(settings: Settings, *, purpose: str, as_user: str | None = None) -> I
     """The running server's engine when there is one, else the appliance in this process under the exclusive lock."""
     from strongroom import app
 
-    opened = app.open_engine(settings, purpose=purpose, as_user=as_user)
+    opened = app.open_engine(settings, purpose=purpose, as_user=as_user, ask=ask_passphrase)
     try:
         yield opened
     finally:
         opened.close()
+
+
+def ask_passphrase(fresh: bool) -> str:
+    """Read the appliance's passphrase from the terminal, a new one twice. Raises `UsageError` without a terminal."""
+    import getpass
+
+    from strongroom.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "key_source is `prompt` and there is no terminal to ask at",
+            hint="Start it from a terminal, or use a credential or the environment.",
+        )
+    passphrase = getpass.getpass("Passphrase of this data directory: ")
+    if fresh and getpass.getpass("Once more: ") != passphrase:
+        raise UsageError("the two passphrases differ", hint="Nothing was written; try again.")
+    return passphrase
 
 
 def print_json(value: Any) -> None:

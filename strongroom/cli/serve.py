@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from strongroom.cli.common import ask_passphrase
 from strongroom.errors import StrongroomError
 from strongroom.listen import reachable
 
@@ -34,7 +35,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    appliance = Appliance(settings, purpose="strongroom up")
+    appliance = Appliance(settings, purpose="strongroom up", ask=ask_passphrase)
     try:
         say("loading models")
         appliance.warm_up()
@@ -77,7 +78,7 @@ def show_samples(settings: Settings, folder: Path, question: str | None) -> None
     from strongroom.cli.ingest import reporting, show_summary
     from strongroom.types import AskRequest, IngestRequest
 
-    engine = open_engine(settings, purpose="samples")
+    engine = open_engine(settings, purpose="samples", ask=ask_passphrase)
     try:
         say(f"reading {folder}")
         with reporting(json_output=False) as on_event:

@@ -81,9 +81,9 @@ def test_acting_as_another_user_is_on_record(appliance: Appliance) -> None:
         ada.delete("x")
     with pytest.raises(NotPermittedError):
         appliance.as_user("mallory")
-    assert [(e.actor, e.action, e.subject) for e in appliance.audit.entries()] == [
-        (LOCAL_USER, "act-as", "ada"),
-        ("ada", "refused", "delete"),
+    assert [(e.actor, e.action, e.subject, e.outcome) for e in appliance.audit.entries()] == [
+        (LOCAL_USER, "act-as", "ada", "ok"),
+        ("ada", "delete", "", "refused"),
     ]
 
 

@@ -1,0 +1,214 @@
+"""Commands about what is kept and what is erased: legal holds, retention rules, receipts of deletions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from strongroom.cli.common import (
+    ConfigFile,
+    DataDir,
+    Json,
+    ask_passphrase,
+    load_settings,
+    print_json,
+    to_json,
+)
+from strongroom.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from strongroom.app.appliance import Appliance
+
+holds_app = typer.Typer(help="Legal holds: what must not be deleted or replaced.", no_args_is_help=True)
+retention_app = typer.Typer(help="How long collections keep their documents.", no_args_is_help=True)
+receipts_app = typer.Typer(help="Signed receipts of deletions.", no_args_is_help=True)
+
+_OWNER = "local"
+
+
+@holds_app.command("add")
+def add_hold(
+    reason: Annotated[str, typer.Option("--reason", help="The matter; encrypted, shown in lists.")],
+    document: Annotated[str | None, typer.Option("--document", metavar="ID", help="Hold one document.")] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Hold a collection with all its documents.")
+    ] = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Keep a document or a collection as it is until the hold is lifted. Needs the server stopped.
+
+    Deleting, pruning, retention and replacing by changed files are refused for what is held.
+
+    Example:
+
+        strongroom holds add --collection contracts --reason "Matter 2026-114"
+    """
+    if (document is None) == (collection is None):
+        raise UsageError("say what to hold", hint="Give either `--document ID` or `--collection NAME`.")
+    with _appliance("holds add", data_dir, config) as appliance:
+        if document is not None:
+            hold = appliance.catalog.place_hold("document", document, reason=reason, by=_OWNER)
+        else:
+            place = appliance.catalog.collection(str(collection))
+            hold = appliance.catalog.place_hold("collection", place.id, reason=reason, by=_OWNER)
+        appliance.audit.append(_OWNER, "hold.add", hold.resource_id, hold=hold.id, resource=hold.resource)
+    if json_output:
+        print_json(to_json(hold))
+    else:
+        typer.echo(f"{hold.resource} {hold.resource_id} is under hold {hold.id}")
+
+
+@holds_app.command("list")
+def list_holds(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """List every hold. Needs the server stopped.
+
+    Example:
+
+        strongroom holds list --json
+    """
+    with _appliance("holds list", data_dir, config) as appliance:
+        found = appliance.catalog.holds()
+    for hold in found:
+        if json_output:
+            print_json(to_json(hold))
+        else:
+            typer.echo(
+                f"{hold.id}  {hold.resource} {hold.resource_id}  since {hold.at:%Y-%m-%d} by {hold.by}: {hold.reason}"
+            )
+    if not found and not json_output:
+        typer.echo("No holds.")
+
+
+@holds_app.command("remove")
+def remove_hold(
+    hold_id: Annotated[str, typer.Argument(help="Hold id, from `strongroom holds list`.")],
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Lift a hold. Needs the server stopped."""
+    with _appliance("holds remove", data_dir, config) as appliance:
+        appliance.catalog.lift_hold(hold_id)
+        appliance.audit.append(_OWNER, "hold.remove", hold_id)
+    typer.echo(f"hold {hold_id} lifted")
+
+
+@retention_app.command("set")
+def set_retention(
+    collection: Annotated[str, typer.Argument(help="Name of the collection.")],
+    keep_days: Annotated[
+        int, typer.Option("--keep-days", min=0, help="Days after the last change; 0 keeps documents for good.")
+    ],
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Say how long a collection keeps its documents. Nothing is deleted until `strongroom retention apply` runs.
+
+    Example:
+
+        strongroom retention set applications --keep-days 180
+    """
+    with _appliance("retention set", data_dir, config) as appliance:
+        place = appliance.catalog.collection(collection)
+        appliance.catalog.keep_for(place.id, keep_days or None)
+        appliance.audit.append(_OWNER, "retention.set", place.id, keep_days=keep_days)
+    typer.echo(f"{collection}: " + (f"{keep_days} days" if keep_days else "kept for good"))
+
+
+@retention_app.command("list")
+def list_retention(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """List the rules in force."""
+    with _appliance("retention list", data_dir, config) as appliance:
+        rules = appliance.catalog.retention()
+    for rule in rules:
+        if json_output:
+            print_json({"collection": rule.collection, "keep_days": rule.keep_days})
+        else:
+            typer.echo(f"{rule.collection}  {rule.keep_days} days")
+    if not rules and not json_output:
+        typer.echo("No rules: everything is kept for good.")
+
+
+@retention_app.command("apply")
+def apply_retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Delete what outlived its collection's rule. What a legal hold keeps is named and left. Needs the server stopped.
+
+    Example, for a nightly job:
+
+        strongroom retention apply --json
+    """
+    with _appliance("retention apply", data_dir, config) as appliance:
+        deleted, held = appliance.apply_retention(by=_OWNER, dry_run=dry_run)
+    if json_output:
+        print_json({"deleted": deleted, "held": held, "dry_run": dry_run})
+        return
+    for document_id in deleted:
+        typer.echo(f"{'would delete' if dry_run else 'deleted'} {document_id}")
+    for document_id in held:
+        typer.echo(f"held {document_id}")
+    typer.echo(f"{len(deleted)} deleted, {len(held)} held" + (" (dry run)" if dry_run else ""), err=True)
+
+
+@receipts_app.command("list")
+def list_receipts(data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Print the receipt of every deletion, one JSON line each. Needs the server stopped.
+
+    Example:
+
+        strongroom receipts list > receipts.jsonl
+    """
+    with _appliance("receipts list", data_dir, config) as appliance:
+        for text in appliance.catalog.receipts():
+            sys.stdout.write(text + "\n")
+
+
+@receipts_app.command("verify")
+def verify_receipt(
+    file: Annotated[Path, typer.Argument(help="A receipt as JSON, one a line.")],
+    public_key: Annotated[
+        str, typer.Option("--public-key", metavar="HEX", help="The appliance's key: `strongroom audit public-key`.")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Check that receipts were signed by the appliance with this key. Needs no data directory. Exits 14 when not.
+
+    Example:
+
+        strongroom receipts verify receipts.jsonl --public-key HEX
+    """
+    from strongroom.audit import receipt as receipts
+
+    found = receipts.read(file)
+    bad = [one.document_id for one in found if not receipts.genuine(one, public_key)]
+    if json_output:
+        print_json({"receipts": len(found), "not_genuine": bad, "ok": not bad})
+    else:
+        for document_id in bad:
+            typer.echo(f"not genuine: the receipt of document {document_id}")
+        if not bad:
+            typer.echo(f"{len(found)} receipts, genuine")
+    if bad:
+        raise typer.Exit(int(ExitCode.INTEGRITY))
+
+
+@contextmanager
+def _appliance(command: str, data_dir: Path | None, config: Path | None) -> Iterator[Appliance]:
+    from strongroom.app.appliance import Appliance
+
+    settings = load_settings(data_dir, config).settings
+    opened = Appliance(settings, purpose=f"strongroom {command}", ask=ask_passphrase)
+    try:
+        yield opened
+    finally:
+        opened.close()
