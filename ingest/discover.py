@@ -17,7 +17,7 @@ from strongroom.errors import UsageError
 from strongroom.types import FileOutcome, SourceFile
 
 # Paths stay plain strings here: there may be 100,000 of them, and names need not be UTF-8.
-# ruff: noqa: PTH100, PTH116, PTH118, PTH119
+# ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH119, PTH120
 
 MAX_BYTES = 2 * 1024**3
 _MAX_DEPTH = 200  # each folder is two frames of Python's stack; running out of it would end the whole walk
@@ -45,6 +45,18 @@ def discover(
     return _Walk(follow_symlinks=follow_symlinks, max_bytes=max_bytes, ignore=tuple(ignore)).run(roots)
 
 
+def rediscover(
+    roots: Sequence[str | os.PathLike[str]], changed: Sequence[str], *, max_bytes: int = MAX_BYTES
+) -> Iterator[SourceFile | FileOutcome]:
+    """As `discover`, but only what stands at or below the `changed` paths now; paths outside the roots are left out."""
+    absolute = [os.path.abspath(os.fspath(root)) for root in roots]
+    walk = _Walk(follow_symlinks=False, max_bytes=max_bytes, ignore=())
+    for path in sorted(set(changed), key=os.fsencode):
+        root = next((r for r in absolute if path == r or path.startswith(r.rstrip(os.sep) + os.sep)), None)
+        if root is not None and os.path.lexists(path):
+            yield from walk.again(path, root=root)
+
+
 def display(path: str) -> str:
     """A path as it can be printed and stored: undecodable bytes shown as U+FFFD."""
     return os.fsencode(path).decode("utf-8", "replace")
@@ -68,6 +80,15 @@ class _Walk:
     def run(self, roots: Sequence[str]) -> Iterator[SourceFile | FileOutcome]:
         for root in roots:
             yield from self._entry(root, root=root)
+
+    def again(self, path: str, *, root: str) -> Iterator[SourceFile | FileOutcome]:
+        """What a whole walk from `root` would yield at `path`: nothing below a folder that it passes over."""
+        above = os.path.dirname(path)
+        while len(above) > len(root):
+            if above in self.seen or os.path.islink(above) or self._skip_by_name(above, root=root) is not None:
+                return
+            above = os.path.dirname(above)
+        yield from self._entry(path, root=root)
 
     def _entry(self, path: str, *, root: str) -> Iterator[SourceFile | FileOutcome]:
         if path in self.seen:

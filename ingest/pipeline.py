@@ -69,7 +69,7 @@ class Pipeline:
         what makes going on senseless (index unreachable, disk full); what was finished by then stays finished, and
         nothing unfinished is visible.
         """
-        seen = Seen(options.roots)
+        seen = Seen(options.roots, options.within)
         if options.dry_run:
             return self._plan(files, options, seen, on_event=on_event, cancel=cancel)
         halt = Halt()
@@ -286,6 +286,8 @@ class Pipeline:
         moved: frozenset[str] = frozenset(),
     ) -> None:
         """Report documents whose file is gone, and delete them when asked to. `moved` are ids that only seem gone."""
+        if seen.complete:
+            return
         sources = self.parts.catalog.sources(place.id)
         gone = [pair for pair in seen.vanished(sources) if pair[0] not in moved]
         kept = seen.too_many(gone, sources) if options.prune and not options.prune_all else {}

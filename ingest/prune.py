@@ -22,8 +22,9 @@ MOST = 0.5
 class Seen:
     """What one listing came across. Filled by one thread, asked after it has ended."""
 
-    def __init__(self, roots: Iterable[str]) -> None:
-        """`roots` are the source URIs of the files and folders that were listed."""
+    def __init__(self, roots: Iterable[str], within: Iterable[str] | None = None) -> None:
+        """`roots` are the source URIs of the files and folders that were listed, `within` the parts that were."""
+        self._within = None if within is None else {shown_uri(uri).rstrip("/") or "/": uri for uri in within}
         self._roots = {shown_uri(uri).rstrip("/") or "/": uri for uri in roots}
         self._uris: set[str] = set()
         self._passed_over: set[str] = set()
@@ -45,12 +46,22 @@ class Seen:
             self._errors.add(path)
 
     def vanished(self, sources: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """`(document id, URI)` of the documents under the roots whose file is gone, by URI."""
-        return sorted((pair for pair in sources if self.gone(pair[1])), key=lambda pair: pair[1])
+        """`(document id, URI)` of the documents in what was listed whose file is gone, by URI."""
+        listed = (pair for pair in sources if self._was_looked_for(pair[1]) and self.gone(pair[1]))
+        return sorted(listed, key=lambda pair: pair[1])
+
+    @property
+    def complete(self) -> bool:
+        """True when only some paths were looked for, and a file was met at each of them: nothing can have vanished."""
+        return self._within is not None and self._uris.issuperset(self._within.values())
+
+    def _was_looked_for(self, uri: str) -> bool:
+        path = shown_uri(uri)
+        return self._within is None or not self._within.keys().isdisjoint([path, *_parents(path)])
 
     def gone(self, uri: str) -> bool:
-        """True when a document of that source is under a root that may be believed, and its file was not listed."""
-        if uri in self._uris:
+        """True when a source is under a root that may be believed, and its file was not listed and is not there."""
+        if uri in self._uris or _is_here(uri):
             return False
         path = shown_uri(uri)
         above = [path, *_parents(path)]

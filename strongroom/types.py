@@ -452,6 +452,7 @@ class IngestOptions:
     collection: str = "default"
     groups: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
+    within: tuple[str, ...] | None = None  # only what is at or below these URIs was listed; all roots when `None`
     workers: int | None = None
     ocr: OcrMode | None = None  # overrides the configured mode, and reads files again that another mode has read
     prune: bool = False

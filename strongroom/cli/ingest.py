@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
-from strongroom.errors import ExitCode
+from strongroom.errors import ExitCode, UsageError
 from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestRequest, IngestSummary, OcrMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from strongroom.config import Settings
+    from strongroom.ports import Engine
 
 
 def ingest(
@@ -39,6 +42,18 @@ def ingest(
     rehash: Annotated[
         bool, typer.Option("--rehash", help="Read every file, also where its size and times have not changed.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until interrupted: follow what changes in PATHS.")
+    ] = False,
+    poll: Annotated[
+        float | None,
+        typer.Option(
+            "--poll",
+            min=1,
+            metavar="SECONDS",
+            help="With --watch: look at everything that often. For network drives, which do not report changes.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
     ocr: Annotated[
         OcrMode | None,
@@ -64,6 +79,8 @@ def ingest(
         strongroom ingest /archive --dry-run --json
 
         strongroom ingest ./scans --ocr always
+
+        strongroom ingest ./contracts --watch --prune
     """
     settings = load_settings(data_dir, config).settings
     request = IngestRequest(
@@ -83,6 +100,9 @@ def ingest(
         engine(settings, purpose="strongroom ingest", as_user=as_user) as opened,
         reporting(json_output=json_output) as on_event,
     ):
+        if watch:
+            keep_in_step(opened, request, settings, poll=poll, on_event=on_event, json_output=json_output)
+            return
         try:
             summary = opened.ingest(request, on_event=on_event, cancel=cancel)
         except KeyboardInterrupt:
@@ -94,6 +114,40 @@ def ingest(
         show_summary(summary)
     if summary.partial:
         raise typer.Exit(int(ExitCode.PARTIAL))
+
+
+def keep_in_step(
+    opened: Engine,
+    request: IngestRequest,
+    settings: Settings,
+    *,
+    poll: float | None,
+    on_event: Callable[[IngestEvent], None],
+    json_output: bool,
+) -> None:
+    """`--watch`: ingest, then follow what changes, until interrupted."""
+    import signal
+
+    from ingest.watch import follow
+
+    for path in request.paths:
+        if not Path(path).exists():
+            raise UsageError(f"{path} does not exist", hint="Check the path; nothing is watched.")
+    if request.dry_run:
+        raise UsageError("--watch cannot be a dry run", hint="Leave one of the two out.")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+    def on_summary(summary: IngestSummary) -> None:
+        if json_output:
+            print_json({"summary": to_json(summary)})
+        elif set(summary.outcomes) - {"unchanged", "vanished", "skipped"}:
+            show_summary(summary)
+
+    typer.echo("watching; press Ctrl-C to stop", err=True)
+    limit = settings.max_file_mb << 20
+    follow(opened, request, on_event=on_event, on_summary=on_summary, stop=stop, max_bytes=limit, poll=poll)
 
 
 def show_summary(summary: IngestSummary) -> None:
