@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,6 +65,11 @@ class PipelineSettings:
     in_flight_weight: float = 20_000.0  # parsed chunks that wait for the embedder: about 40 MB of text at the most
     commit_documents: int = 64  # most documents that share one flush of the index
     parse_ahead: int = 2  # files that wait beside each parser process
+
+    def spread(self, embedders: int) -> PipelineSettings:
+        """The same for several embedders: one call is shared out among them, so it must hold enough for all."""
+        heavier = self.embed_weight * max(1, embedders)
+        return replace(self, embed_weight=heavier, in_flight_weight=max(self.in_flight_weight, 4 * heavier))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,13 @@ def tokenizer_path(models_dir: Path, model_id: str) -> Path:
     return embedder_spec(models_dir, model_id).tokenizer_file
 
 
-def open_embedder(models_dir: Path, model_id: str, backend: Backend = "auto", *, threads: int = 0) -> Embedder:
+def open_embedder(
+    models_dir: Path, model_id: str, backend: Backend = "auto", *, threads: int = 0, device: str = "cpu"
+) -> Embedder:
     """Load an installed embedder. Raises `ModelError`.
 
     `fast` is OpenVINO, `reference` is fp32 torch; `auto` takes the fast one when the model has it and it passes its
-    self-test. `threads` 0 means the CPU quota of this process.
+    self-test. `threads` 0 means the CPU quota of this process. `device` is the reference's: `cpu` or `cuda`.
     """
     from models.embedder import FastEmbedder, ReferenceEmbedder
 
@@ -59,7 +61,7 @@ def open_embedder(models_dir: Path, model_id: str, backend: Backend = "auto", *,
         raise UsageError(f"unknown embedder backend {backend!r}", hint="Use auto, fast or reference.")
     spec = embedder_spec(models_dir, model_id)
     if backend == "reference":
-        return ReferenceEmbedder(spec, threads=threads)
+        return ReferenceEmbedder(spec, threads=threads, device=device)
     fast = Registry(models_dir).fast_path(model_id)
     if fast is None:
         if backend == "fast":

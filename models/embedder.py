@@ -195,7 +195,7 @@ class FastEmbedder(_OfSpec):
 class ReferenceEmbedder(_OfSpec):
     """sentence-transformers in fp32 torch: slower, exact, and able to run every architecture."""
 
-    def __init__(self, spec: EmbedderSpec, *, threads: int = 0, batch: int = 32) -> None:
+    def __init__(self, spec: EmbedderSpec, *, threads: int = 0, batch: int = 32, device: str = "cpu") -> None:
         """Load the directory. Raises `ModelError`."""
         super().__init__(spec)
         self._batch = batch
@@ -208,7 +208,7 @@ class ReferenceEmbedder(_OfSpec):
             transformers_logging.disable_progress_bar()
             torch.set_num_threads(threads_or_default(threads))
             self._model: Any = SentenceTransformer(
-                str(spec.directory.absolute()), device="cpu", local_files_only=True, trust_remote_code=False
+                str(spec.directory.absolute()), device=device, local_files_only=True, trust_remote_code=False
             )
             self._model.max_seq_length = spec.max_tokens
 

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strongroom.errors import ConfigError
-from strongroom.types import OcrMode
+from strongroom.types import IngestEngine, OcrMode
 
 PREFIX = "STRONGROOM_"
 # Read before the model, or by `strongroom.crypto.source`, for a secret is no setting that can be shown.
@@ -87,7 +87,14 @@ class Settings(BaseSettings):
         description="When to read pages by OCR. What another mode has read stays until `ingest --ocr` asks.",
     )
     workers: int = Field(
-        default=0, ge=0, description="Parser processes; 0 means one fewer than the CPU quota, at least 1."
+        default=0, ge=0, description="Parser processes; 0 means one for each processor of this process."
+    )
+    ingest_engine: IngestEngine = Field(
+        default="processes",
+        description="Where ingest parses and embeds: processes of this machine, or the machines of a Ray cluster.",
+    )
+    ray_address: str | None = Field(
+        default=None, description="HOST:PORT of the Ray cluster; without, a small one is started on this machine."
     )
     parse_seconds: float = Field(default=300.0, gt=0, description="Wall-clock limit for parsing one file, in seconds.")
     parse_memory_mb: int = Field(default=2048, ge=256, description="Memory limit of one parser process, in MiB.")

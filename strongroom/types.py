@@ -19,6 +19,7 @@ LocatorKind = Literal["page", "slide", "sheet", "section", "message", "line"]
 Support = Literal["supported", "partial", "unsupported"]
 Role = Literal["system", "user", "assistant"]
 OcrMode = Literal["auto", "always", "never"]
+IngestEngine = Literal["processes", "ray"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,3 +282,6 @@ class FakeModels:
 
     def reader(self) -> FakeReader:
         return FakeReader()
+
+    def on_workers(self) -> Any:
+        raise NotImplementedError("tests of the cluster bring their own")

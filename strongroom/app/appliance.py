@@ -27,6 +27,7 @@ from strongroom.errors import HeldError, IndexMismatchError, IntegrityError, Not
 from strongroom.lock import DataLock, own_data_dir
 
 if TYPE_CHECKING:
+    from ingest.cluster import Cluster, RayParserPool
     from ingest.pipeline import Pipeline
     from ingest.sandbox import ParserPool
     from retrieval.answer import Answerer
@@ -220,18 +221,31 @@ class Appliance:
         from ingest.pipeline import Pipeline
         from ingest.work import Parts, PipelineSettings
 
+        settings, embedder = PipelineSettings(recipe=self.recipe), self.embedder
+        if self.cluster is not None:
+            embedder = self.cluster.embedder(embedder, self.models.on_workers())
+            settings = settings.spread(self.cluster.embedders)
         return Pipeline(
             Parts(
                 catalog=self.catalog,
                 blobs=self.blobs,
                 index=self.index,
-                embedder=self.embedder,
+                embedder=embedder,
                 pool=self._parser_pool,
                 detect=lambda file: detect(Path(file.path)),
                 wording=lambda source: wording(source.name, source.title, source.headings, source.text),
-                settings=PipelineSettings(recipe=self.recipe),
+                settings=settings,
             )
         )
+
+    @_part
+    def cluster(self) -> Cluster | None:
+        """The Ray cluster that ingest works on, when it is set to."""
+        if self.settings.ingest_engine != "ray":
+            return None
+        from ingest.cluster import Cluster
+
+        return Cluster(self.settings.ray_address)
 
     @_part
     def recipe(self) -> str:
@@ -242,13 +256,26 @@ class Appliance:
         settings = self.settings
         return f"{RECIPE}/{CHUNKER}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
 
-    def _parser_pool(self, workers: int | None, ocr: OcrMode | None) -> ParserPool:
+    def _parser_pool(self, workers: int | None, ocr: OcrMode | None) -> ParserPool | RayParserPool:
         from ingest.sandbox import Limits, ParserPool
 
         settings = self.settings
+        workers = workers or settings.workers or None
+        limits = Limits(memory_bytes=settings.parse_memory_mb << 20, seconds=settings.parse_seconds)
+        if self.cluster is not None:
+            from ingest.cluster import ParseSetup
+
+            setup = ParseSetup(
+                self.models.on_workers(),
+                limits,
+                chunk_tokens=settings.chunk_tokens,
+                overlap_tokens=settings.chunk_overlap_tokens,
+                ocr=ocr or settings.ocr,
+            )
+            return self.cluster.pool(setup, workers)
         return ParserPool(
-            workers=workers or settings.workers or None,
-            limits=Limits(memory_bytes=settings.parse_memory_mb << 20, seconds=settings.parse_seconds),
+            workers=workers,
+            limits=limits,
             tokenizer=self.models.tokenizer(),
             chunk_tokens=settings.chunk_tokens,
             overlap_tokens=settings.chunk_overlap_tokens,
@@ -406,6 +433,8 @@ class Appliance:
             self.raw_index.close()
         for llm in self._llms.values():
             llm.close()
+        if (cluster := self.__dict__.get("cluster")) is not None:
+            cluster.close()
         if self._forwarder is not None:
             self._forwarder.close()
         self.catalog.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from ingest.cluster import WorkerModels
     from strongroom.config import Settings
     from strongroom.ports import ChatModel, Embedder, Reader, Tokenizer
 
@@ -21,6 +24,10 @@ class Models(Protocol):
     def llm(self, model_id: str) -> ChatModel: ...
 
     def reader(self) -> Reader: ...
+
+    def on_workers(self) -> WorkerModels:
+        """How the machines of a cluster open the embedder: picklable."""
+        ...
 
 
 class InstalledModels:
@@ -54,3 +61,44 @@ class InstalledModels:
 
         settings = self._settings
         return open_reader(settings.models_dir, backend=settings.embedder_backend, threads=settings.threads)
+
+    def on_workers(self) -> ModelsOnWorker:
+        settings = self._settings
+        return ModelsOnWorker(settings.models_dir, settings.embedder, settings.embedder_backend)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsOnWorker:
+    """The embedder as a machine of a cluster opens it: from the owner's folder when it is shared, else from its own.
+
+    Carries no settings but these, so that nothing else of the owner's travels.
+    """
+
+    models_dir: Path
+    embedder_id: str
+    backend: Literal["auto", "fast", "reference"]
+
+    def embedder(self, *, gpu: bool = False) -> Embedder:
+        """Open it, on a GPU with fp32 torch. Raises `ModelError`."""
+        from models.defaults import open_embedder
+
+        backend = "reference" if gpu else self.backend
+        return open_embedder(self._folder(), self.embedder_id, backend, device="cuda" if gpu else "cpu")
+
+    def tokenizer(self) -> Tokenizer:
+        """The embedder's tokenizer, for the parser processes of this machine. Raises `ModelError`."""
+        from models.defaults import tokenizer_path
+        from models.tokenizer import FileTokenizer
+
+        return FileTokenizer(tokenizer_path(self._folder(), self.embedder_id))
+
+    def _folder(self) -> Path:
+        from models.registry import Registry
+        from strongroom.config import load
+        from strongroom.errors import ModelError
+
+        try:
+            Registry(self.models_dir).path(self.embedder_id)
+        except (ModelError, OSError):
+            return load().settings.models_dir
+        return self.models_dir

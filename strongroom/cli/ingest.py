@@ -13,7 +13,15 @@ import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
 from strongroom.errors import ExitCode, UsageError
-from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestRequest, IngestSummary, OcrMode
+from strongroom.types import (
+    FileOutcome,
+    IngestEngine,
+    IngestEvent,
+    IngestProgress,
+    IngestRequest,
+    IngestSummary,
+    OcrMode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +67,14 @@ def ingest(
         OcrMode | None,
         typer.Option("--ocr", help="Which pages OCR reads, in this run: those without usable text, all, or none."),
     ] = None,
+    engine_name: Annotated[
+        IngestEngine | None,
+        typer.Option("--engine", help="Parse and embed in processes here, or on a Ray cluster (default: the setting)."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster; without, one is started here."),
+    ] = None,
     as_user: AsUser = None,
     json_output: Json = False,
     data_dir: DataDir = None,
@@ -81,8 +97,14 @@ def ingest(
         strongroom ingest ./scans --ocr always
 
         strongroom ingest ./contracts --watch --prune
+
+        strongroom ingest /archive --engine ray --address 10.0.0.5:6379
     """
-    settings = load_settings(data_dir, config).settings
+    if address is not None and engine_name is None:
+        engine_name = "ray"
+    settings = load_settings(data_dir, config, ingest_engine=engine_name, ray_address=address).settings
+    if engine_name is not None:
+        _require_no_server(settings)
     request = IngestRequest(
         paths=tuple(str(p) for p in paths),
         collection=collection,
@@ -148,6 +170,17 @@ def keep_in_step(
     typer.echo("watching; press Ctrl-C to stop", err=True)
     limit = settings.max_file_mb << 20
     follow(opened, request, on_event=on_event, on_summary=on_summary, stop=stop, max_bytes=limit, poll=poll)
+
+
+def _require_no_server(settings: Settings) -> None:
+    """Where work is done is decided by whoever does it: a running server has settings of its own."""
+    from strongroom.client import read_server_info
+
+    if read_server_info(settings.data_dir) is not None:
+        raise UsageError(
+            "a server works on this data directory, and it decides where to ingest",
+            hint="Set `ingest_engine` and `ray_address` in its configuration and restart it, or stop it first.",
+        )
 
 
 def show_summary(summary: IngestSummary) -> None:
