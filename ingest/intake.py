@@ -113,6 +113,8 @@ class Intake:
         """One file is done with, or the listing is: the last one ends the queue that all of them feed."""
         if entry is not None:
             entry.forget()
+            if entry.inside is None:
+                self._tally.passed(entry.file.size)
         with self._counting:
             self._open -= 1
             if self._open == 0:
@@ -131,6 +133,7 @@ class Intake:
             elif self._seen.file(item.uri):
                 with self._counting:
                     self._open += 1
+                self._tally.listed(item.size)
                 self._listed.put(Entry(item), 0.0 if is_local(item) else item.size)
             else:
                 self._tally.outcome(FileOutcome(shown_uri(item.uri), "skipped", reason=TWICE))
@@ -350,6 +353,7 @@ class Intake:
             ahead = self._pool.workers * (1 + self._parts.settings.parse_ahead)
             self._slots = Channel(self._halt, ahead)
         self._slots.put(None)
+        self._tally.begin(shown_uri(entry.file.uri))
         try:
             future = self._pool.submit(Path(entry.file.path), mime)
         except Exception as exc:  # noqa: BLE001 - one file's trouble ends with that file

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from dataclasses import replace
+from itertools import islice
 
 from ingest.flow import Channel, Halt, Halted
 from strongroom.errors import CancelledError
@@ -14,6 +16,7 @@ from strongroom.types import FileOutcome, IngestProgress, IngestSummary
 _INTERVAL_S = 0.2
 _POLL_S = 0.1
 _EVENTS = 10_000
+_SHOWN_CURRENT = 3
 _NO_FILE = frozenset({"vanished", "removed"})  # outcomes of documents whose file is gone
 
 
@@ -33,6 +36,9 @@ class Tally:
         self._chunks = 0
         self._embedded = 0
         self.kept = 0
+        self._bytes_listed = 0
+        self._bytes_done = 0
+        self._begun: dict[str, float] = {}  # files at the parsers or after them, in the order they got there
         self._start = time.monotonic()
         self._next = 0.0
 
@@ -43,6 +49,9 @@ class Tally:
     def outcome(self, outcome: FileOutcome) -> None:
         """Count one file and pass its outcome on."""
         with self._lock:
+            begun = self._begun.pop(outcome.path, None)
+            if begun is not None:
+                outcome = replace(outcome, seconds=round(time.monotonic() - begun, 3))
             self._outcomes[outcome.outcome] += 1
             if outcome.outcome == "indexed":
                 self._pages += outcome.pages
@@ -51,6 +60,21 @@ class Tally:
             self.events.put(outcome)
         except Halted:  # the file did get this far: say so even though the run is ending
             self._late.append(outcome)
+
+    def listed(self, size: int) -> None:
+        """Count a listed file's bytes."""
+        with self._lock:
+            self._bytes_listed += size
+
+    def begin(self, path: str) -> None:
+        """A file goes to the parsers; its outcome will say how long it took from here."""
+        with self._lock:
+            self._begun[path] = time.monotonic()
+
+    def passed(self, size: int) -> None:
+        """A listed file is parsed and stored, or was settled without."""
+        with self._lock:
+            self._bytes_done += size
 
     def expect(self, files: int) -> None:
         """More files than were listed: documents inside one of them."""
@@ -76,6 +100,10 @@ class Tally:
                 chunks_done=max(self._chunks, self._embedded),
                 seconds=round(time.monotonic() - self._start, 3),
                 stage=self.stage,
+                bytes_done=self._bytes_done,
+                bytes_total=None if self.files_total is None else self._bytes_listed,
+                failed=self._outcomes["failed"] + self._outcomes["quarantined"],
+                current=tuple(islice(self._begun, _SHOWN_CURRENT)),
             )
 
     def due(self) -> IngestProgress | None:

@@ -12,7 +12,15 @@ from server.errors import hidden_if_unreadable
 from server.state import call, engine_of, state_of
 from strongroom.errors import UsageError
 from strongroom.layout import boxes_for
-from strongroom.types import DeletionReceipt, DocumentInfo, Status, VerifyReport
+from strongroom.types import (
+    DeletionReceipt,
+    DocumentDetail,
+    DocumentInfo,
+    DoubtfulPage,
+    Status,
+    StoredChunk,
+    VerifyReport,
+)
 from strongroom.wire import PageReply, dumps, without_layout
 
 _MOST_PAGES = 10_000_000  # more than any document has, and still a number that the catalogue can compare
@@ -35,6 +43,29 @@ async def document(request: Request, document_id: str) -> Response:
     """One document's facts."""
     with hidden_if_unreadable():
         return _json(await call(request, engine_of(request).document, document_id))
+
+
+@router.get("/documents/{document_id}/details", responses={200: {"model": DocumentDetail}})
+async def details(request: Request, document_id: str) -> Response:
+    """One document's versions, its pages without their text, and what lies inside it."""
+    with hidden_if_unreadable():
+        return _json(await call(request, engine_of(request).details, document_id))
+
+
+@router.get("/documents/{document_id}/chunks", responses={200: {"model": list[StoredChunk]}})
+async def chunks(request: Request, document_id: str) -> Response:
+    """The chunks of one document that answer questions, in order. Goes on record as a reading."""
+    with hidden_if_unreadable():
+        return _json(await call(request, engine_of(request).chunks, document_id), list[StoredChunk])
+
+
+@router.get("/doubtful-pages", responses={200: {"model": list[DoubtfulPage]}})
+async def doubtful_pages(
+    request: Request, below: Annotated[float, Query(gt=0, le=1)] = 0.7, collection: str | None = None
+) -> Response:
+    """Pages that OCR was not sure of, least sure first."""
+    found = await call(request, engine_of(request).doubtful_pages, below, collection=collection)
+    return _json(found, list[DoubtfulPage])
 
 
 @router.get("/documents/{document_id}/pages/{index}", responses={200: {"model": PageReply}})

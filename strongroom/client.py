@@ -29,7 +29,9 @@ from strongroom.types import (
     AskRequest,
     Box,
     DeletionReceipt,
+    DocumentDetail,
     DocumentInfo,
+    DoubtfulPage,
     ErrorEvent,
     FileOutcome,
     IngestEvent,
@@ -42,6 +44,7 @@ from strongroom.types import (
     SearchResult,
     SourceFile,
     Status,
+    StoredChunk,
     VerifyReport,
 )
 from strongroom.wire import (
@@ -336,6 +339,16 @@ class HttpEngine:
 
     def document(self, document_id: str) -> DocumentInfo:
         return loads(DocumentInfo, self._http.send("GET", _document(document_id)).content)
+
+    def details(self, document_id: str) -> DocumentDetail:
+        return loads(DocumentDetail, self._http.send("GET", f"{_document(document_id)}/details").content)
+
+    def chunks(self, document_id: str) -> list[StoredChunk]:
+        return loads(list[StoredChunk], self._http.send("GET", f"{_document(document_id)}/chunks").content)
+
+    def doubtful_pages(self, below: float, *, collection: str | None = None) -> list[DoubtfulPage]:
+        params = {"below": below} if collection is None else {"below": below, "collection": collection}
+        return loads(list[DoubtfulPage], self._http.send("GET", "/api/doubtful-pages", params=params).content)
 
     def page(self, document_id: str, index: int) -> PageView:
         """The page at 0-based `index`, without its packed layout: ask `page_boxes` for the boxes of a span."""

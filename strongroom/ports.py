@@ -20,7 +20,9 @@ from strongroom.types import (
     AskEvent,
     AskRequest,
     DeletionReceipt,
+    DocumentDetail,
     DocumentInfo,
+    DoubtfulPage,
     FileOutcome,
     IndexHit,
     IngestEvent,
@@ -36,6 +38,7 @@ from strongroom.types import (
     SearchResult,
     SourceFile,
     Status,
+    StoredChunk,
     Usage,
     VerifyReport,
 )
@@ -314,6 +317,18 @@ class Engine(Protocol):
 
     def document(self, document_id: str) -> DocumentInfo:
         """Raises `NotFoundError` for unknown and for unreadable documents alike."""
+        ...
+
+    def details(self, document_id: str) -> DocumentDetail:
+        """A document with its versions, its pages' facts and what lies inside it; raises as `document` does."""
+        ...
+
+    def chunks(self, document_id: str) -> list[StoredChunk]:
+        """The chunks that answer questions, in order; none unless it is indexed. Raises as `document` does."""
+        ...
+
+    def doubtful_pages(self, below: float, *, collection: str | None = None) -> list[DoubtfulPage]:
+        """Pages whose OCR confidence (0..1) is below `below`, least sure first."""
         ...
 
     def page(self, document_id: str, index: int) -> PageView:

@@ -180,6 +180,55 @@ class DocumentInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """One state of a document's content. `current` marks the version that answers questions."""
+
+    id: str
+    state: DocumentState
+    mime: str
+    size: int
+    pages: int
+    chunks: int
+    recipe: str  # what read it: parser, OCR and chunker versions
+    reason: str | None
+    added: datetime
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """A page without its text: its place, how much text and how many chunks it has, how sure OCR was of it."""
+
+    index: int
+    number: int | None
+    locator: Locator
+    characters: int
+    chunks: int
+    ocr_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentDetail:
+    """Everything about a document but its words. `members` are the documents inside it that the asker may read."""
+
+    document: DocumentInfo
+    versions: tuple[DocumentVersion, ...]  # oldest first
+    pages: tuple[PageFacts, ...]
+    parent: DocumentRef | None = None
+    members: tuple[DocumentRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulPage:
+    """A page that OCR was not sure of."""
+
+    document: DocumentRef
+    index: int
+    locator: Locator
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoredChunk:
     """A chunk as the catalogue released it to someone who may read it."""
 
@@ -231,6 +280,7 @@ class FileOutcome:
     pages: int = 0
     chunks: int = 0
     reason: str | None = None
+    seconds: float = 0.0  # from the start of its parsing to its end; 0 for what was not parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +311,10 @@ class IngestProgress:
     chunks_done: int
     seconds: float
     stage: str = ""
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    failed: int = 0  # failed and quarantined so far
+    current: tuple[str, ...] = ()  # some of the files in work, longest in work first
 
 
 IngestEvent = FileOutcome | IngestProgress
@@ -520,6 +574,16 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True)
+class IngestRun:
+    """The last ingest run that ended."""
+
+    ended: datetime
+    by: str
+    collection: str
+    summary: IngestSummary
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What `strongroom status` shows."""
 
@@ -533,3 +597,5 @@ class Status:
     embedder: str
     model: str
     extra: dict[str, str] = field(default_factory=dict)
+    last_ingest: IngestRun | None = None  # administrators only
+    disk: dict[str, int] = field(default_factory=dict)  # bytes by what they hold; administrators only

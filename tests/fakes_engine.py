@@ -27,15 +27,19 @@ from strongroom.types import (
     Citation,
     CitationsEvent,
     DeletionReceipt,
+    DocumentDetail,
     DocumentInfo,
     DocumentRef,
     DocumentState,
+    DocumentVersion,
+    DoubtfulPage,
     FileOutcome,
     IngestProgress,
     IngestRequest,
     IngestSummary,
     Locator,
     OcrMode,
+    PageFacts,
     PageView,
     SearchHit,
     SearchRequest,
@@ -45,6 +49,7 @@ from strongroom.types import (
     Span,
     StageEvent,
     Status,
+    StoredChunk,
     TextEvent,
     Usage,
     VerifyReport,
@@ -275,6 +280,35 @@ class FakeEngine:
 
     def document(self, document_id: str) -> DocumentInfo:
         return self._get(document_id).info
+
+    def details(self, document_id: str) -> DocumentDetail:
+        document = self._get(document_id)
+        i = document.info
+        facts = tuple(
+            PageFacts(n, p.number, _locator(p), p.end - p.start, 1, 0.5 if b"SCAN" in document.data else None)
+            for n, p in enumerate(document.pages)
+        )
+        version = DocumentVersion(
+            i.version, i.state, i.mime, i.size, i.pages, i.chunks, "fake", i.reason, i.added, current=not i.reason
+        )
+        return DocumentDetail(i, (version,), facts)
+
+    def chunks(self, document_id: str) -> list[StoredChunk]:
+        self.requests.append(("chunks", document_id))
+        d = self._get(document_id)
+        return [
+            StoredChunk(f"{document_id}-{n}", d.ref, d.info.version, n, start, end, d.text[start:end], ("Heading",),
+                        (self._page_of(d, start),), (), _locator(d.pages[self._page_of(d, start)]))
+            for n, (start, end) in enumerate(_sentences(d.text))
+        ]  # fmt: skip
+
+    def doubtful_pages(self, below: float, *, collection: str | None = None) -> list[DoubtfulPage]:
+        return [
+            DoubtfulPage(self._get(i.id).ref, p.index, p.locator, p.ocr_confidence)
+            for i in self.documents(collection)
+            for p in self.details(i.id).pages
+            if p.ocr_confidence is not None and p.ocr_confidence < below
+        ]
 
     def page(self, document_id: str, index: int) -> PageView:
         document = self._get(document_id)

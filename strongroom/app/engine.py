@@ -6,11 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from strongroom import __version__
+from strongroom.app.disk import disk_use
 from strongroom.app.verify import verify
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.types import (
@@ -18,12 +20,15 @@ from strongroom.types import (
     AskEvent,
     AskRequest,
     DeletionReceipt,
+    DocumentDetail,
     DocumentInfo,
     DocumentState,
+    DoubtfulPage,
     FileOutcome,
     IngestEvent,
     IngestOptions,
     IngestRequest,
+    IngestRun,
     IngestSummary,
     OcrMode,
     PageView,
@@ -31,6 +36,7 @@ from strongroom.types import (
     SearchResult,
     SourceFile,
     Status,
+    StoredChunk,
     VerifyReport,
 )
 
@@ -96,6 +102,9 @@ class LocalEngine:
         if not options.dry_run:
             self._appliance.settle_deletions()
             self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)
+            self._appliance.catalog.note_ingest(
+                IngestRun(datetime.now(UTC).replace(microsecond=0), self._user, options.collection, summary)
+            )
         return summary
 
     def unchanged(
@@ -144,6 +153,19 @@ class LocalEngine:
     def document(self, document_id: str) -> DocumentInfo:
         return self._appliance.catalog.document(document_id, self._appliance.catalog.access_for(self._user))
 
+    def details(self, document_id: str) -> DocumentDetail:
+        return self._appliance.catalog.details(document_id, self._appliance.catalog.access_for(self._user))
+
+    def chunks(self, document_id: str) -> list[StoredChunk]:
+        with self._reading("read", document_id):
+            found = self._appliance.catalog.chunks_of(document_id, self._appliance.catalog.access_for(self._user))
+        self._audit("read", document_id, chunks=len(found))
+        return found
+
+    def doubtful_pages(self, below: float, *, collection: str | None = None) -> list[DoubtfulPage]:
+        catalog = self._appliance.catalog
+        return catalog.doubtful_pages(below, catalog.access_for(self._user, collection))
+
     def page(self, document_id: str, index: int) -> PageView:
         with self._reading("read", document_id):
             view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
@@ -181,7 +203,9 @@ class LocalEngine:
 
     def status(self) -> Status:
         settings = self._appliance.settings
+        last, disk = None, dict[str, int]()
         if self._appliance.catalog.role(self._user) == "admin":
+            last, disk = self._appliance.catalog.last_ingest(), disk_use(settings)
             collections, states, chunks = self._appliance.catalog.counts()
             points = self._appliance.raw_index.count()
         else:  # whoever does not administer counts what they may read: a total tells of what is hidden
@@ -199,6 +223,8 @@ class LocalEngine:
             points=points,
             embedder=settings.embedder,
             model=settings.model,
+            last_ingest=last,
+            disk=disk,
         )
 
     def verify(self) -> VerifyReport:

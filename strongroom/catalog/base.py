@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
 from strongroom.catalog.store import Store
+from strongroom.catalog.tables import meta
 from strongroom.crypto import Vault
 
 
@@ -15,3 +19,12 @@ class CatalogBase:
 
     def _source_mac(self, uri: str) -> bytes:
         return self.vault.mac("source", uri)
+
+    def get_meta(self, key: str) -> str | None:
+        with self.store.read() as conn:
+            return conn.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+    def set_meta(self, key: str, value: str) -> None:
+        with self.store.write() as conn:
+            statement = upsert(meta).values(key=key, value=value)
+            conn.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))

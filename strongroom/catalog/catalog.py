@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import LOCAL_USER, user_principal
 from strongroom.catalog import grants
+from strongroom.catalog.detail import DetailMixin
 from strongroom.catalog.holding import HoldingMixin, refuse_if_held
 from strongroom.catalog.keeping import KeepingMixin
 from strongroom.catalog.reading import ReadingMixin
@@ -24,7 +25,6 @@ from strongroom.catalog.tables import (
     deletions,
     documents,
     memberships,
-    meta,
     users,
     versions,
 )
@@ -41,7 +41,7 @@ OUT_OF_REACH = (
 )
 
 
-class Catalog(KeepingMixin, HoldingMixin, ReadingMixin):
+class Catalog(KeepingMixin, HoldingMixin, DetailMixin, ReadingMixin):
     """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
 
     # ------------------------------------------------------------------------------------------------ collections
@@ -198,15 +198,6 @@ class Catalog(KeepingMixin, HoldingMixin, ReadingMixin):
             conn.execute(delete(collections).where(collections.c.id == collection_id))
 
     # ------------------------------------------------------------------------------------------------ facts
-
-    def get_meta(self, key: str) -> str | None:
-        with self.store.read() as conn:
-            return conn.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
-
-    def set_meta(self, key: str, value: str) -> None:
-        with self.store.write() as conn:
-            statement = upsert(meta).values(key=key, value=value)
-            conn.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
     def chunk_ids(self, version_id: str) -> set[str]:
         """Ids of a version's chunks (for `verify`)."""

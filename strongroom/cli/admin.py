@@ -13,9 +13,11 @@ from strongroom.cli.common import (
     engine,
     load_settings,
     print_json,
+    printable,
     show_problems,
     to_json,
 )
+from strongroom.cli.progress import duration, size
 from strongroom.errors import ExitCode
 
 index_app = typer.Typer(help="Facts about the vector index.", no_args_is_help=True)
@@ -71,7 +73,7 @@ def reindex(json_output: Json = False, data_dir: DataDir = None, config: ConfigF
         strongroom reindex
     """
     from strongroom.app.appliance import Appliance
-    from strongroom.cli.ingest import reporting
+    from strongroom.cli.progress import reporting
 
     settings = load_settings(data_dir, config).settings
     appliance = Appliance(settings, purpose="strongroom reindex", ask=ask_passphrase)
@@ -108,8 +110,21 @@ def status(
     typer.echo(f"Strongroom {found.version}, {'served at ' + served.url if served else 'no server running'}")
     typer.echo(f"data       {found.data_dir}")
     typer.echo(f"documents  {sum(found.collections.values())} ({_counts(found.states)})")
+    for name, count in sorted(found.collections.items(), key=lambda item: (-item[1], item[0])):
+        typer.echo(f"           {count:>7,} in {printable(name)}")
+    pending = sum(found.states.get(state, 0) for state in ("pending", "parsed"))
+    if pending:
+        typer.echo(f"pending    {pending} not finished; the next `strongroom ingest` goes on with them")
+    if found.last_ingest is not None:
+        run, summary = found.last_ingest, found.last_ingest.summary
+        typer.echo(
+            f"last run   {run.ended:%Y-%m-%d %H:%M} UTC by {run.by} into {printable(run.collection)}: "
+            f"{_counts(summary.outcomes)}, {summary.pages} pages in {duration(summary.seconds)}"
+        )
     typer.echo(f"chunks     {found.chunks}, index points {found.points}")
     typer.echo(f"models     {found.embedder}, {found.model}")
+    if found.disk:
+        typer.echo("disk       " + ", ".join(f"{what} {size(count)}" for what, count in found.disk.items()))
 
 
 @index_app.command("info")

@@ -81,6 +81,14 @@ def to_json(value: Any) -> Any:
     return to_data(value)
 
 
+def printable(text: str) -> str:
+    """Text as it may go to a terminal: names of files must not move its cursor, change its title or its colours.
+
+    Marks that turn the writing direction go too, since with them a name can pass for another.
+    """
+    return "".join(c if c.isprintable() else " " if c in "\t\r\n" else "\ufffd" for c in text)
+
+
 def show_problems(problems: list[Problem], *, json_output: bool) -> None:
     """One problem a line with its hint below it."""
     for problem in problems:

@@ -252,7 +252,7 @@ def _opened(
 ) -> Iterator[tuple[Engine, str]]:
     """The engine to ask and the name of what it knows: the set's own documents, or the organisation's."""
     from evals.corpus import corpus_key, default_cache, opened
-    from strongroom.cli.ingest import reporting
+    from strongroom.cli.progress import reporting
     from strongroom.client import read_server_info
 
     if questions.has_documents:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.cli.progress import Reasons, reporting, show_reasons
 from strongroom.errors import ExitCode, UsageError
-from strongroom.types import (
-    FileOutcome,
-    IngestEngine,
-    IngestEvent,
-    IngestProgress,
-    IngestRequest,
-    IngestSummary,
-    OcrMode,
-)
+from strongroom.types import IngestEngine, IngestEvent, IngestRequest, IngestSummary, OcrMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +65,7 @@ def ingest(
         str | None,
         typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster; without, one is started here."),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no lists; errors only.")] = False,
     as_user: AsUser = None,
     json_output: Json = False,
     data_dir: DataDir = None,
@@ -118,9 +109,10 @@ def ingest(
         ocr=ocr,
     )
     cancel = threading.Event()
+    reasons = Reasons()
     with (
         engine(settings, purpose="strongroom ingest", as_user=as_user) as opened,
-        reporting(json_output=json_output) as on_event,
+        reporting(json_output=json_output, quiet=quiet, seen=reasons.add) as on_event,
     ):
         if watch:
             keep_in_step(opened, request, settings, poll=poll, on_event=on_event, json_output=json_output)
@@ -132,8 +124,9 @@ def ingest(
             raise
     if json_output:
         print_json({"summary": to_json(summary)})
-    else:
+    elif not quiet:
         show_summary(summary)
+        show_reasons(reasons, summary)
     if summary.partial:
         raise typer.Exit(int(ExitCode.PARTIAL))
 
@@ -199,50 +192,3 @@ def show_summary(summary: IngestSummary) -> None:
             "at once: check that it is mounted, or use `--prune-all`.",
             err=True,
         )
-
-
-@contextmanager
-def reporting(*, json_output: bool) -> Iterator[Callable[[IngestEvent], None]]:
-    """Events to stdout (JSON) or stderr (people), with a progress bar on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda event: _report(event, json_output)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    from rich.console import Console
-
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("files", total=None, rate="")
-
-        def on_event(event: IngestEvent) -> None:
-            if isinstance(event, IngestProgress):
-                rate = event.pages_done / event.seconds if event.seconds > 0 else 0.0
-                bar.update(
-                    task,
-                    total=event.files_total,
-                    completed=event.files_done,
-                    description=event.stage or "files",
-                    rate=f"{event.pages_done} pages, {rate:.1f}/s",
-                )
-            else:
-                _report(event, json_output, write=bar.console.print)
-
-        yield on_event
-
-
-def _report(event: IngestEvent, json_output: bool, write: Callable[[str], object] | None = None) -> None:
-    if not isinstance(event, FileOutcome):
-        return
-    if json_output:
-        print_json(to_json(event))
-    elif event.outcome not in ("indexed", "unchanged"):
-        line = f"{event.outcome}: {event.path}" + (f" ({event.reason})" if event.reason else "")
-        (write or (lambda text: typer.echo(text, err=True)))(line)

@@ -75,7 +75,8 @@ def show_samples(settings: Settings, folder: Path, question: str | None) -> None
     """Ingest the samples and ask one question of them, through the server, as a user would."""
     from strongroom.app import open_engine
     from strongroom.cli.ask import stream_answer
-    from strongroom.cli.ingest import reporting, show_summary
+    from strongroom.cli.ingest import show_summary
+    from strongroom.cli.progress import reporting
     from strongroom.types import AskRequest, IngestRequest
 
     engine = open_engine(settings, purpose="samples", ask=ask_passphrase)

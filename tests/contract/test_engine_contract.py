@@ -163,6 +163,20 @@ class EngineContract:
         assert SENTENCE in " ".join(first.text.split())
         assert (first.width, first.height) == (595, 842)
 
+    def test_details_and_chunks_agree_with_the_list(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        info = next(d for d in engine.documents() if d.name == "supply.pdf")
+        detail, chunks = engine.details(info.id), engine.chunks(info.id)
+        assert detail.document == info
+        assert [page.number for page in detail.pages] == [1, 2]
+        assert [(v.id, v.current) for v in detail.versions] == [(info.version, True)]
+        assert [chunk.ordinal for chunk in chunks] == list(range(info.chunks))
+        assert any(SENTENCE.split()[-2] in chunk.text for chunk in chunks)
+        assert engine.doubtful_pages(1.0) == []  # nothing came from OCR
+        for method in (engine.details, engine.chunks):
+            with pytest.raises(NotFoundError):
+                method("00000000-0000-4000-8000-000000000000")
+
     def test_page_images_are_png_and_only_for_formats_that_have_them(self, engine: Engine, folder: Path) -> None:
         self.ingest(engine, folder)
         png = engine.page_image(self.document_id(engine, "supply.pdf"), 1, dpi=72)

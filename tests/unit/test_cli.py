@@ -164,6 +164,7 @@ def test_ingest_reports_a_line_a_file_then_the_summary_and_exits_3_when_partial(
         "pages": 3,
         "chunks": 7,
         "reason": None,
+        "seconds": 0.0,
     }
     assert out[1]["reason"] == "password protected"
     assert out[2]["summary"]["outcomes"] == {"indexed": 1, "quarantined": 1}  # type: ignore[index]
