@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.work import TRIED_AGAIN, ChangedError, outcome_of
+from ingest.work import ChangedError, outcome_of
 from strongroom.catalog.records import Existing
-from strongroom.errors import ParseError
+from strongroom.errors import TRIED_AGAIN, ParseError
 from strongroom.types import DocumentState, FileOutcome, OcrMode
 from strongroom.wire import shown_uri
 

@@ -74,6 +74,8 @@ _BY_NAME = {
     ".tab": "text/tab-separated-values",
     ".md": "text/markdown",
     ".markdown": "text/markdown",
+    ".rst": "text/x-rst",
+    ".org": "text/org",
     ".eml": "message/rfc822",
 }
 _MAIL_HEADER = re.compile(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from strongroom.catalog.records import Begun, PointSource
 from strongroom.errors import (
+    TRIED_AGAIN,
     HeldError,
     IndexMismatchError,
     IndexUnreachableError,
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 
 # Held while the removal list is worked through and while a version is begun: see `ingest.finish.remove_versions`.
 REMOVING = threading.Lock()
-# Ends the reason of a failure that says nothing about the content, so the next run tries the file again.
-TRIED_AGAIN = "It is tried again at the next ingest."
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _ENDS_RUN = (IndexUnreachableError, IndexMismatchError, ModelError, LockedError)
 

@@ -49,6 +49,11 @@ FREE_TEXT = {
 }
 # package: (licence, why its metadata does not say so in a form that can be read)
 BY_HAND = {
+    "pi_heif": ("BSD-3-Clause", "its classifier is that of libheif in the wheel (LGPL-3.0), for which see NOTICE"),
+    "pypandoc-binary": (
+        "MIT",
+        "its pandoc is GPL and only ever runs as a process of its own, see NOTICE",
+    ),
     "pypdfium2": ("BSD-3-Clause AND Apache-2.0", "its field adds 'dependency licenses'; PDFium itself is BSD-3-Clause"),
 }
 # Packages under the LGPL: imported unmodified, by parser children alone, from files that anyone may replace. In NOTICE.

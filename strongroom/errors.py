@@ -112,6 +112,10 @@ class CancelledError(StrongroomError):
     http_status = 499
 
 
+# Ends the reason of a failure that says nothing about the content, so the next run tries the file again.
+TRIED_AGAIN = "It is tried again at the next ingest."
+
+
 class ParseError(StrongroomError):
     """One file could not be read. The run goes on; the file is `failed` with this message as its reason."""
 

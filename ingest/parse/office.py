@@ -151,7 +151,7 @@ def table_text(html: str | None) -> str:
         return ""
     from lxml import html as lxml_html  # type: ignore[import-untyped]
 
-    from ingest.parse.sheets import render_rows
+    from ingest.parse.grid import render_rows
 
     root = lxml_html.fromstring(html)
     rows = []

@@ -1,28 +1,29 @@
-"""Spreadsheets and delimited text: every row as a line that carries its column headers.
+"""Spreadsheets and delimited text: xlsx by openpyxl's row reader, xls by xlrd, CSV and TSV by Python's csv.
 
-Read by openpyxl row by row and by Python's csv, not by `unstructured`: it loads a whole workbook several times over
-(reports of 10 GB for 7 MB files) and raises on ragged or UTF-16 CSV. Sheets are pages without numbers.
+Not through `unstructured`: it loads a whole workbook several times over (reports of 10 GB for 7 MB files) and raises on
+ragged or UTF-16 CSV. Values are those that were last computed, shown as their number format shows them.
 """
 
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError as XmlError
 
 from ingest.mime import XLSX
 from ingest.parse.build import DocumentBuilder
+from ingest.parse.cellformat import shown
+from ingest.parse.grid import CellBudget, Grid, Row, add_grid
 from ingest.parse.text import read_text
 from strongroom.errors import ParseError
 from strongroom.types import ParsedDocument
 
-_CELL_LIMIT = 2_000_000
 _SNIFF_LINES = 50
+_BAD_BOOK = (zipfile.BadZipFile, XmlError, KeyError, ValueError, OSError, TypeError, IndexError, AttributeError)
 
 
 def parse_workbook(path: Path) -> ParsedDocument:
@@ -34,33 +35,132 @@ def parse_workbook(path: Path) -> ParsedDocument:
 
     check_archive(path)
     builder = DocumentBuilder()
+    budget = CellBudget()
     try:
         book = load_workbook(path, read_only=True, data_only=True, keep_links=False)
         try:
-            cells = 0
             for sheet in book.worksheets:
-                # The size stated for a sheet is often wrong: too small hides cells, too large fills rows with air.
-                sheet.reset_dimensions()
-                rows: list[list[str]] = []
-                for row in sheet.iter_rows(values_only=True):
-                    cells += max(len(row), 1)
-                    if cells > _CELL_LIMIT:
-                        raise ParseError(
-                            f"the workbook has more than {_CELL_LIMIT:,} cells",
-                            hint="export the sheets you need as CSV",
-                        )
-                    rows.append([cell_text(value) for value in row])
-                if sheet.sheet_state != "visible":
-                    builder.warn(f"sheet {sheet.title} is hidden")
-                _add_table(builder, sheet.title, rows)
+                add_grid(builder, _xlsx_grid(book, sheet, budget))
         finally:
             book.close()
     except ParseError:
         raise
-    except (InvalidFileException, zipfile.BadZipFile, XmlError, KeyError, ValueError, OSError, TypeError, IndexError,
-            AttributeError) as exc:  # fmt: skip
+    except (InvalidFileException, *_BAD_BOOK) as exc:
         raise ParseError("damaged workbook: it cannot be read", hint="get a fresh copy of the file") from exc
     return builder.build(XLSX)
+
+
+def _xlsx_grid(book: Any, sheet: Any, budget: CellBudget) -> Grid:
+    """One sheet, read by the row parser behind openpyxl's read-only mode, which alone sees merges and hidden rows.
+
+    The size that the file states for a sheet is not used: too small it hides cells, too large it fills rows with air.
+    """
+    from openpyxl.styles.numbers import BUILTIN_FORMATS  # type: ignore[import-untyped]
+    from openpyxl.utils import column_index_from_string, range_boundaries  # type: ignore[import-untyped]
+    from openpyxl.worksheet._reader import WorkSheetParser  # type: ignore[import-untyped]
+
+    grid = Grid(sheet.title, hidden=sheet.sheet_state != "visible")
+    codes: dict[int, str] = {}
+
+    def code_of(style: int) -> str:
+        if style not in codes:
+            number = book._cell_styles[style].numFmtId if style < len(book._cell_styles) else 0
+            custom = number - 164
+            codes[style] = (
+                book._number_formats[custom]
+                if 0 <= custom < len(book._number_formats)
+                else BUILTIN_FORMATS.get(number, "General")
+            )
+        return codes[style]
+
+    with sheet._get_source() as source:
+        parser = WorkSheetParser(
+            source,
+            sheet._shared_strings,
+            data_only=True,
+            epoch=book.epoch,
+            date_formats=book._date_formats,
+            timedelta_formats=book._timedelta_formats,
+        )
+        for number, cells in parser.parse():
+            if not cells:
+                continue
+            budget.take(cells[-1]["column"])
+            row = [""] * cells[-1]["column"]
+            for cell in cells:
+                if cell["value"] is not None:
+                    row[cell["column"] - 1] = shown(cell["value"], code_of(cell["style_id"]))
+            if any(row):
+                budget.take(number - len(grid.rows))
+                grid.rows += [()] * (number - 1 - len(grid.rows))
+                grid.rows.append(row)
+        for number, facts in parser.row_dimensions.items():
+            if facts.get("hidden") in {"1", "true"}:
+                grid.hidden_rows.add(int(number) - 1)
+        for letters, facts in parser.column_dimensions.items():
+            if facts.get("hidden") in {"1", "true"}:
+                begin = column_index_from_string(letters) - 1
+                grid.hidden_columns.update(range(begin, min(int(facts.get("max", begin + 1)), begin + 1000)))
+        for merged in parser.merged_cells.mergeCell if parser.merged_cells else ():
+            left, top, right, bottom = range_boundaries(merged.ref)
+            grid.merged.append((top - 1, left - 1, bottom - 1, right - 1))
+    return grid
+
+
+def parse_legacy_workbook(path: Path) -> ParsedDocument:
+    """Every sheet of a BIFF workbook (.xls, Excel 2 to 2003), as `parse_workbook` does."""
+    import struct
+
+    import xlrd  # type: ignore[import-untyped]
+
+    builder = DocumentBuilder()
+    budget = CellBudget()
+    try:
+        with xlrd.open_workbook(
+            path, formatting_info=True, on_demand=True, ragged_rows=True, logfile=io.StringIO()
+        ) as book:
+            for index in range(book.nsheets):
+                add_grid(builder, _xls_grid(book, book.sheet_by_index(index), budget))
+                book.unload_sheet(index)
+    except ParseError:
+        raise
+    except (xlrd.XLRDError, struct.error, AssertionError, NotImplementedError, *_BAD_BOOK) as exc:
+        if "encrypt" in str(exc).lower() or "password" in str(exc).lower():
+            from strongroom.errors import QuarantineError
+
+            raise QuarantineError("password protected", hint="save a copy without a password and ingest that") from exc
+        raise ParseError("damaged workbook: it cannot be read", hint="get a fresh copy of the file") from exc
+    return builder.build("application/vnd.ms-excel")
+
+
+def _xls_grid(book: Any, sheet: Any, budget: CellBudget) -> Grid:
+    grid = Grid(sheet.name, hidden=bool(sheet.visibility))
+    for number in range(sheet.nrows):
+        budget.take(sheet.row_len(number))
+        grid.rows.append([_xls_text(book, cell) for cell in sheet.row(number)])
+    grid.hidden_rows = {number for number, facts in sheet.rowinfo_map.items() if facts.hidden}
+    grid.hidden_columns = {number for number, facts in sheet.colinfo_map.items() if facts.hidden}
+    grid.merged = [(top, left, bottom - 1, right - 1) for top, bottom, left, right in sheet.merged_cells]
+    return grid
+
+
+def _xls_text(book: Any, cell: Any) -> str:
+    import xlrd
+
+    code = ""
+    if cell.xf_index is not None and cell.xf_index < len(book.xf_list):
+        known = book.format_map.get(book.xf_list[cell.xf_index].format_key)
+        code = known.format_str if known is not None else ""
+    if cell.ctype == xlrd.XL_CELL_DATE:
+        try:
+            return shown(xlrd.xldate_as_datetime(cell.value, book.datemode), code)
+        except (xlrd.XLDateError, ValueError, OverflowError):
+            return shown(cell.value)
+    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
+        return shown(bool(cell.value))
+    if cell.ctype == xlrd.XL_CELL_ERROR:
+        return str(xlrd.error_text_from_code.get(cell.value, "#ERROR!"))
+    return shown(cell.value or None if cell.ctype == xlrd.XL_CELL_TEXT else cell.value, code)
 
 
 def parse_delimited(path: Path, mime: str) -> ParsedDocument:
@@ -68,15 +168,22 @@ def parse_delimited(path: Path, mime: str) -> ParsedDocument:
     text, warnings = read_text(path)
     delimiter = "\t" if mime == "text/tab-separated-values" else sniff_delimiter(text)
     csv.field_size_limit(10_000_000)
-    try:
-        rows = [[" ".join(cell.split()) for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
-    except csv.Error as exc:
-        raise ParseError(f"the table cannot be read: {exc}", hint="check the quotes in the file") from exc
     builder = DocumentBuilder()
     for warning in warnings:
         builder.warn(warning)
-    _add_table(builder, "table", rows)
+    try:
+        rows: list[Row] = list(_csv_rows(text, delimiter))
+    except csv.Error as exc:
+        raise ParseError(f"the table cannot be read: {exc}", hint="check the quotes in the file") from exc
+    add_grid(builder, Grid("", rows=rows))
     return builder.build(mime)
+
+
+def _csv_rows(text: str, delimiter: str) -> Iterator[list[str]]:
+    budget = CellBudget()
+    for row in csv.reader(io.StringIO(text), delimiter=delimiter):
+        budget.take(len(row))
+        yield [" ".join(cell.split()) for cell in row]
 
 
 def sniff_delimiter(text: str) -> str:
@@ -95,74 +202,3 @@ def sniff_delimiter(text: str) -> str:
         return max(",;\t|", key=evenness)
     except csv.Error:
         return ","
-
-
-def cell_text(value: Any) -> str:
-    """A cell as people read it: no trailing .0, dates in ISO form, white space collapsed."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.10g}"
-    if isinstance(value, datetime.datetime):
-        midnight = value.time() == datetime.time()
-        return value.date().isoformat() if midnight else value.isoformat(sep=" ", timespec="minutes")
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    return " ".join(str(value).split())
-
-
-def _add_table(builder: DocumentBuilder, name: str, rows: Sequence[Sequence[str]]) -> None:
-    lines = list(render_rows(rows))
-    builder.add_block([("\n".join(lines), None)] if lines else [], kind="sheet", label=name or "sheet")
-
-
-def render_rows(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Rows as lines. A row of words above a row that differs in kind is a header: rows below repeat it cell by cell.
-
-    A blank row ends a table; a row with one filled cell is a caption and stands by itself.
-    """
-    table: list[Sequence[str]] = []
-    for row in rows:
-        if any(cell for cell in row):
-            table.append(row)
-        elif table:
-            yield from _render_table(table)
-            table = []
-    yield from _render_table(table)
-
-
-def _render_table(table: list[Sequence[str]]) -> Iterator[str]:
-    start = 0
-    while start < len(table) and sum(1 for cell in table[start] if cell) == 1:
-        yield next(cell for cell in table[start] if cell)
-        start += 1
-    body = table[start:]
-    if not body:
-        return
-    header = body[0] if _is_header(body) else None
-    if header is not None:
-        yield " | ".join(cell for cell in header if cell)
-    for row in body[1:] if header is not None else body:
-        cells = []
-        for column, cell in enumerate(row):
-            if cell:
-                name = header[column] if header is not None and column < len(header) else ""
-                cells.append(f"{name}: {cell}" if name and name != cell else cell)
-        yield " | ".join(cells)
-
-
-def _is_header(body: list[Sequence[str]]) -> bool:
-    """The first row names columns: at least two words, all different, none a number, and rows below it."""
-    names = [cell for cell in body[0] if cell]
-    if len(body) < 2 or len(names) < 2 or len(set(names)) < len(names):
-        return False
-    return not any(_is_number(name) for name in names) and all(len(name) <= 80 for name in names)
-
-
-def _is_number(text: str) -> bool:
-    stripped = text.strip("()%$€£ +-").replace(",", "").replace(".", "")
-    if stripped.isdigit() and len(stripped) == 4 and stripped[:2] in {"19", "20"}:
-        return False  # a year makes a good column name
-    return stripped.isdigit()

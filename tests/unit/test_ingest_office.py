@@ -162,11 +162,11 @@ def test_empty_and_blank_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_type_names_itself_and_a_way_out(tmp_path: Path) -> None:
-    path = tmp_path / "a.rtf"
-    path.write_bytes(b"{\\rtf1 hello}")
-    with pytest.raises(ParseError, match=r"unsupported type: rich text") as caught:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"SQLite format 3\x00" + bytes(100))
+    with pytest.raises(ParseError, match=r"unsupported type: SQLite database") as caught:
         _parse(path)
-    assert "save it as" in caught.value.hint
+    assert "export" in caught.value.hint
 
 
 # ------------------------------------------------------------------------------------------------ tables
@@ -198,16 +198,20 @@ def test_workbook_rows_carry_their_headers(tmp_path: Path) -> None:
 
     assert document.mime == XLSX
     assert [(p.number, p.locator.kind, p.locator.label) for p in document.pages] == [
-        (None, "sheet", "Budget"),
-        (None, "sheet", "Secret"),
+        (None, "sheet", "Budget!A1:C5"),
+        (None, "sheet", "Secret!A1:B1"),
         (None, "sheet", "Empty"),
     ]
     assert _page_texts(document)[0].split("\n") == [
+        "Budget",
+        "",
         "Budget 2024",
+        "",
         "Item | 2023 | 2024",
         "Item: Rent | 2023: 1200 | 2024: 1300.5",
         "Item: Start | 2024: 2024-02-01",
     ]
+    assert _page_texts(document)[1].startswith("Secret (hidden sheet)")
     assert _page_texts(document)[2] == ""
     assert document.warnings == ("sheet Secret is hidden",)
 

@@ -19,8 +19,15 @@ import pytest
 
 from ingest.dense import NAME_WEIGHT
 from ingest.finish import remove_versions
-from ingest.work import TRIED_AGAIN, PipelineSettings
-from strongroom.errors import CancelledError, IndexUnreachableError, LockedError, ModelError, StrongroomError
+from ingest.work import PipelineSettings
+from strongroom.errors import (
+    TRIED_AGAIN,
+    CancelledError,
+    IndexUnreachableError,
+    LockedError,
+    ModelError,
+    StrongroomError,
+)
 from strongroom.types import (
     DocumentState,
     FileOutcome,

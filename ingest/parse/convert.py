@@ -1,0 +1,137 @@
+"""Formats that another program reads for us: pandoc (in its own package) and LibreOffice (when it is installed).
+
+Each runs as a process of its own inside the parser child (`ingest.parse.tools`). pandoc turns a document into HTML
+under `--sandbox`, so that the document can name no other file. LibreOffice turns a legacy one into today's format.
+Both results go through the parser of that format, so sections and slides are located as everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+from ingest.mime import DOCX, PPTX
+from ingest.parse.archive import check_archive
+from ingest.parse.build import DocumentBuilder
+from ingest.parse.office import add_sections, html_blocks, parse_office
+from ingest.parse.opendocument import check_opendocument
+from ingest.parse.text import read_text
+from ingest.parse.tools import damaged, run_tool, scratch
+from strongroom.errors import TRIED_AGAIN, ParseError
+from strongroom.types import ParsedDocument
+
+_SECONDS = 120.0
+_HEAP = "1g"
+_READERS = {
+    "application/rtf": "rtf",
+    "application/epub+zip": "epub",
+    "application/vnd.oasis.opendocument.text": "odt",
+    "text/x-rst": "rst",
+    "text/org": "org",
+}
+_LEGACY = {
+    "application/msword": ("docx", DOCX),
+    "application/vnd.ms-powerpoint": ("pptx", PPTX),
+}
+_OFFICE_FOLDERS = ("/usr/lib/libreoffice/program", "/usr/lib64/libreoffice/program", "/opt/libreoffice/program")
+_BOLD_LINE = re.compile(r"<p><strong>([^<\n]{2,100})</strong></p>")
+_RESTART = 81  # LibreOffice asks to be started again once it has made its profile
+
+
+def parse_with_pandoc(path: Path, mime: str) -> ParsedDocument:
+    """Parse rich text, e-books, OpenDocument text, reStructuredText or Org, cut into sections at their headings.
+
+    Raises `ParseError` when it is damaged, `QuarantineError` for a decompression bomb or a hang.
+    """
+    reader = _READERS[mime]
+    builder = DocumentBuilder()
+    with scratch() as folder:
+        source = folder / f"source.{reader}"
+        if mime.startswith("text/"):
+            text, warnings = read_text(path)
+            source.write_text(text, encoding="utf-8")
+            for warning in warnings:
+                builder.warn(warning)
+        else:
+            if mime == "application/epub+zip":
+                check_archive(path)
+            elif mime != "application/rtf":
+                check_opendocument(path)
+            source = path
+        output = folder / "output.html"
+        argv = [_pandoc(), "+RTS", f"-M{_HEAP}", "-RTS", "--sandbox", "--quiet", f"--from={reader}", "--to=html"]
+        status = run_tool(
+            [*argv, "--wrap=none", str(source)], name="pandoc", folder=folder, output=output, seconds=_SECONDS
+        )
+        if status != 0:
+            raise damaged("pandoc", status)
+        html = output.read_text(encoding="utf-8", errors="replace")
+    if reader == "rtf":  # it knows no headings: people set a short line in bold
+        html = _BOLD_LINE.sub(r"<h2>\1</h2>", html)
+    title = add_sections(builder, html_blocks(html)) if html.strip() else None
+    return builder.build(mime, title=title)
+
+
+def parse_legacy(path: Path, mime: str) -> ParsedDocument:
+    """Parse a .doc or .ppt file through LibreOffice.
+
+    Raises `ParseError` when LibreOffice is not installed or cannot read it, `QuarantineError` for a hang or a bomb.
+    """
+    program = libreoffice()
+    if program is None:
+        raise ParseError(
+            "needs LibreOffice, which is not installed here",
+            hint=f"install libreoffice-writer-nogui and libreoffice-impress-nogui (Debian), or save the file in "
+            f"today's format. {TRIED_AGAIN}",
+        )
+    suffix, target = _LEGACY[mime]
+    with scratch() as folder:
+        source = folder / f"source.{path.suffix.lstrip('.') or 'doc'}"
+        source.symlink_to(path)
+        argv = [
+            program,
+            "--headless",
+            "--norestore",
+            "--nolockcheck",
+            "--nodefault",
+            "--nologo",
+            "--nofirststartwizard",
+        ]
+        argv += [f"-env:UserInstallation=file://{folder}/profile", "--convert-to", suffix, "--outdir", str(folder)]
+        for _ in range(2):
+            status = run_tool(
+                [*argv, str(source)], name="LibreOffice", folder=folder, output=folder / "log", seconds=_SECONDS
+            )
+            if status != _RESTART:
+                break
+        result = folder / f"source.{suffix}"
+        if not result.exists():  # it exits with 0 when it could not load the file
+            raise damaged("LibreOffice", status)
+        document = parse_office(result, target)
+    return ParsedDocument(
+        text=document.text,
+        pages=document.pages,
+        mime=mime,
+        title=document.title,
+        headings=document.headings,
+        warnings=document.warnings,
+    )
+
+
+@lru_cache(maxsize=1)
+def _pandoc() -> str:
+    import pypandoc  # type: ignore[import-untyped]
+
+    return str(Path(pypandoc.__file__).parent / "files" / "pandoc")
+
+
+def libreoffice() -> str | None:
+    """The program itself, not the shell script in front of it, which would leave it behind when it is ended."""
+    found = shutil.which("soffice.bin")
+    if found is None and (script := shutil.which("soffice")):
+        folders = (str(Path(os.path.realpath(script)).parent), *_OFFICE_FOLDERS)
+        found = next((str(p) for folder in folders if (p := Path(folder) / "soffice.bin").exists()), None)
+    return found
