@@ -51,6 +51,20 @@ line that starts with `hint:` and says what to do.
 | Code | Name | Meaning | Errors | HTTP status |
 |---|---|---|---|---|
 """
+FORMATS_INTRO = """# What can be ingested
+
+A file's type is told by its content. The usual suffixes are only listed for orientation, and break a tie between kinds
+of text. What each format needs, and how it is read, is told in [Ingest other formats](../how-to/ingest-formats.md).
+
+| Format | Usual suffix | A citation names its | Needs |
+|---|---|---|---|
+"""
+FORMATS_REFUSED = """
+These are recognised and refused, with this advice; anything else is refused with its type.
+
+| Format | Usual suffix | Instead |
+|---|---|---|
+"""
 HTTP_INTRO = """# HTTP interface
 
 The server listens on loopback. Every route but `/healthz`, `/readyz` and `/metrics` needs the header
@@ -332,11 +346,22 @@ def _fields(part: dict[str, Any] | None, schema: dict[str, Any]) -> str:
     return {"string": "text", "integer": "a number", "number": "a number"}.get(str(kind), "")
 
 
+def formats_page() -> str:
+    """Every format from the parsers' own table: what a citation names, and what it needs or why it is refused."""
+    from ingest.parse.formats import FORMATS
+
+    read = [item for item in FORMATS if item.parser]
+    rows = [f"| {item.name} | `{item.suffixes}` | {item.located} | {item.needs} |\n" for item in read]
+    refused = [f"| {item.name} | `{item.suffixes}` | {item.instead} |\n" for item in FORMATS if not item.parser]
+    return FORMATS_INTRO + "".join(rows) + FORMATS_REFUSED + "".join(refused)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "configuration.md": configuration_page,
     "exit-codes.md": exit_codes_page,
     "http-api.md": http_page,
+    "formats.md": formats_page,
 }
 
 

@@ -43,7 +43,7 @@ from strongroom.errors import (
 from strongroom.types import Chunk, OcrMode, ParsedDocument
 
 if TYPE_CHECKING:
-    from strongroom.ports import Embedder, Tokenizer, Vector, Vectors
+    from strongroom.ports import Embedder, SpeechModel, Tokenizer, Vector, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class WorkerModels(Protocol):
     def embedder(self, *, gpu: bool) -> Embedder: ...
 
     def tokenizer(self) -> Tokenizer: ...
+
+    def speech(self) -> SpeechModel: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def _pool(setup: ParseSetup) -> ParserPool:
         _pools[setup] = ParserPool(
             1,
             tokenizer=setup.models.tokenizer(),
+            speech=setup.models.speech(),
             limits=setup.limits,
             chunk_tokens=setup.chunk_tokens,
             overlap_tokens=setup.overlap_tokens,

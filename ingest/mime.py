@@ -40,6 +40,10 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar", "application/x-tar"),
     (0, b"ID3", "audio/mpeg"),
     (0, b"\xff\xfb", "audio/mpeg"),
+    (0, b"\xff\xf3", "audio/mpeg"),
+    (0, b"\xff\xf2", "audio/mpeg"),
+    (0, b"\xff\xf1", "audio/aac"),
+    (0, b"\xff\xf9", "audio/aac"),
     (0, b"fLaC", "audio/flac"),
     (0, b"OggS", "audio/ogg"),
     (0, b"\x7fELF", "application/x-executable"),
@@ -51,7 +55,11 @@ _FTYP = {
     b"heix": "image/heic",
     b"mif1": "image/heic",
     b"avif": "image/avif",
+    b"heim": "image/heic",
+    b"heis": "image/heic",
+    b"msf1": "image/heic",
     b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
 }
 _ZIP_MIMETYPES = {
     "application/epub+zip",
@@ -68,6 +76,7 @@ _OLE = (
     ("Workbook", "application/vnd.ms-excel"),
     ("Book", "application/vnd.ms-excel"),
 )
+_WEB = {".html", ".htm", ".xls", ".doc"}  # programs save web pages under the last two
 _BY_NAME = {
     ".csv": "text/csv",
     ".tsv": "text/tab-separated-values",
@@ -116,7 +125,9 @@ def _binary_type(path: Path, head: bytes) -> str | None:
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return _ole_type(path)
     if head[4:8] == b"ftyp":
-        return _FTYP.get(head[8:12], "video/mp4")
+        # Sound alone often bears the brand of video: here the name breaks the tie.
+        video = "audio/mp4" if path.suffix.lower() == ".m4a" else "video/mp4"
+        return _FTYP.get(head[8:12], video)
     if head.startswith(b"RIFF"):
         return {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(head[8:12], "application/x-riff")
     if head.startswith(b"BM") and len(head) > 26 and head[6:10] == b"\x00\x00\x00\x00":
@@ -164,7 +175,7 @@ def _text_type(path: Path, head: bytes) -> str:
     suffix = path.suffix.lower()
     if start.startswith("<?xml"):
         return "text/html" if _HTML.search(start[:1024]) else "application/xml"
-    if start.startswith("<") and (_HTML.search(start) or (suffix in {".html", ".htm"} and _TAG.search(start))):
+    if start.startswith("<") and (_HTML.search(start) or (suffix in _WEB and _TAG.search(start))):
         return "text/html"
     if start[:1] in {"{", "["} and (kind := _json_type(path, len(head))):
         return kind
@@ -174,7 +185,7 @@ def _text_type(path: Path, head: bytes) -> str:
         return "message/rfc822"
     if suffix in _BY_NAME:
         return _BY_NAME[suffix]
-    if suffix in {".html", ".htm"} and _TAG.search(text):
+    if suffix in _WEB and _TAG.search(text):
         return "text/html"
     if suffix not in {".txt", ".text", ".log"} and (kind := _table_type(text)):
         return kind

@@ -31,7 +31,7 @@ from typing import Self
 from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS, Chunker
 from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, StrongroomError, UsageError
-from strongroom.ports import Tokenizer
+from strongroom.ports import SpeechModel, Tokenizer
 from strongroom.types import Chunk, Member, OcrMode, ParsedDocument
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Limits:
 class ParserPool:
     """Parser processes. `submit` may be called from any thread.
 
-    `tokenizer` must be picklable; each child gets its own. Children start when files arrive.
+    `tokenizer` and `speech` must be picklable; each child gets its own. Children start when files arrive.
     `egress_log` is where a child's socket guard notes refused attempts. Children keep their temporary folders in
     `spool`, and what lies inside a file waits there too: `ParsedDocument.members` name it, the caller removes it.
     """
@@ -70,6 +70,7 @@ class ParserPool:
         workers: int | None = None,
         *,
         tokenizer: Tokenizer,
+        speech: SpeechModel | None = None,
         limits: Limits | None = None,
         chunk_tokens: int = MAX_TOKENS,
         overlap_tokens: int = OVERLAP_TOKENS,
@@ -90,6 +91,7 @@ class ParserPool:
         self._setup: dict[str, object] = {
             "chunker": chunker,
             "ocr": ocr,
+            "speech": speech,
             "memory_bytes": self.limits.memory_bytes,
             "cpu_seconds": self.limits.total_seconds,
             "egress_log": egress_log,

@@ -52,11 +52,11 @@ def main() -> None:
         except EOFError:
             os._exit(0)
         _limit_cpu(setup["cpu_seconds"])
-        _serve(request, chunker, setup["ocr"], results)
+        _serve(request, chunker, setup, results)
         _empty(folder)
 
 
-def _serve(request: dict[str, str], chunker: Chunker, ocr: Any, results: BinaryIO) -> None:
+def _serve(request: dict[str, str], chunker: Chunker, setup: dict[str, Any], results: BinaryIO) -> None:
     """Parse one file and send its result or the reason why there is none."""
     from ingest.parse import LISTINGS, parse_file
 
@@ -64,7 +64,8 @@ def _serve(request: dict[str, str], chunker: Chunker, ocr: Any, results: BinaryI
         document = parse_file(
             Path(request["path"]),
             request["mime"],
-            ocr=ocr,
+            ocr=setup["ocr"],
+            speech=setup["speech"],
             heartbeat=lambda: _send(results, wire.BEAT, b""),
             members=_Pipe(results),
         )

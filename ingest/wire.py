@@ -110,7 +110,7 @@ def _document(head: dict[str, Any], layouts: memoryview) -> tuple[ParsedDocument
         _expect(start == position and start <= end <= length, "pages do not tile the text")
         _expect(isinstance(size, int) and size >= 0 and size % _WORD_RECORD == 0, "a layout has a broken length")
         _expect(offset + size <= len(layouts), "a layout is cut short")
-        _expect(kind in {"page", "slide", "sheet", "section", "message", "line"}, "unknown kind of locator")
+        _expect(kind in {"page", "slide", "sheet", "section", "message", "line", "time"}, "unknown kind of locator")
         layout = bytes(layouts[offset : offset + size])
         _check_layout(layout, start, end)
         locator = Locator(kind, _typed(label, str))

@@ -15,6 +15,7 @@ from strongroom.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from models.llm import LlamaChatModel
+    from models.speech import WhisperSpeech
     from strongroom.ports import Embedder, Reader
 
 log = logging.getLogger(__name__)
@@ -129,3 +130,19 @@ def prepare_reader(
     folder = artefact or reader_folder()
     base = embedder_spec(registry.models_dir, str(about(folder)["base"]))
     return registry.install_reader(folder, base, on_event)
+
+
+def open_speech(models_dir: Path, model_id: str) -> WhisperSpeech:
+    """A speech model, to be loaded when the first recording comes; it says itself whether it is installed.
+
+    Raises `ModelError` when its files changed or are of another kind.
+    """
+    from models.speech import WhisperSpeech
+
+    registry = Registry(models_dir)
+    if all(model.id != model_id for model in registry.installed()):
+        return WhisperSpeech(model_id, None)
+    kind = registry.receipt(model_id).kind
+    if kind != "speech":
+        raise ModelError(f"{model_id} is of kind {kind}, not a speech model", hint="See `strongroom models list`.")
+    return WhisperSpeech(model_id, registry.path(model_id))

@@ -65,10 +65,9 @@ def copy_in(path: Path, model: CatalogueModel, folder: Path, *, stated: str | No
 def entry_of(kind: Kind, files: Path) -> str:
     """What an adapter opens, relative to the model's folder, after a look at the format. Raises `ModelError`.
 
-    Embedders and rerankers are folders; a language model is a GGUF file (of a split one, the first part) with a chat
-    template.
+    A language model is a GGUF file (of a split one, the first part) with a chat template; all others are folders.
     """
-    if kind in ("embedder", "reranker"):
+    if kind in ("embedder", "reranker", "speech"):
         return "files"
     names = _files_below(files)
     if kind == "llm":

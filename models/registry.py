@@ -79,7 +79,7 @@ class Registry:
         return found
 
     def path(self, model_id: str) -> Path:
-        """What an adapter opens: a folder for embedders and rerankers, a file for others. Raises `ModelError`.
+        """What an adapter opens: a file for language models, a folder for others. Raises `ModelError`.
 
         Files that changed since they were last hashed are hashed again first.
         """

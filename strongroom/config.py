@@ -73,6 +73,7 @@ class Settings(BaseSettings):
         description="`fast` is OpenVINO, `reference` is fp32 torch, `auto` picks fast when it passes its self-test.",
     )
     model: str = Field(default="smollm2-135m-instruct-q4_1", description="Catalogue id of the language model.")
+    speech: str = Field(default="whisper-base", description="Catalogue id of the model that transcribes recordings.")
     context_tokens: int = Field(default=4096, ge=512, description="Context window of the language model, in tokens.")
     answer_style: Literal["mixed", "quotes", "prose"] = Field(
         default="mixed",

@@ -63,6 +63,25 @@ class Tokenizer(Protocol):
         ...
 
 
+class SpeechModel(Protocol):
+    """Speech to text. Picklable; nothing is loaded before the first call, so every parser process can have one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def installed(self) -> bool:
+        """False when the weights are not on this machine; `transcribe` must not be called then."""
+        ...
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    def transcribe(self, samples: NDArray[np.float32]) -> list[str]:
+        """The sentences spoken in up to 30 s of mono sound, in order. Raises `ModelError`."""
+        ...
+
+
 class Embedder(Protocol):
     """Text to unit vectors. Deterministic up to cosine 0.9999: batch composition may change the last bits."""
 

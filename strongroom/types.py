@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Literal
 
 Box = tuple[float, float, float, float]
-LocatorKind = Literal["page", "slide", "sheet", "section", "message", "line"]
+LocatorKind = Literal["page", "slide", "sheet", "section", "message", "line", "time"]
 Support = Literal["supported", "partial", "unsupported"]
 Role = Literal["system", "user", "assistant"]
 OcrMode = Literal["auto", "always", "never"]

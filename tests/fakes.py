@@ -266,6 +266,19 @@ class FakeReader:
         ]
 
 
+class FakeSpeech:
+    """A speech model that says how loud it was."""
+
+    name = "fake-speech"
+    sample_rate = 16_000
+
+    def __init__(self, *, installed: bool = True) -> None:
+        self.installed = installed
+
+    def transcribe(self, samples: np.ndarray) -> list[str]:
+        return [f"{len(samples) / self.sample_rate:.0f} seconds, peak {float(np.abs(samples).max()):.1f}."]
+
+
 class FakeModels:
     """`strongroom.app.models.Models` without weights."""
 
@@ -282,6 +295,9 @@ class FakeModels:
 
     def reader(self) -> FakeReader:
         return FakeReader()
+
+    def speech(self) -> FakeSpeech:
+        return FakeSpeech()
 
     def on_workers(self) -> Any:
         raise NotImplementedError("tests of the cluster bring their own")

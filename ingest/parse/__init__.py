@@ -13,10 +13,11 @@ from ingest.parse.archive import ARCHIVES
 from ingest.parse.formats import format_of
 from ingest.parse.inside import Nowhere, Sink
 from strongroom.errors import ParseError
+from strongroom.ports import SpeechModel
 from strongroom.types import OcrMode, ParsedDocument
 
 # Part of what a version's parse is keyed by: raise it whenever any parser would give another text for the same bytes.
-RECIPE = "parse-3"
+RECIPE = "parse-4"
 
 # Types whose text only lists what lies inside: nothing of it is worth searching.
 LISTINGS = ARCHIVES | {"application/mbox"}
@@ -35,10 +36,12 @@ def parse_file(
     heartbeat: Heartbeat = _nothing,
     members: Sink | None = None,
     passwords: Sequence[str] = (),
+    speech: SpeechModel | None = None,
 ) -> ParsedDocument:
     """Parse a file of a known type. `heartbeat` is called after each slow page (OCR), so a supervisor sees progress.
 
     What lies inside it goes to `members` while it is read. `passwords` are tried in order on what is locked.
+    `speech` transcribes recordings.
 
     Raises `ParseError` (empty, damaged, unsupported, no text) and `QuarantineError` (password, not safe to open).
     """
@@ -46,8 +49,17 @@ def parse_file(
     if not format_.parser:
         raise ParseError(f"unsupported type: {format_.name}", hint=format_.instead)
     sink = members if members is not None else Nowhere()
-    options = {"mime": mime, "ocr": ocr, "heartbeat": heartbeat, "sink": sink, "passwords": passwords}
+    options = {
+        "mime": mime,
+        "ocr": ocr,
+        "heartbeat": heartbeat,
+        "sink": sink,
+        "passwords": passwords,
+        "speech": speech,
+    }
     document = format_.load()(path, **{name: options[name] for name in format_.takes})
     if not document.text.strip():
+        if mime.startswith("image/"):
+            raise ParseError("no text was found in the image", hint="only pictures of text can be searched")
         raise ParseError("no text found in the document", hint="check that the file shows text when it is opened")
     return document

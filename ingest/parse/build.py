@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.parse.letters import normalised
 from strongroom.types import Heading, Locator, LocatorKind, Page, ParsedDocument
 
 _PAGE_BREAK = "\n\n"
@@ -68,19 +69,20 @@ class DocumentBuilder:
     ) -> None:
         """Add a page of words with boxes; numbered, located as "page N"."""
         begin = self._length
-        n = len(words.texts)
+        texts = [text if text.isascii() else normalised(text) for text in words.texts]
+        n = len(texts)
         lengths = np.empty(2 * n, dtype=np.int64)
         lengths[0::2] = [len(space) for space in words.spaces]
-        lengths[1::2] = [len(text) for text in words.texts]
+        lengths[1::2] = [len(text) for text in texts]
         edges = begin + np.cumsum(lengths)
         records = np.empty(n, dtype=_RECORD)
         records["start"], records["end"], records["box"] = edges[0::2], edges[1::2], words.boxes
-        layout = records[~np.isnan(words.boxes[:, 0])].tobytes()
+        layout = records[~np.isnan(words.boxes[:, 0]) & (records["end"] > records["start"])].tobytes()
         for mark in marks:
             start = int(edges[2 * mark.first]) if mark.first < n else int(edges[-1])
             end = int(edges[2 * mark.stop - 1]) if mark.stop > mark.first else start
             self._headings.append(Heading(start, end, mark.level))
-        for space, text in zip(words.spaces, words.texts, strict=True):
+        for space, text in zip(words.spaces, texts, strict=True):
             self._pieces.append(space)
             self._pieces.append(text)
         position = int(edges[-1]) if n else begin
@@ -114,7 +116,8 @@ class DocumentBuilder:
     ) -> None:
         """Add a page without boxes from paragraphs `(text, heading level or None)`; empty ones are left out."""
         begin = self._length
-        for text, level in paragraphs:
+        for raw, level in paragraphs:
+            text = normalised(raw)
             if not text.strip():
                 continue
             if level is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import ParseError as XmlError
 
 from ingest.encoding import decode
+from ingest.parse.letters import normalised
 from ingest.parse.text import line_pages
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.types import ParsedDocument
@@ -35,5 +36,5 @@ def parse_xml(path: Path) -> ParsedDocument:
         lines.extend(attributes)
         if tail := " ".join((element.tail or "").split()):
             lines.append(tail)
-    result = "\n".join(lines) + "\n" if lines else ""
+    result = normalised("\n".join(lines) + "\n") if lines else ""
     return ParsedDocument(text=result, pages=line_pages(result), mime="application/xml")

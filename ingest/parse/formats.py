@@ -41,6 +41,7 @@ class Format:
 _OCR = ("ocr", "heartbeat")
 _IMAGE = ("mime", *_OCR)
 _ARCHIVE = ("mime", "sink", "passwords")
+_AUDIO = ("mime", "speech", "heartbeat")
 
 FORMATS: tuple[Format, ...] = (
     Format("application/pdf", "PDF", ".pdf", "page", "pdf:parse_pdf", _OCR),
@@ -94,6 +95,13 @@ FORMATS: tuple[Format, ...] = (
     Format("image/gif", "GIF image", ".gif", "page", "images:parse_image", _IMAGE),
     Format("image/webp", "WebP image", ".webp", "page", "images:parse_image", _IMAGE),
     Format("image/heic", "HEIC image", ".heic .heif", "page", "images:parse_image", _IMAGE),
+    # recordings
+    Format("audio/wav", "WAV recording", ".wav", "time", "audio:parse_audio", _AUDIO, "a speech model"),
+    Format("audio/mpeg", "MP3 recording", ".mp3", "time", "audio:parse_audio", _AUDIO, "a speech model"),
+    Format("audio/flac", "FLAC recording", ".flac", "time", "audio:parse_audio", _AUDIO, "a speech model"),
+    Format("audio/ogg", "Ogg recording", ".ogg .opus", "time", "audio:parse_audio", _AUDIO, "a speech model"),
+    Format("audio/mp4", "AAC recording", ".m4a", "time", "audio:parse_audio", _AUDIO, "a speech model, FFmpeg"),
+    Format("audio/aac", "raw AAC recording", ".aac", "time", "audio:parse_audio", _AUDIO, "a speech model, FFmpeg"),
     # refused by name, with what to do instead
     Format("application/vnd.sqlite3", "SQLite database", ".db .sqlite", instead="export its tables as CSV"),
     Format("application/x-executable", "program (ELF)", "", instead="leave programs out of the folder"),

@@ -27,6 +27,10 @@ def parse_image(
     if ocr == "never":
         raise ParseError("an image, and OCR is switched off", hint="set ocr to auto and ingest it again")
     builder = DocumentBuilder()
+    if mime == "image/heic":
+        import pi_heif  # type: ignore[import-untyped]
+
+        pi_heif.register_heif_opener(thumbnails=False)
     try:
         with Image.open(path) as image:
             # An animation is one picture for our purpose; a TIFF holds pages.

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ingest.encoding import decode
+from ingest.parse.letters import normalised
 from strongroom.errors import ParseError
 from strongroom.types import Heading, Locator, Page, ParsedDocument
 
@@ -19,7 +20,7 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     if not data:
         raise ParseError("the file is empty", hint="replace the file, or remove it")
     text, encoding = decode(data)
-    cleaned = _CONTROL.sub(" ", text)
+    cleaned = normalised(_CONTROL.sub(" ", text))
     if not cleaned.strip():
         raise ParseError("no text found: the file holds only white space", hint="replace the file, or remove it")
     lost = cleaned.count("\ufffd")

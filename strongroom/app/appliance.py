@@ -277,6 +277,7 @@ class Appliance:
             workers=workers,
             limits=limits,
             tokenizer=self.models.tokenizer(),
+            speech=self.models.speech(),
             chunk_tokens=settings.chunk_tokens,
             overlap_tokens=settings.chunk_overlap_tokens,
             ocr=ocr or settings.ocr,

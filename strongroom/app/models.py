@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from ingest.cluster import WorkerModels
     from strongroom.config import Settings
-    from strongroom.ports import ChatModel, Embedder, Reader, Tokenizer
+    from strongroom.ports import ChatModel, Embedder, Reader, SpeechModel, Tokenizer
 
 
 class Models(Protocol):
@@ -24,6 +24,10 @@ class Models(Protocol):
     def llm(self, model_id: str) -> ChatModel: ...
 
     def reader(self) -> Reader: ...
+
+    def speech(self) -> SpeechModel:
+        """The model that transcribes recordings, for parser processes: picklable, and perhaps not installed."""
+        ...
 
     def on_workers(self) -> WorkerModels:
         """How the machines of a cluster open the embedder: picklable."""
@@ -62,14 +66,21 @@ class InstalledModels:
         settings = self._settings
         return open_reader(settings.models_dir, backend=settings.embedder_backend, threads=settings.threads)
 
+    def speech(self) -> SpeechModel:
+        from models.defaults import open_speech
+
+        return open_speech(self._settings.models_dir, self._settings.speech)
+
     def on_workers(self) -> ModelsOnWorker:
         settings = self._settings
-        return ModelsOnWorker(settings.models_dir, settings.embedder, settings.embedder_backend)
+        return ModelsOnWorker(
+            settings.models_dir, settings.embedder, settings.embedder_backend, speech_id=settings.speech
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsOnWorker:
-    """The embedder as a machine of a cluster opens it: from the owner's folder when it is shared, else from its own.
+    """The models as a machine of a cluster opens them: from the owner's folder when it is shared, else from its own.
 
     Carries no settings but these, so that nothing else of the owner's travels.
     """
@@ -77,6 +88,7 @@ class ModelsOnWorker:
     models_dir: Path
     embedder_id: str
     backend: Literal["auto", "fast", "reference"]
+    speech_id: str
 
     def embedder(self, *, gpu: bool = False) -> Embedder:
         """Open it, on a GPU with fp32 torch. Raises `ModelError`."""
@@ -91,6 +103,12 @@ class ModelsOnWorker:
         from models.tokenizer import FileTokenizer
 
         return FileTokenizer(tokenizer_path(self._folder(), self.embedder_id))
+
+    def speech(self) -> SpeechModel:
+        """The model that transcribes recordings, perhaps not installed. Raises `ModelError`."""
+        from models.defaults import open_speech
+
+        return open_speech(self._folder(), self.speech_id)
 
     def _folder(self) -> Path:
         from models.registry import Registry

@@ -20,7 +20,7 @@ from strongroom.config import load
 from strongroom.errors import ConfigError, ModelError
 from strongroom.ports import Vectors
 from strongroom.types import FileOutcome, IngestEvent, IngestRequest, SearchRequest
-from tests.fakes import FakeEmbedder, FakeModels, FakeTokenizer
+from tests.fakes import FakeEmbedder, FakeModels, FakeSpeech, FakeTokenizer
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback only, as the product sets it; Ray reads it at import
 pytest.importorskip("ray")
@@ -46,6 +46,9 @@ class WorkerModels:
 
     def tokenizer(self) -> FakeTokenizer:
         return FakeTokenizer()
+
+    def speech(self) -> FakeSpeech:
+        return FakeSpeech()
 
 
 class ClusterModels(FakeModels):
