@@ -17,7 +17,7 @@ QUESTION ?= How much notice must the Authority give to end the crane agreement w
 PYTEST := $(BIN)/python -m pytest
 NO_LONG_RUNS := not slow
 
-.PHONY: help setup run test test-all check format bench docs changelog kills screenshots lock image clean distclean
+.PHONY: help setup run test test-all check format bench docs changelog train-reader kills screenshots lock image clean distclean
 
 help: ## list these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ docs: setup ## write the generated reference pages again
 changelog: setup ## VERSION=x.y.z: move the fragments of docs/changelog into CHANGELOG.md
 	@test -n "$(VERSION)" || { echo "make changelog: say which version: VERSION=x.y.z" >&2; exit 2; }
 	@$(BIN)/python scripts/changelog.py release "$(VERSION)"
+
+train-reader: setup ## DATA=folder [WITHOUT=share-alike] [OUT=build/reader]: train the reader; goes on after a kill
+	@test -n "$(DATA)" || { echo "make train-reader: say where the training sets are: DATA=folder" >&2; exit 2; }
+	@$(BIN)/python -m models.training "$(DATA)" --out "$(or $(OUT),build/reader)" $(if $(WITHOUT),--without "$(WITHOUT)")
 
 kills: setup ## DATA=folder: the long campaign: kill an ingest 20 times, resume, compare
 	@$(BIN)/python -m tests.campaigns.kill_ingest $(or $(DATA),samples/documents)

@@ -98,15 +98,14 @@ def pubmedqa(path: Path) -> list[Example]:
     return out
 
 
-def cuad(path: Path, *, embed: Embed, rng: random.Random, negatives: int = 2) -> list[Example]:
+def cuad(path: Path, *, embed: Embed, rng: random.Random, negatives: int = 2, most: int | None = None) -> list[Example]:
     """Windows of contracts: around each clause, and for every question those most like it that do not hold it.
 
     For a clause that a contract lacks, the most similar window is a negative: what a careless reader would quote.
-    Categories of `UNSEEN` are left out.
+    Categories of `UNSEEN` are left out. At most `most` contracts are read.
     """
     out = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        contract = json.loads(line)
+    for contract in load_json_lines(path)[:most]:
         text, name = contract["text"], contract["contract"]
         group = name.split("_")[0]
         windows = _windows(text)

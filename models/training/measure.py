@@ -12,6 +12,8 @@ from models.pairs import PairTokenizer
 from models.reader_network import ReaderNetwork
 from models.spans import Scored, merge, window_spans
 from models.training.examples import Example, Row, batches, tensors
+from models.training.export import fit_logistic
+from models.training.mixture import Mixture
 from models.training.scores import auroc, interval, token_f1
 
 
@@ -51,6 +53,57 @@ def predict(
         Prediction(tuple(merge(spans.get(n, []), count)), tuple(first[n]))  # type: ignore[arg-type]
         for n in range(len(examples))
     ]
+
+
+def calibrate(network: ReaderNetwork, mixed: Mixture, tokenizer: PairTokenizer) -> dict[str, list[float]]:
+    """Logistic weights that turn logits into probabilities, fitted on what was kept for it (see `mixture`).
+
+    Questions and clauses weigh the same: the larger of the two sets is thinned.
+    """
+    features: dict[str, list[list[float]]] = {"span": [], "answerable": [], "relevant": [], "supported": []}
+    labels: dict[str, list[int]] = {name: [] for name in features}
+
+    def add(head: str, values: list[float], label: int) -> None:
+        features[head].append(values)
+        labels[head].append(label)
+
+    size = max(200, min(len(mixed.dev), len(mixed.dev_clauses)))
+    shown = [*_thin(mixed.dev, size), *_thin(mixed.dev_clauses, size), *_thin(mixed.dev_others, size // 2)]
+    for e, p in zip(shown, predict(network, shown, tokenizer), strict=True):
+        if e.answerable is not None and p.spans and e.source not in ("squad-no", "xquad-no"):
+            add("answerable", [p.margin, p.first[0]], e.answerable)
+            add("span", [p.margin], int(_hit(e, p)))
+        if e.relevant is not None:
+            add("relevant", [p.first[1]], e.relevant)
+    claims = _thin(mixed.dev_claims, 1500)
+    for e, p in zip(claims, predict(network, claims, tokenizer), strict=True):
+        add("supported", [p.first[2]], int(e.supported or 0))
+    out = {}
+    for head, values in features.items():
+        varied = len(set(labels[head])) == 2
+        out[head] = fit_logistic(values, labels[head]) if varied else [1.0] * (2 if head == "answerable" else 1) + [0.0]
+    return out
+
+
+def report(network: ReaderNetwork, examples: Sequence[Example], tokenizer: PairTokenizer) -> dict[str, float]:
+    """`reading` of the network's predictions; empty when there is nothing answerable to measure on."""
+    if not any(e.answerable == 1 for e in examples):
+        return {}
+    return reading(examples, predict(network, examples, tokenizer))
+
+
+def _thin(examples: Sequence[Example], size: int) -> list[Example]:
+    step = max(1.0, len(examples) / size)
+    return [examples[int(n * step)] for n in range(min(size, len(examples)))]
+
+
+def _hit(example: Example, prediction: Prediction) -> bool:
+    """True when the best span shares at least half of its words (F1) with a gold answer."""
+    if example.answerable != 1 or not prediction.spans:
+        return False
+    best = prediction.spans[0]
+    gold = example.answers or tuple(example.passage[a:b] for a, b in example.spans or ())
+    return token_f1(example.passage[best.start : best.end], gold) >= 0.5
 
 
 def reading(examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:

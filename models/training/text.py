@@ -12,7 +12,7 @@ _ABBREVIATION = re.compile(
 )
 
 MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
-DATE = re.compile(rf"(?:\d{{1,2}} )?{MONTH}(?: \d{{1,2}})?(?:,? \d{{4}})?|\b(?:1[0-9]|20)\d{{2}}s?\b")
+DATE = re.compile(rf"(?:\d{{1,2}} )?{MONTH}(?: \d{{1,2}}\b)?(?:,? \d{{4}})?|\b(?:1[0-9]|20)\d{{2}}s?\b")
 NUMBER = re.compile(
     r"(?:[$£€] ?)?\b\d[\d,]*(?:\.\d+)?(?: ?%| percent| million| billion| thousand| years?| months?| days?| hours?"
     r"| miles?| km| metres?| meters?| people)?"

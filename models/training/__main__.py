@@ -1,0 +1,181 @@
+"""Train the reader: `python -m models.training DATA --out FOLDER`. What `make train-reader` runs.
+
+Goes on where a killed run stopped when given the same folder. Writes `reader/reader.safetensors` (the artefact),
+`scores.json` and `curves.svg` below the output folder. Two processes of one thread each share the work on a CPU; with a
+GPU that torch can use, one process uses it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from strongroom import airgap
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line, prepare the data once, run the workers."""
+    parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with squad2/, training/, pubmedqa/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, scores and the artefact")
+    parser.add_argument("--without", choices=["share-alike"], help="leave out the sets whose licence is share-alike")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--no-synthetic", action="store_true", help="leave out the first stage")
+    parser.add_argument("--models-dir", type=Path)
+    parser.add_argument("--base", default="all-minilm-l6-v2", help="an installed embedder")
+    parser.add_argument("--trial", action="store_true", help="a few dozen examples: proves that everything runs")
+    asked = parser.parse_args(arguments)
+    airgap.prepare_environment()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    _prepare(asked)
+    workers = 1 if _gpu() or asked.trial else asked.workers
+    if workers > 1:
+        import torch.multiprocessing as processes
+
+        processes.spawn(_work, args=(workers, asked), nprocs=workers)
+    else:
+        _work(0, workers, asked)
+    _finish(asked)
+
+
+def _prepare(asked: argparse.Namespace) -> None:
+    """Read and mix the data, unless an earlier run in this folder did."""
+    from models.defaults import open_embedder
+    from models.training.data import SHARE_ALIKE
+    from models.training.mixture import TRIAL, Amounts, mixture
+
+    path = asked.out / "mixture.json"
+    if path.exists():
+        return
+    amounts = Amounts(epochs=asked.epochs)
+    if asked.trial:
+        amounts = TRIAL
+    embedder = open_embedder(_models_dir(asked), asked.base)
+    mixed = mixture(
+        asked.data,
+        embedder.embed_documents,
+        without=SHARE_ALIKE if asked.without else frozenset(),
+        seed=asked.seed,
+        amounts=amounts,
+        tell=print,
+    )
+    mixed.save(path)
+
+
+def _work(rank: int, workers: int, asked: argparse.Namespace) -> None:
+    """One process of the training: both stages."""
+    import torch
+
+    from models.pairs import PairTokenizer
+    from models.reader_network import load_base
+    from models.training.examples import rows
+    from models.training.mixture import Mixture
+    from models.training.train import Recipe, train
+
+    torch.set_num_threads(1 if workers > 1 else torch.get_num_threads())
+    if workers > 1:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        store = torch.distributed.FileStore(str(asked.out / f"meeting-{os.getppid()}"), workers)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=workers)
+    base = _base(asked)
+    mixed = Mixture.load(asked.out / "mixture.json")
+    tokenizer = PairTokenizer(base / "tokenizer.json")
+    torch.manual_seed(asked.seed)
+    network = load_base(base)
+    recipe = Recipe(seed=asked.seed)
+    stages = [("second", mixed.second)] if asked.no_synthetic else [("first", mixed.first), ("second", mixed.second)]
+    for name, epochs in stages:
+        folder = asked.out / name
+
+        def tell(facts: dict[str, Any], stage: str = name) -> None:
+            line = {"stage": stage, "at": round(time.time(), 1)} | facts
+            with (asked.out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            print(json.dumps(line), flush=True)
+
+        network = train(
+            network,
+            [rows(epoch, tokenizer) for epoch in epochs],
+            recipe,
+            folder,
+            tell=tell,
+            rank=rank,
+            workers=workers,
+        )
+    if workers > 1:
+        torch.distributed.destroy_process_group()
+
+
+def _finish(asked: argparse.Namespace) -> None:
+    """Calibrate, write the artefact, measure it and draw the curves."""
+    import torch
+
+    from models.pairs import PairTokenizer
+    from models.reader_network import load_base
+    from models.reader_weights import merged
+    from models.training.curves import draw
+    from models.training.export import export
+    from models.training.measure import calibrate, report
+    from models.training.mixture import Mixture
+    from models.training.train import Recipe
+
+    base = _base(asked)
+    mixed = Mixture.load(asked.out / "mixture.json")
+    tokenizer = PairTokenizer(base / "tokenizer.json")
+    network = load_base(base)
+    network.load_state_dict(torch.load(asked.out / "second/checkpoint.pt", weights_only=True)["network"], strict=False)
+    calibration = calibrate(network, mixed, tokenizer)
+    recipe = asdict(Recipe(seed=asked.seed)) | {
+        "without": asked.without or "",
+        "epochs": len(mixed.second),
+        "synthetic": not asked.no_synthetic,
+    }
+    export(
+        network,
+        base,
+        asked.out / "reader",
+        base_id=asked.base,
+        name="strongroom-reader-1",
+        licence="CC-BY-4.0" if asked.without else "CC-BY-SA-4.0",
+        calibration=calibration,
+        recipe=recipe,
+    )
+    shipped = load_base(base)
+    held = merged(asked.out / "reader", base / "model.safetensors")
+    shipped.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
+    scores = {
+        "before packing": report(network, mixed.test, tokenizer),
+        "artefact": report(shipped, mixed.test, tokenizer),
+    }
+    (asked.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    draw(asked.out / "log.jsonl", asked.out / "curves.svg")
+    print(json.dumps(scores["artefact"]))
+
+
+def _models_dir(asked: argparse.Namespace) -> Path:
+    from strongroom.config import load
+
+    return Path(asked.models_dir or load().settings.models_dir)
+
+
+def _base(asked: argparse.Namespace) -> Path:
+    from models.defaults import embedder_spec
+
+    return embedder_spec(_models_dir(asked), asked.base).directory
+
+
+def _gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+if __name__ == "__main__":
+    main()
