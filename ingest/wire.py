@@ -125,7 +125,9 @@ def _document(head: dict[str, Any], layouts: memoryview) -> tuple[ParsedDocument
         pages=tuple(pages),
         mime=_typed(head["mime"], str),
         title=None if head["title"] is None else _typed(head["title"], str),
-        headings=tuple(Heading(*_span(start, end, length), int(level)) for start, end, level in head["headings"]),
+        headings=tuple(
+            Heading(*_span(start, end, length, least=0), int(level)) for start, end, level in head["headings"]
+        ),
         warnings=tuple(_typed(warning, str) for warning in head["warnings"]),
     )
     return document, _chunks(head["chunks"], document)
@@ -151,8 +153,9 @@ def _check_layout(layout: bytes, start: int, end: int) -> None:
         _expect(min(offsets[0::6]) >= start and max(offsets[1::6]) <= end, "a word lies outside its page")
 
 
-def _span(start: Any, end: Any, length: int) -> tuple[int, int]:
-    _expect(isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length, "a span is out of range")
+def _span(start: Any, end: Any, length: int, *, least: int = 1) -> tuple[int, int]:
+    _expect(isinstance(start, int) and isinstance(end, int), "a span is no number")
+    _expect(0 <= start <= end - least and end <= length, "a span is out of range")
     return start, end
 
 

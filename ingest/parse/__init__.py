@@ -24,6 +24,9 @@ LISTINGS = ARCHIVES | {"application/mbox"}
 Heartbeat = Callable[[], None]
 
 
+NO_TEXT = "open the file: it may be empty, or its words stand in pictures; saved as PDF, pictures are read too"
+
+
 def _nothing() -> None:
     return None
 
@@ -61,5 +64,5 @@ def parse_file(
     if not document.text.strip():
         if mime.startswith("image/"):
             raise ParseError("no text was found in the image", hint="only pictures of text can be searched")
-        raise ParseError("no text found in the document", hint="check that the file shows text when it is opened")
+        raise ParseError("no text found in the document", hint=NO_TEXT)
     return document
