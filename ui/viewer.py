@@ -85,6 +85,8 @@ def _header(page: PageView) -> None:
             args=(page.index + 1,),
         )
         total = f" of {page.count}" if page.number is not None else ""
+        if page.ocr_confidence is not None:
+            total += f", read by OCR, {page.ocr_confidence:.0%} sure"
         st.html(say(f"{where[:1].upper()}{where[1:]}{total}", "sr-where"), width="content")
 
 

@@ -7,13 +7,15 @@ and quotes treat both alike. A repeated label keeps the box of the head's words:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from ingest.parse.build import Mark, Words
-from ingest.parse.rows import Row, visual_rows
+from ingest.parse.build import Boxes, Mark, Words
+from ingest.parse.order import reading_order, same_row
+from ingest.parse.rows import CELL_GAP, Row, Segment, segments, visual_rows, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.tables import Cell, Table, find_tables
 
@@ -21,6 +23,7 @@ CAPTION_LEVEL = 9  # below every heading of running text
 LABEL_CHARACTERS = 60
 _CAPTION = re.compile(r"(table|exhibit|schedule|figure|appendix|annex|chart)\b", re.I)
 _CAPTION_LINES = 4
+_COLUMN_LINES = 4
 _CAPTION_WORDS = 40
 
 Token = tuple[str, int | str]  # the white space before it; a word of the page, or a mark that is not on the page
@@ -43,10 +46,25 @@ class Arranged:
     carried: Carried | None = None
 
 
-def arrange(words: Words, rulings: Rulings, carried: Carried | None = None) -> Arranged:
-    """Put a page's tables into rows; everything else stays in the order it came in."""
+def arrange(
+    words: Words,
+    rulings: Rulings,
+    carried: Carried | None = None,
+    *,
+    keeps_hyphen: Callable[[str, str], bool] = lambda _left, _right: True,
+    by_place: bool = False,
+) -> Arranged:
+    """Put a page's tables into rows and columns of text one after the other.
+
+    Everything else stays in the order it came in, unless `by_place` says that this order means nothing. `keeps_hyphen`
+    decides about words that the reordering brings together over a line end.
+    """
+    if by_place:
+        words = _by_place(words, keeps_hyphen)
     tables = find_tables(words, rulings)
     if not tables:
+        if not by_place and wide_gaps(words.boxes) >= _COLUMN_LINES:
+            words = _columns_apart(words, keeps_hyphen)
         return Arranged(words, (), carried if not words.texts else None)
     writer = _Writer(words)
     owner = {word: table for table in tables for word in table.words()}
@@ -76,6 +94,66 @@ def _edges(words: Words, table: Table) -> tuple[float, ...]:
 def _goes_on(before: tuple[float, ...], now: tuple[float, ...]) -> bool:
     """True when a table without a head has the columns of the one before it, at the same places."""
     return len(before) == len(now) and all(abs(a - b) < 12 for a, b in list(zip(before, now, strict=True))[1:])
+
+
+def _columns_apart(words: Words, keeps_hyphen: Callable[[str, str], bool]) -> Words:
+    """Columns of text one after the other where the file runs on across the gap between them."""
+    if _runs_across(words.boxes) < _COLUMN_LINES:
+        return words
+    ordered = _pieces(words)
+    place = {piece.words[0]: number for number, piece in enumerate(ordered)}
+    apart = across = 0
+    for row in visual_rows(words.boxes):
+        for left, right in pairwise(segments(row, words.boxes, CELL_GAP)):
+            if place[right.words[0]] != place[left.words[0]] + 1:
+                apart += 1
+                across += right.words[0] == left.words[-1] + 1
+    return _by_place(words, keeps_hyphen) if across >= _COLUMN_LINES and 2 * across > apart else words
+
+
+def _runs_across(boxes: Boxes) -> int:
+    """How often the file goes on across one and the same gap in the middle of the page."""
+    heights = boxes[:, 3] - boxes[:, 1]
+    level = np.abs(boxes[1:, 3] - boxes[:-1, 3]) < 0.3 * heights[1:]
+    wide = level & (boxes[1:, 0] - boxes[:-1, 2] > CELL_GAP * heights[1:])
+    starts, ends = boxes[:-1, 2][wide], boxes[1:, 0][wide]
+    if len(starts) < _COLUMN_LINES:
+        return 0
+    left, right = float(np.nanmin(boxes[:, 0])), float(np.nanmax(boxes[:, 2]))
+    at = ends[(ends > left + 0.2 * (right - left)) & (starts < right - 0.2 * (right - left))] - 0.1
+    return int(max((((starts <= x) & (x <= ends)).sum() for x in at), default=0))
+
+
+def _pieces(words: Words) -> list[Segment]:
+    rows = visual_rows(words.boxes)
+    return reading_order([piece for row in rows for piece in segments(row, words.boxes, CELL_GAP)])
+
+
+def _by_place(words: Words, keeps_hyphen: Callable[[str, str], bool]) -> Words:
+    """Words in the order of their places; those without one are left at the end."""
+    spaces: list[str] = []
+    order: list[int] = []
+    texts = list(words.texts)
+    last: Segment | None = None
+    for piece in _pieces(words):
+        for number, word in enumerate(piece.words):
+            space = " "
+            if number == 0 and last is not None and not same_row(last, piece):
+                far = piece.y0 - last.y1 > 0.7 * min(piece.y1 - piece.y0, last.y1 - last.y0)
+                space = "\n\n" if far or piece.y1 < last.y0 else "\n"
+                if space == "\n" and texts[order[-1]][-1:] == "-" and texts[word][:1].islower():
+                    space = ""
+                    if not keeps_hyphen(texts[order[-1]][:-1], texts[word]):
+                        texts[order[-1]] = texts[order[-1]][:-1]
+            elif word and words.spaces[word] == "" and order and order[-1] == word - 1:
+                space = ""
+            spaces.append(space if order else "")
+            order.append(word)
+        last = piece
+    for word in sorted(set(range(len(texts))) - set(order)):
+        spaces.append("\n" if order else "")
+        order.append(word)
+    return Words(spaces, [texts[word] for word in order], words.boxes[order])
 
 
 def column_labels(words: Words, table: Table) -> list[list[int | str]]:

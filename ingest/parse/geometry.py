@@ -1,4 +1,4 @@
-"""PDF user space to the page as displayed."""
+"""Boxes from PDF user space to the page as displayed, and from pages lying on their side to upright ones."""
 
 from __future__ import annotations
 
@@ -34,4 +34,16 @@ def to_display(page: pdfium.PdfPage, user: Boxes) -> Boxes:
     boxes[:, 1::2] = np.clip(boxes[:, 1::2], 0, height)
     outside = ~((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
     boxes[outside] = np.nan
+    return boxes
+
+
+def turned(boxes: Boxes, quarters: int, width: float, height: float) -> Boxes:
+    """Boxes of a page of `width` x `height` after it was turned clockwise by `quarters` quarter turns."""
+    x0, y0, x1, y1 = boxes.T
+    if quarters % 4 == 1:
+        return np.stack((height - y1, x0, height - y0, x1), axis=1)
+    if quarters % 4 == 2:
+        return np.stack((width - x1, height - y1, width - x0, height - y0), axis=1)
+    if quarters % 4 == 3:
+        return np.stack((y0, width - x1, y1, width - x0), axis=1)
     return boxes

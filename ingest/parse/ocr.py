@@ -1,8 +1,8 @@
 """Plain OCR of one page image by rapidocr; its three ONNX models ride in the wheel, nothing is fetched.
 
 Lines come back in reading order, columns one after the other, with boxes in points and the engine's confidence. A
-line's box is shared out over its words by their length, because the engine measures lines. Must only run in a parser
-child.
+line's box is shared out over its words by their length, because the engine measures lines. A page that lies on its side
+or upside down is turned upright first, and its boxes are turned back. Must only run in a parser child.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.parse.build import Words
+from ingest.parse.geometry import turned
+from ingest.parse.order import reading_order, same_row
 from strongroom.errors import ParseError
 from strongroom.types import Box
 
 MIN_SCORE = 0.5
 _MAX_SIDE = 2000
-_COLUMN_LINES = 4
+_TELLING = 6  # characters from which a line says which way it lies
+_ASKED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,17 @@ class OcrLine:
 
 @dataclass(frozen=True, slots=True)
 class OcrPage:
-    """Lines in reading order; `confidence` is their mean weighted by length, 0 when there are none."""
+    """Lines in reading order; `confidence` is their mean weighted by length, 0 when there are none.
+
+    Boxes are those of the page turned upright, `width` x `height` points; turning it clockwise by `quarters` quarter
+    turns gives the page as displayed.
+    """
 
     lines: tuple[OcrLine, ...]
     confidence: float
+    quarters: int = 0
+    width: float = 0.0
+    height: float = 0.0
 
 
 @lru_cache(maxsize=1)
@@ -69,6 +78,12 @@ def read_image(image: NDArray[np.uint8], *, points_per_pixel: float) -> OcrPage:
     output = _engine()(image)
     if output is None or output.boxes is None or not output.txts:
         return OcrPage((), 0.0)
+    quarters = _quarters(image, output)
+    if quarters:
+        image = np.ascontiguousarray(np.rot90(image, quarters))  # counter-clockwise
+        output = _engine()(image)
+        if output is None or output.boxes is None or not output.txts:
+            return OcrPage((), 0.0)
     lines = []
     for corners, text, score in zip(output.boxes, output.txts, output.scores, strict=True):
         cleaned = " ".join(str(text).split())
@@ -80,80 +95,41 @@ def read_image(image: NDArray[np.uint8], *, points_per_pixel: float) -> OcrPage:
     ordered = tuple(reading_order(lines))
     weight = sum(len(line.text) for line in ordered)
     confidence = sum(line.score * len(line.text) for line in ordered) / weight if weight else 0.0
-    return OcrPage(ordered, round(confidence, 4))
+    height, width = (side * points_per_pixel for side in image.shape[:2])
+    return OcrPage(ordered, round(confidence, 4), quarters, width, height)
 
 
-def reading_order(lines: list[OcrLine]) -> list[OcrLine]:
-    """Lines as they are read: columns of prose one after the other, all else top down and left to right.
+def _quarters(image: NDArray[np.uint8], output: Any) -> int:
+    """Counter-clockwise quarter turns that set the page upright, by the longest lines found on it.
 
-    A recursive cut along white space (after Nagy and Seth's XY-cut): a gutter between two columns of prose first,
-    else the widest horizontal gap. Narrow columns are a table or a form, whose rows belong together, so no gutter is
-    cut there.
+    Lines that are taller than wide lie on their side; which way is up is for the engine's own line classifier to say.
     """
-    if len(lines) < 2 * _COLUMN_LINES:
-        return _by_rows(lines)
-    gutter = _gutter(lines)
-    if gutter is not None:
-        left = [line for line in lines if (line.box[0] + line.box[2]) / 2 < gutter]
-        right = [line for line in lines if (line.box[0] + line.box[2]) / 2 >= gutter]
-        return reading_order(left) + reading_order(right)
-    cut = _widest_gap(lines)
-    if cut is None:
-        return _by_rows(lines)
-    above = [line for line in lines if line.box[1] < cut]
-    below = [line for line in lines if line.box[1] >= cut]
-    return reading_order(above) + reading_order(below)
-
-
-def _by_rows(lines: list[OcrLine]) -> list[OcrLine]:
-    """Rows from top to bottom, each from left to right; two lines share a row when half their height overlaps."""
-    rows: list[list[OcrLine]] = []
-    for line in sorted(lines, key=lambda item: (item.box[1] + item.box[3]) / 2):
-        if rows and _same_row(rows[-1][0], line):
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return [line for row in rows for line in sorted(row, key=lambda item: item.box[0])]
-
-
-def _gutter(lines: list[OcrLine]) -> float | None:
-    """The x of a vertical white strip with a column of prose on either side, `None` when there is none."""
-    left, right = min(line.box[0] for line in lines), max(line.box[2] for line in lines)
-    height = median(line.box[3] - line.box[1] for line in lines)
-    reach = left
-    for line in sorted(lines, key=lambda item: item.box[0]):
-        gap = line.box[0] - reach
-        if gap > 0.4 * height and reach > left:
-            middle = reach + gap / 2
-            sides = [[x for x in lines if (x.box[0] < middle) == first] for first in (True, False)]
-            if all(
-                len(side) >= _COLUMN_LINES and median(x.box[2] - x.box[0] for x in side) > 0.25 * (right - left)
-                for side in sides
-            ):
-                return middle
-        reach = max(reach, line.box[2])
-    return None
-
-
-def _widest_gap(lines: list[OcrLine]) -> float | None:
-    """The y where the widest horizontal white strip ends; `None` when nothing is wider than a fifth of a line."""
-    ordered = sorted(lines, key=lambda item: item.box[1])
-    widest, cut = 0.2 * median(line.box[3] - line.box[1] for line in lines), None
-    reach = ordered[0].box[3]
-    for line in ordered[1:]:
-        if line.box[1] - reach > widest:
-            widest, cut = line.box[1] - reach, line.box[1]
-        reach = max(reach, line.box[3])
-    return cut
-
-
-def _same_row(first: OcrLine, second: OcrLine) -> bool:
-    overlap = min(first.box[3], second.box[3]) - max(first.box[1], second.box[1])
-    return overlap > 0.5 * min(first.box[3] - first.box[1], second.box[3] - second.box[1])
+    spans = [
+        (float(c[:, 0].min()), float(c[:, 1].min()), float(c[:, 0].max()), float(c[:, 1].max())) for c in output.boxes
+    ]
+    spans = [box for box, text in zip(spans, output.txts, strict=True) if len(str(text)) >= _TELLING]
+    if len(spans) < 2:
+        return 0
+    spans.sort(key=lambda box: -max(box[2] - box[0], box[3] - box[1]))
+    spans = spans[:_ASKED]
+    tall = sum(box[3] - box[1] > 1.5 * (box[2] - box[0]) for box in spans)
+    sideways = 2 * tall > len(spans)
+    crops = [image[int(y0) : int(y1) + 1, int(x0) : int(x1) + 1] for x0, y0, x1, y1 in spans]
+    if sideways:
+        crops = [np.rot90(crop) for crop in crops]
+    verdicts = _engine().text_cls([np.ascontiguousarray(crop) for crop in crops]).cls_res
+    over = 2 * sum(label == "180" and score > 0.8 for label, score in verdicts) > len(crops)
+    return (3 if over else 1) if sideways else (2 if over else 0)
 
 
 def words_of(page: OcrPage) -> Words:
-    """The page's words: one line of text a row, a blank line where the page leaves one."""
+    """The page's words with boxes as displayed: one line of text a row, a blank line where the page leaves one."""
+    words = upright_words(page)
+    return words._replace(boxes=turned(words.boxes, page.quarters, page.width, page.height))
+
+
+def upright_words(page: OcrPage) -> Words:
+    """The same with boxes of the page turned upright."""
     spaces: list[str] = []
     texts: list[str] = []
     boxes: list[Box] = []
@@ -176,7 +152,7 @@ def words_of(page: OcrPage) -> Words:
 def _space_between(previous: OcrLine | None, line: OcrLine) -> str:
     if previous is None:
         return ""
-    if _same_row(previous, line):
+    if same_row(previous, line):
         return " "
     height = min(line.box[3] - line.box[1], previous.box[3] - previous.box[1])
     return "\n\n" if line.box[1] - previous.box[3] > 0.9 * height else "\n"

@@ -15,12 +15,15 @@ import pypdfium2.raw as raw
 
 from ingest.parse.arrange import Carried, arrange
 from ingest.parse.build import DocumentBuilder, Words, no_boxes
+from ingest.parse.geometry import turned
 from ingest.parse.pdfpage import RawPage, Vocabulary, read_page, words_of
-from ingest.parse.scans import GARBAGE, read_scan, usable
+from ingest.parse.rulings import Rulings
+from ingest.parse.scans import GARBAGE, gibberish, read_scan, usable
 from ingest.parse.tables import Table, find_tables
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.types import OcrMode, ParsedDocument
 
+LOW_CONFIDENCE = 0.75
 _TITLE_NOISE = re.compile(r"^(untitled|document\s*\d*|slide \d+|powerpoint presentation|about:blank|.*[\\/].*)$", re.I)
 
 
@@ -48,9 +51,7 @@ def parse_pdf(path: Path, *, ocr: OcrMode = "auto", heartbeat: Callable[[], None
                 carried = _add_scanned(builder, document, index, page, words, carried, always=ocr == "always")
                 heartbeat()
             else:
-                arranged = arrange(words_of(page, words), page.rulings, carried)
-                carried = arranged.carried
-                builder.add_page(arranged.words, marks=arranged.marks, width=page.width, height=page.height)
+                carried = _add(builder, words_of(page, words), page, words, carried, quarters=page.quarters)
             pages[index] = RawPage("", None, None)  # its text and boxes are in the builder now
         return builder.build("application/pdf", title=_title(document))
 
@@ -91,20 +92,50 @@ def _add_scanned(
     always: bool,
 ) -> Carried | None:
     """Read a page by OCR; keep the text layer where OCR finds less than it holds, unless `always` was asked for."""
-    garbage = GARBAGE.search(page.text) is not None
-    words, confidence = Words([], [], no_boxes()) if garbage else words_of(page, vocabulary), None
+    garbage = GARBAGE.search(page.text) is not None or gibberish(page.text)
+    words = Words([], [], no_boxes()) if garbage else words_of(page, vocabulary)
+    quarters, confidence = page.quarters, None
     result = read_scan(document, index, page.width or 0.0, page.height or 0.0)
     if result is not None:
-        from ingest.parse.ocr import words_of as ocr_words
+        from ingest.parse.ocr import upright_words
 
         found = sum(usable(line.text) for line in result.lines)
         if found and (garbage or always or found >= usable(page.text)):
-            words, confidence = ocr_words(result), result.confidence
+            words, confidence, quarters = upright_words(result), result.confidence, result.quarters
+            if confidence < LOW_CONFIDENCE:
+                builder.warn(f"page {index + 1}: hard to read, OCR is {confidence:.0%} sure of its words")
     if not words.texts:
         builder.warn(f"page {index + 1}: no text found" + (", by OCR either" if result is not None else ""))
-    arranged = arrange(words, page.rulings, carried)
+    return _add(builder, words, page, vocabulary, carried, quarters=quarters, confidence=confidence)
+
+
+def _add(
+    builder: DocumentBuilder,
+    words: Words,
+    page: RawPage,
+    vocabulary: Vocabulary,
+    carried: Carried | None,
+    *,
+    quarters: int,
+    confidence: float | None = None,
+) -> Carried | None:
+    """Arrange upright words and add them; their boxes are turned to the page as displayed."""
+    width, height = page.width or 0.0, page.height or 0.0
+    lying = quarters % 2 == 1
+    arranged = arrange(
+        words,
+        page.rulings if not quarters else Rulings(),
+        carried,
+        keeps_hyphen=vocabulary.keeps_hyphen,
+        by_place=quarters > 0 and confidence is None,
+    )
+    boxes = turned(arranged.words.boxes, quarters, *((height, width) if lying else (width, height)))
     builder.add_page(
-        arranged.words, marks=arranged.marks, width=page.width, height=page.height, ocr_confidence=confidence
+        arranged.words._replace(boxes=boxes),
+        marks=arranged.marks,
+        width=page.width,
+        height=page.height,
+        ocr_confidence=confidence,
     )
     return arranged.carried
 

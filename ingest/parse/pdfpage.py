@@ -8,6 +8,7 @@ displayed: after CropBox and rotation, origin top left, in points.
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ import pypdfium2.raw as raw
 
 from ingest.parse.build import Boxes, Words, no_boxes
 from ingest.parse.drawings import rulings_of
-from ingest.parse.geometry import to_display
+from ingest.parse.geometry import to_display, turned
 from ingest.parse.rows import wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import needs_ocr, usable
 from strongroom.types import OcrMode
 
+_ASKED = 7
 _HYPHENS = "\ufffe\x02"  # PDFium's marks for a hyphen at a line end that it joined across
 _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
@@ -42,7 +44,11 @@ _KEEP_PREFIX = frozenset(
 
 @dataclass(slots=True)
 class RawPage:
-    """One page as PDFium gives it: `spans` are the word parts in `text`, `boxes` their places as displayed."""
+    """One page as PDFium gives it: `spans` are the word parts in `text`, `boxes` their places on the upright page.
+
+    Turning the upright page clockwise by `quarters` quarter turns gives the page as displayed: text that is printed
+    sideways is read upright.
+    """
 
     text: str
     width: float | None
@@ -50,6 +56,7 @@ class RawPage:
     spans: list[tuple[int, int]] = field(default_factory=list)
     boxes: Boxes = field(default_factory=no_boxes)
     rulings: Rulings = field(default_factory=Rulings)
+    quarters: int = 0
     ocr: bool = False
     problem: str | None = None
 
@@ -72,10 +79,13 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage
             text, char_of = _text_of(textpage)
             result = RawPage(text, width, height)
             result.ocr = ocr == "always" or (ocr == "auto" and needs_ocr(page, text))
-            if usable(text) or not result.ocr:
+            if not result.ocr or usable(text):
                 result.spans = [match.span() for match in WORD.finditer(text)]
                 result.boxes = _measure(page, textpage, result.spans, char_of)
-                if wide_gaps(result.boxes) > 1:
+                result.quarters = _quarters(page, textpage, result.spans, char_of)
+                if result.quarters:
+                    result.boxes = turned(result.boxes, -result.quarters, width, height)
+                elif wide_gaps(result.boxes) > 1:
                     result.rulings = rulings_of(page)
             return result
         finally:
@@ -102,6 +112,26 @@ def _text_of(textpage: pdfium.PdfTextPage) -> tuple[str, Callable[[int], int] | 
     for character in text:
         units.append(units[-1] + (2 if ord(character) > 0xFFFF else 1))
     return text, lambda offset: units[offset]
+
+
+def _quarters(
+    page: pdfium.PdfPage,
+    textpage: pdfium.PdfTextPage,
+    spans: list[tuple[int, int]],
+    char_of: Callable[[int], int] | None,
+) -> int:
+    """Clockwise quarter turns at which most of the page's text is printed, asked of a few words."""
+    turns = []
+    for start, end in spans[:: max(len(spans) // _ASKED, 1)]:
+        if end - start > 1:
+            angle = raw.FPDFText_GetCharAngle(textpage, char_of(start) if char_of is not None else start)
+            turns.append(round(math.degrees(angle) / 90) if angle >= 0 else 0)
+    if not turns:
+        return 0
+    most = max(set(turns), key=turns.count)
+    if 2 * turns.count(most) <= len(turns):
+        return 0
+    return int(page.get_rotation() // 90 + most) % 4
 
 
 def _measure(
@@ -143,7 +173,7 @@ class Vocabulary:
         if not left or not right or not left[-1].isalpha() or not right[0].islower():
             return True
         if self._words is None:
-            whole = re.sub(rf"\S*[{_HYPHENS}]\S*", " ", " ".join(self._texts))
+            whole = re.sub(rf"\S*[{_HYPHENS}]\S*|\S+-(?=\s)", " ", " ".join(self._texts))
             found = re.findall(r"[^\W_]+(?:-[^\W_]+)*", whole.lower())
             self._words = frozenset(found)
         left, right = left.lower(), right.lower()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ingest.parse.build import Boxes
+from strongroom.types import Box
 
 WORD_GAP = 0.5  # of a line's height: words closer than this are one phrase
 CELL_GAP = 0.9  # further apart than this they may be two cells
@@ -22,6 +23,12 @@ class Segment:
     x0: float
     x1: float
     words: tuple[int, ...]
+    y0: float = 0.0
+    y1: float = 0.0
+
+    @property
+    def box(self) -> Box:
+        return self.x0, self.y0, self.x1, self.y1
 
     @property
     def center(self) -> float:
@@ -46,36 +53,35 @@ class Row:
 
 def visual_rows(boxes: Boxes, indexes: list[int] | None = None) -> list[Row]:
     """Rows from top to bottom; raised and lowered marks belong to the line they stand at."""
-    chosen = np.flatnonzero(~np.isnan(boxes[:, 0])) if indexes is None else np.array(indexes, dtype=np.int64)
-    if not len(chosen):
+    chosen = np.flatnonzero(~np.isnan(boxes[:, 0])).tolist() if indexes is None else indexes
+    if not chosen:
         return []
-    part = boxes[chosen]
-    middles, heights = (part[:, 1] + part[:, 3]) / 2, part[:, 3] - part[:, 1]
-    heights = np.minimum(heights, 1.2 * np.median(heights))  # a bullet's font may claim two lines
+    # Plain lists: a page has hundreds of words and dozens of rows, too few for numpy to be worth its calls.
+    part = boxes[chosen].tolist()
+    tallest = 1.2 * sorted(box[3] - box[1] for box in part)[len(part) // 2]  # a bullet's font may claim two lines
+    heights = [min(box[3] - box[1], tallest) for box in part]
+    middles = [(box[1] + box[3]) / 2 for box in part]
     groups: list[list[int]] = []
     center = height = 0.0
-    for i in np.argsort(middles, kind="stable").tolist():
-        middle, tall = float(middles[i]), float(heights[i])
-        if groups and middle - center <= 0.5 * max(height, tall):
+    for i in sorted(range(len(part)), key=middles.__getitem__):
+        if groups and middles[i] - center <= 0.5 * max(height, heights[i]):
             groups[-1].append(i)
-            if tall > height:
-                height = tall
-            center += (middle - center) / len(groups[-1])
+            height = max(height, heights[i])
+            center += (middles[i] - center) / len(groups[-1])
         else:
             groups.append([i])
-            center, height = middle, tall
+            center, height = middles[i], heights[i]
     rows = []
     for group in groups:
-        group.sort(key=lambda i: float(part[i, 0]))
-        box = part[group]
+        group.sort(key=lambda i: part[i][0])
         rows.append(
             Row(
-                tuple(chosen[group].tolist()),
-                float(box[:, 0].min()),
-                float(box[:, 1].min()),
-                float(box[:, 2].max()),
-                float(box[:, 3].max()),
-                float(np.median(heights[group])),
+                tuple(chosen[i] for i in group),
+                part[group[0]][0],
+                min(part[i][1] for i in group),
+                max(part[i][2] for i in group),
+                max(part[i][3] for i in group),
+                sorted(heights[i] for i in group)[len(group) // 2],
             )
         )
     return rows
@@ -86,17 +92,16 @@ def segments(row: Row, boxes: Boxes, gap: float) -> list[Segment]:
     found: list[Segment] = []
     run: list[int] = []
     left = right = 0.0
-    for word in row.words:
-        x0, x1 = float(boxes[word, 0]), float(boxes[word, 2])
+    for word, (x0, _, x1, _) in zip(row.words, boxes[list(row.words)].tolist(), strict=True):
         if run and x0 - right > gap * row.em:
-            found.append(Segment(left, right, tuple(run)))
+            found.append(Segment(left, right, tuple(run), row.y0, row.y1))
             run = []
         if not run:
             left, right = x0, x1
         run.append(word)
         right = max(right, x1)
     if run:
-        found.append(Segment(left, right, tuple(run)))
+        found.append(Segment(left, right, tuple(run), row.y0, row.y1))
     return found
 
 

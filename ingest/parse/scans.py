@@ -24,6 +24,9 @@ _FEW_CHARACTERS = 100
 _SCAN_COVERAGE = 0.5
 _FEW_DRAWINGS = 50
 _GARBAGE_SHARE = 0.3
+_ENOUGH_WORDS = 40
+_LATIN_WORD = re.compile(r"\b[A-Za-zÀ-ɏ]{3,}\b")
+_VOWEL = re.compile(r"[aeiouyÀ-Æà-æÈ-Ïè-ïÒ-Öò-öØøÙ-Ýù-ýŒœ]", re.I)
 GARBAGE = re.compile("[\x00-\x01\x03-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
 
 
@@ -31,10 +34,27 @@ def usable(text: str) -> int:
     return sum(1 for character in text if character.isalnum())
 
 
+def gibberish(text: str) -> bool:
+    """True for Latin letters that form no words: what a font gives whose map to characters is broken.
+
+    Words of every language in Latin script hold vowels, and vowels are neither rare nor most of their letters. Short
+    texts and lists of codes are not judged.
+    """
+    words = _LATIN_WORD.findall(text)
+    if len(words) < _ENOUGH_WORDS:
+        return False
+    letters = "".join(words)
+    vowels = len(_VOWEL.findall(letters)) / len(letters)
+    with_vowel = sum(1 for word in words if _VOWEL.search(word)) / len(words)
+    return not 0.2 <= vowels <= 0.65 or with_vowel < 0.6
+
+
 def needs_ocr(page: pdfium.PdfPage, text: str) -> bool:
     """True when the page shows something but its text layer is missing, a mere stamp on a scan, or garbage."""
     solid = len(text) - sum(map(text.count, " \r\n\t\xa0"))
     if solid and len(GARBAGE.findall(text)) > _GARBAGE_SHARE * solid:
+        return True
+    if gibberish(text):
         return True
     if solid >= 4 * _FEW_CHARACTERS:
         return False

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 from ingest.parse import parse_file
-from ingest.parse.ocr import OcrLine, reading_order
+from ingest.parse.ocr import OcrLine
+from ingest.parse.order import reading_order
 from ingest.parse.pdf import parse_pdf
+from ingest.parse.scans import gibberish
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.layout import boxes_for, unpack_words
 from tests.ingest_samples import PdfPage, make_pdf, scan
@@ -122,3 +124,46 @@ def test_rows_of_a_form_stay_together() -> None:
         lines.append(_line(f"name {row}", 50, 50 + 12 * row, 100))
     expected = [f"{kind} {row}" for row in range(6) for kind in ("name", "value")]
     assert [line.text for line in reading_order(lines)] == expected
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_scan_that_lies_on_its_side_or_upside_down_is_read_upright(tmp_path: Path, quarters: int) -> None:
+    # GIVEN the lines of a letter page, scanned turned counter-clockwise
+    lines = ["Invoice number 4711 of March", "Payment is due in thirty days.", "Interest is five per cent a year."]
+    image = scan(lines).rotate(90 * quarters, expand=True)
+    media = (0, 0, 612, 792) if quarters == 2 else (0, 0, 792, 612)
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [PdfPage(image=image, media=media)]))
+    # THEN the text is in order, and a word's box lies where the word is on the page as displayed
+    assert _flat(document.text) == _flat("".join(lines))
+    page = document.pages[0]
+    assert (page.width, page.height) == (media[2], media[3])
+    start = document.text.index("4711")
+    ((x0, y0, x1, y1),) = boxes_for(page.layout, start, start + 4)
+    upright = {1: (612 - y1, x0), 2: (612 - x1, 792 - y1), 3: (y0, 792 - x1)}[quarters]
+    assert 150 < upright[0] < 330
+    assert 90 < upright[1] < 100
+
+
+def test_letters_that_form_no_words_are_read_from_the_page_image(tmp_path: Path) -> None:
+    # GIVEN a scan whose text layer is every letter moved on by three, as a broken character map gives it
+    plain = "the agreement ends on the last day of march and payment is due within thirty days of that day " * 4
+    moved = "".join(chr((ord(c) - 97 + 3) % 26 + 97) if c.isalpha() else c for c in plain)
+    layer = [(20.0, 60.0 - 12 * i, moved[90 * i : 90 * i + 90]) for i in range(4)]
+    page = PdfPage(image=scan(LINES), lines=layer)
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [page]))
+    assert document.pages[0].ocr_confidence is not None
+    assert "4711" in document.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "der Vertrag endet am letzten Tag des Monats und die Zahlung ist binnen dreißig Tagen fällig " * 4,
+        "umowa kończy się ostatniego dnia marca a płatność następuje w ciągu trzydziestu dni od tego dnia " * 4,
+        "smlouva končí posledním dnem měsíce března a platba je splatná do třiceti dnů od tohoto dne " * 4,
+        "XJ9 BRT KLM 443 PPQ ZTR " * 4,
+    ],
+    ids=["German", "Polish", "Czech", "codes"],
+)
+def test_other_languages_are_words(text: str) -> None:
+    assert not gibberish(text)

@@ -152,3 +152,45 @@ def test_an_empty_page_between_others_is_kept_and_said(tmp_path: Path) -> None:
     assert document.pages[1].start == document.pages[1].end
     assert document.pages[1].layout == b""
     assert document.text[document.pages[2].start : document.pages[2].end] == "Three\n\n"
+
+
+@pytest.mark.parametrize(
+    ("matrix", "rotate"),
+    [("0 1 -1 0 300 100", 0), ("0 -1 1 0 300 500", 0), ("-1 0 0 -1 400 400", 0), ("0 1 -1 0 300 100", 90)],
+    ids=["upwards", "downwards", "upside down", "upwards on a turned page"],
+)
+def test_sideways_text_is_read_in_order_with_boxes_where_it_is_displayed(
+    tmp_path: Path, matrix: str, rotate: int
+) -> None:
+    a, b, c, d, x, y = (float(value) for value in matrix.split())
+    operators = ""
+    for line, text in enumerate(("First printed line", "and a second one")):
+        # 20 points further down, as the text runs
+        operators += f"BT /F1 12 Tf {a} {b} {c} {d} {x - 20 * line * c} {y - 20 * line * d} Tm ({text}) Tj ET\n"
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [PdfPage(extra=operators, rotate=rotate)]))
+    assert document.text == "First printed line\nand a second one\n\n"
+    x0, y0, x1, y1 = _place(document, "First")
+    # The word begins at (x, y) of user space and runs 24 points along (a, b), about 10 along (c, d)
+    corners = [(x, 792 - y), (x + 24 * a + 10 * c, 792 - (y + 24 * b + 10 * d))]
+    if rotate == 90:
+        corners = [(792 - cy, cx) for cx, cy in corners]
+    for cx, cy in corners:
+        assert x0 - 4 <= cx <= x1 + 4
+        assert y0 - 4 <= cy <= y1 + 4
+
+
+def test_columns_are_read_one_after_the_other_though_the_file_runs_across_them(tmp_path: Path) -> None:
+    # GIVEN two columns whose lines stand in the file row by row, the left one hyphenated at a line end
+    left = ["The left column begins", "here and its fine docu-", "ment goes on until it", "ends at the last line."]
+    right = ["And the right column", "is another story that", "has nothing to do with", "the one on the left."]
+    lines = [(72.0, 740.0, "A title over both of the columns of this page")]
+    for row in range(4):
+        lines += [(72.0, 700.0 - 14 * row, left[row]), (330.0, 700.0 - 14 * row, right[row])]
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [PdfPage(lines=lines)]))
+    assert document.text == (
+        "A title over both of the columns of this page\n\n"
+        "The left column begins\nhere and its fine document goes on until it\nends at the last line.\n\n"
+        "And the right column\nis another story that\nhas nothing to do with\nthe one on the left.\n\n"
+    )
+    start = document.text.index("document")
+    assert len(boxes_for(document.pages[0].layout, start, start + 8)) == 2

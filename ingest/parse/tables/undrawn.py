@@ -38,6 +38,9 @@ def blocks(page: TablePage, rows: list[Row]) -> list[list[Row]]:
             prose = len(rows[k].words) > 9 and rows[k].x1 > _second(parts[i:k]) + 2 * rows[k].em
             if single > 3 or prose:
                 break
+        if last == i:
+            i += 1
+            continue
         first = _with_head(rows, parts, i, last)
         blocks.append(rows[first : last + 1])
         i = last + 1

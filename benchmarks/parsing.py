@@ -1,0 +1,83 @@
+"""Pages a second of the product's PDF parser, of `unstructured` fast, and of the quick start's reader, in one run.
+
+    python -m benchmarks.parsing FOLDER [--python-path build/bench] [--files N]
+
+FOLDER holds PDFs. Every parser reads the same files in this one process, OCR off; the product's part includes word
+boxes, tables and reading order. Progress goes to stderr, the JSON to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pypdfium2 as pdfium
+
+from benchmarks.run import machine, note
+
+
+def main() -> None:
+    """Parse arguments, time each parser, print the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder with PDFs")
+    parser.add_argument("--python-path", type=Path, help="folder with the other parsers' packages")
+    parser.add_argument("--files", type=int, help="take only the first N files")
+    args = parser.parse_args()
+    if args.python_path:
+        sys.path.append(str(args.python_path))
+    files = sorted(args.folder.glob("**/*.pdf"))[: args.files]
+    if not files:
+        parser.error(f"{args.folder} holds no PDF")
+    pages = sum(len(pdfium.PdfDocument(path)) for path in files)
+    figures: dict[str, Any] = {"machine": machine(), "files": len(files), "pages": pages}
+    for name, read in (("product", product), ("unstructured_fast", unstructured), ("quickstart_reader", quickstart)):
+        note(name)
+        try:
+            figures[name] = measure(read, files, pages)
+        except ImportError as exc:
+            note(f"{name}: not installed ({exc.name})")
+    ours = figures["product"]["pages_per_s"]
+    figures["ratios"] = {
+        name: round(ours / figures[name]["pages_per_s"], 1)
+        for name in ("unstructured_fast", "quickstart_reader")
+        if name in figures
+    }
+    print(json.dumps(figures, indent=2))
+
+
+def measure(read: Callable[[Path], int], files: list[Path], pages: int) -> dict[str, Any]:
+    """Time one parser; the first file is read once before, so that imports and caches are not counted."""
+    read(files[0])
+    started = time.perf_counter()
+    characters = sum(read(path) for path in files)
+    seconds = time.perf_counter() - started
+    return {"seconds": round(seconds, 2), "pages_per_s": round(pages / seconds, 1), "characters": characters}
+
+
+def product(path: Path) -> int:
+    from ingest.parse.pdf import parse_pdf
+
+    return len(parse_pdf(path, ocr="never").text)
+
+
+def unstructured(path: Path) -> int:
+    os.environ.update(DO_NOT_TRACK="1", SCARF_NO_ANALYTICS="true", UNSTRUCTURED_DISABLE_NOTICE="1")
+    from unstructured.partition.pdf import partition_pdf
+
+    return sum(len(element.text) for element in partition_pdf(filename=str(path), strategy="fast"))
+
+
+def quickstart(path: Path) -> int:
+    from llama_index.core import SimpleDirectoryReader
+
+    return sum(len(page.text) for page in SimpleDirectoryReader(input_files=[str(path)]).load_data())
+
+
+if __name__ == "__main__":
+    main()
