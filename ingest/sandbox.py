@@ -22,11 +22,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS, Chunker
@@ -41,6 +42,7 @@ Parsed = tuple[ParsedDocument, list[Chunk]]
 _BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from ingest.sandbox_child import main; main()"
 _START_SECONDS = 60.0
 _RECYCLE_FILES = 500
+_WATCH_SECONDS = 0.5
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TZ", "PYTHONHASHSEED", "COVERAGE_PROCESS_START")
 
 
@@ -53,6 +55,7 @@ class Limits:
     seconds: float = 300.0
     output_bytes: int = 512 << 20
     total_seconds: float = 4 * 3600.0
+    processes: int = 160  # of one child, its helpers and their threads' processes included
     members: int = 50_000
     member_bytes: int = 4 << 30  # all members of one file together
 
@@ -63,6 +66,7 @@ class ParserPool:
     `tokenizer` and `speech` must be picklable; each child gets its own. Children start when files arrive.
     `egress_log` is where a child's socket guard notes refused attempts. Children keep their temporary folders in
     `spool`, and what lies inside a file waits there too: `ParsedDocument.members` name it, the caller removes it.
+    A child reads the installation, the copy of the one file that it is given, and `readable` (models); nothing else.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class ParserPool:
         ocr: OcrMode = "auto",
         egress_log: Path | None = None,
         spool: Path | None = None,
+        readable: Sequence[Path] = (),
     ) -> None:
         self.workers = workers if workers is not None else len(os.sched_getaffinity(0))
         if self.workers < 1:
@@ -95,8 +100,11 @@ class ParserPool:
             "memory_bytes": self.limits.memory_bytes,
             "cpu_seconds": self.limits.total_seconds,
             "egress_log": egress_log,
+            "readable": [str(path) for path in readable],
         }
         self._jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None] = queue.Queue()
+        if egress_log is not None:  # a child may write to it, and to no other file that is there
+            egress_log.touch(mode=0o600)
         if spool is not None:
             spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._spool = Path(tempfile.mkdtemp(prefix="strongroom-parse-", dir=spool))
@@ -233,7 +241,7 @@ class _Manager(threading.Thread):
         child = self._ready()
         child.served += 1
         worn = child.served >= _RECYCLE_FILES or child.resident() > self._limits.memory_bytes // 2
-        if worn or isinstance(outcome, _OutOfMemoryError):
+        if worn or child.has_company() or isinstance(outcome, _OutOfMemoryError):
             self._drop()
         return outcome
 
@@ -250,6 +258,32 @@ class _Manager(threading.Thread):
         child, self._child = self._child, None
         if child is not None:
             child.end()
+
+
+def _ending(name: str) -> str:
+    """The ending of a file's name where it is an ordinary one, else nothing."""
+    ending = Path(name).suffix
+    return ending if ending[1:].isalnum() and ending.isascii() and len(ending) < 12 else ""
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    found, left = [], [pid]
+    while left:
+        found.append(left.pop())
+        for children in Path(f"/proc/{found[-1]}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                left += map(int, children.read_text(encoding="ascii").split())
+    return found
+
+
+def _own_memory(pid: int) -> int:
+    """Resident bytes of a process that it shares with no file or other process; 0 when it has ended."""
+    try:
+        _, resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[:3]
+    except (OSError, ValueError):
+        return 0
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
 class _Members:
@@ -290,9 +324,7 @@ class _Members:
             Path(file).unlink()
             file = None
         elif file is not None:  # types of text are told apart by the ending of the name
-            ending = Path(path).suffix
-            if ending[1:].isalnum() and ending.isascii() and len(ending) < 12:
-                file = str(Path(file).rename(file + ending))
+            file = str(Path(file).rename(file + _ending(path)))
         self.done.append(Member(path, file, size, refused))
 
     def discard(self) -> None:
@@ -346,22 +378,26 @@ class _Child:
     def __init__(self, setup: dict[str, object], limits: Limits, spool: Path) -> None:
         self._limits = limits
         self.served = 0
-        self.folder = tempfile.mkdtemp(prefix="child-", dir=spool)
-        self._setup = {**setup, "parent": os.getpid(), "folder": self.folder}
+        self.folder = Path(tempfile.mkdtemp(prefix="child-", dir=spool))
+        work, self._inbox = self.folder / "work", self.folder / "in"
+        work.mkdir()
+        self._inbox.mkdir()
+        readable = [*cast("list[str]", setup["readable"]), str(self._inbox)]
+        self._setup = {**setup, "parent": os.getpid(), "folder": str(work), "readable": readable}
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         # One thread a child: the pool is the parallelism, and each thread's arena would count against the limit.
         environment |= {
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "2",
-            "HOME": self.folder,
+            "HOME": str(work),
         }
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", _BOOT, json.dumps([str(Path(entry).absolute()) for entry in sys.path])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=self.folder,
+            cwd=work,
             env=environment,
             start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle
         )
@@ -380,6 +416,7 @@ class _Child:
         if kind != wire.HELLO:
             text = payload.decode("utf-8", "replace")[:500]
             raise StrongroomError(f"a parser process could not start: {text}", hint="run: strongroom check")
+        self._alone = len(_tree(self.process.pid))
         log.debug("parser process %d ready: %s", self.process.pid, payload.decode("utf-8", "replace"))
 
     def ask(self, path: Path, mime: str, members: _Members) -> tuple[int, bytes]:
@@ -387,9 +424,12 @@ class _Child:
 
         Raises `QuarantineError` when the child hangs, dies or floods, `BrokenPipeError` when it was dead before.
         """
-        self._send(json.dumps({"path": str(path), "mime": mime}).encode())
+        # A copy, because the child can open nothing that lies elsewhere; its name keeps the ending, which tools go by.
+        given = self._inbox / f"document{_ending(path.name)}"
+        shutil.copyfile(path, given)
         begun = time.monotonic()
         try:
+            self._send(json.dumps({"path": str(given), "mime": mime}).encode())
             while True:
                 deadline = min(time.monotonic() + self._limits.seconds, begun + self._limits.total_seconds)
                 kind, payload = self._frame(deadline, limit=self._limits.output_bytes)
@@ -410,24 +450,42 @@ class _Child:
             ) from exc
         except wire.WireError as exc:
             raise QuarantineError(f"stopped: {exc}", hint="check where the file comes from, or split it") from exc
+        finally:
+            given.unlink(missing_ok=True)
+
+    def has_company(self) -> bool:
+        """True when a document left a process behind, which could meddle with the next one."""
+        return len(_tree(self.process.pid)) > self._alone
 
     def resident(self) -> int:
-        """Resident memory in bytes, 0 when it cannot be read."""
-        try:
-            pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
-        except (OSError, IndexError):
-            return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        """Memory of the child and its helpers in bytes, without what they share; 0 when it cannot be read."""
+        return sum(map(_own_memory, _tree(self.process.pid)))
 
     def end(self) -> None:
-        """Kill the process and remove its folder."""
+        """Kill the process and all that it started, and remove its folder."""
+        below = _tree(self.process.pid)
         self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
         self.process.wait()
+        patience = time.monotonic() + 10
+        while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < patience:
+            time.sleep(0.005)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _watch(self) -> None:
+        """End a child whose helpers multiply: each is within its limits, all of them together are not."""
+        below = _tree(self.process.pid)
+        if len(below) > self._limits.processes:
+            raise QuarantineError(
+                f"parsing started more than {self._limits.processes} processes", hint="check where the file comes from"
+            )
+        if sum(map(_own_memory, below)) > 2 * self._limits.memory_bytes:
+            raise QuarantineError(
+                "parsing needs more memory than its helpers may have", hint="raise parse_memory_mb or split it"
+            )
 
     def _cause_of_death(self) -> str:
         try:
@@ -453,8 +511,11 @@ class _Child:
         parts: list[bytes] = []
         while size > 0:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._out], [], [], left)[0]:
+            if left <= 0:
                 raise TimeoutError
+            if not select.select([self._out], [], [], min(left, _WATCH_SECONDS))[0]:
+                self._watch()
+                continue
             part = os.read(self._out, min(size, 1 << 20))
             if not part:
                 raise EOFError

@@ -6,13 +6,11 @@ first byte of a document is read. Its standard output is the result pipe; what l
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
 import resource
 import shutil
-import signal
 import struct
 import sys
 import time
@@ -21,17 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ingest import wire
+from ingest.confine import Layers, cap, die_with_parent, landlock, no_privileges, own_namespaces
 from strongroom.errors import ModelError, ParseError, QuarantineError, StrongroomError
 
 if TYPE_CHECKING:
     from ingest.chunk import Chunker
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
-_CLONE_NEWNET = 0x40000000
-_CLONE_NEWUSER = 0x10000000
 _SPARE_ADDRESS_SPACE = 4 << 30  # shared libraries and mapped models, which are not the document's doing
-_FILE_BYTES = 64 << 20
+_FILE_BYTES = 128 << 20  # a program that converts may write a document out whole
+_PROCESSES = 128  # threads count, and LibreOffice has some dozens
 
 
 def main() -> None:
@@ -39,9 +35,9 @@ def main() -> None:
     requests, results = _take_pipes()
     try:
         setup = pickle.loads(_receive(requests))  # noqa: S301 - from our own parent, before any document is read
-        namespace = confine(setup)
+        layers = confine(setup, (requests.fileno(), results.fileno()))
         chunker: Chunker = pickle.loads(setup["chunker"])  # noqa: S301 - as above
-        _send(results, wire.HELLO, json.dumps({"namespace": namespace}).encode())
+        _send(results, wire.HELLO, json.dumps(layers.as_dict()).encode())
     except BaseException as exc:  # noqa: BLE001 - the parent must learn why no child can start
         _send(results, wire.BROKEN, f"{type(exc).__name__}: {exc}".encode("utf-8", "replace"))
         os._exit(1)
@@ -127,39 +123,37 @@ def _where(exc: BaseException) -> str:
 # ------------------------------------------------------------------------------------------------ confinement
 
 
-def confine(setup: dict[str, Any]) -> bool:
-    """Die with the parent, lose the network, and cap memory, files and processor time.
+def confine(setup: dict[str, Any], pipes: tuple[int, int]) -> Layers:
+    """Die with the parent; lose network, files and privileges; cap memory, files, processes and processor time.
 
-    Returns whether the kernel gave this process a network namespace of its own; the socket guard is on in any case.
+    Returns, in a process of its own where the kernel allows that, which layers hold. The limits and the socket guard
+    do in any case.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != setup["parent"]:  # it died before the line above took hold
-        os._exit(0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    namespace = libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    folder = Path(setup["folder"])
+    die_with_parent(setup["parent"])
+    namespaces = own_namespaces(pipes)
     memory = int(setup["memory_bytes"])
-    _cap(resource.RLIMIT_DATA, memory)
-    _cap(resource.RLIMIT_AS, memory + _SPARE_ADDRESS_SPACE)
-    _cap(resource.RLIMIT_FSIZE, _FILE_BYTES)
-    _cap(resource.RLIMIT_CORE, 0)
-    _cap(resource.RLIMIT_NOFILE, 256)
-    os.chdir(setup["folder"])
-    os.environ["TMPDIR"] = str(setup["folder"])
+    cap(resource.RLIMIT_DATA, memory)
+    cap(resource.RLIMIT_AS, memory + _SPARE_ADDRESS_SPACE)
+    cap(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    cap(resource.RLIMIT_CORE, 0)
+    cap(resource.RLIMIT_NOFILE, 256)
+    if namespaces:  # elsewhere everything that the user runs would count
+        cap(resource.RLIMIT_NPROC, _PROCESSES)
+    version = landlock(read=[Path(path) for path in setup["readable"]], write=[folder, *_log(setup)])
+    no_privileges()
+    os.chdir(folder)
+    os.environ["TMPDIR"] = str(folder)
 
     from strongroom import airgap
 
     airgap.prepare_environment()
     airgap.enforce(log=setup["egress_log"])
-    return bool(namespace)
+    return Layers(namespaces, version)
 
 
-def _cap(kind: int, value: int) -> None:
-    """Lower a limit, never above what the process was given."""
-    _, hard = resource.getrlimit(kind)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    resource.setrlimit(kind, (value, value))
+def _log(setup: dict[str, Any]) -> list[Path]:
+    return [setup["egress_log"]] if setup["egress_log"] is not None else []
 
 
 def _limit_cpu(seconds: float) -> None:

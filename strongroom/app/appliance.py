@@ -283,6 +283,7 @@ class Appliance:
             ocr=ocr or settings.ocr,
             egress_log=settings.data_dir / "egress.log",
             spool=settings.spool,
+            readable=(settings.models_dir,),
         )
 
     @_part

@@ -20,13 +20,14 @@ from pathlib import Path
 import pytest
 
 from ingest import sandbox
+from ingest.confine import landlock_version, namespaces_work
 from ingest.sandbox import Limits, ParserPool
 from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, UsageError
 from tests.fakes import FakeTokenizer
 from tests.ingest_samples import text_pdf
 
 ROOT = Path(__file__).parents[2]
-QUICK = Limits(memory_bytes=700 << 20, seconds=4, output_bytes=1 << 20, total_seconds=30)
+QUICK = Limits(memory_bytes=700 << 20, seconds=10, output_bytes=1 << 20, total_seconds=30)
 
 
 class Mischief(FakeTokenizer):
@@ -63,6 +64,32 @@ class Mischief(FakeTokenizer):
             Path("left-behind").write_text("secret of another document")
         if "INSPECT" in text and list(Path.cwd().iterdir()):
             raise ValueError("the folder is not empty")
+        if "PEEK" in text:
+            for place in text.split()[1:]:
+                try:
+                    list(Path(place).iterdir()) if Path(place).is_dir() else Path(place).read_text()
+                except PermissionError:
+                    continue
+                raise ValueError(f"it could read {place}")
+        if "SCRIBBLE" in text:
+            for place in text.split()[1:]:
+                try:
+                    Path(place).write_text("x")
+                except PermissionError:
+                    continue
+                raise ValueError(f"it could write {place}")
+        if "BOMB" in text:
+            while True:
+                os.fork()
+        if "BREED" in text:
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(600)
+            os._exit(3)
+        if "PRIVILEGES" in text:
+            status = Path("/proc/self/status").read_text()
+            if "CapEff:\t0000000000000000" not in status or "NoNewPrivs:\t1" not in status:
+                raise ValueError("it has privileges")
         if "PRINT" in text:
             print("noise on standard output " * 1000, flush=True)
             os.write(1, b"more noise")
@@ -127,6 +154,59 @@ def test_native_code_finds_no_network_where_namespaces_are_allowed(pool: ParserP
     if own == theirs:
         pytest.skip("this kernel or container allows no network namespace")
     assert _run(pool, tmp_path, "RAW") == "RAW"
+
+
+needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+
+
+@needs_landlock
+def test_nothing_but_its_own_file_and_the_installation_can_be_read_or_written(tmp_path: Path) -> None:
+    # GIVEN another user's file, the stores of the appliance, and a spool between them
+    secret = tmp_path / "another.txt"
+    secret.write_text("a secret")
+    spool = tmp_path / "data" / "spool"
+    (tmp_path / "data").mkdir()
+    keys = tmp_path / "data" / "keys"
+    keys.write_text("keys")
+    log = tmp_path / "data" / "egress.log"
+    with ParserPool(1, tokenizer=Mischief(), limits=QUICK, spool=spool, egress_log=log) as pool:
+        # WHEN parsers look at them, and at what the system holds of its users THEN they are refused
+        for place in (secret, keys, tmp_path, Path("/etc/passwd"), Path("/etc/hostname"), Path("/tmp")):
+            assert "PEEK" in _run(pool, tmp_path, f"PEEK {place}")
+        for place in (secret, keys, tmp_path / "new", Path("/tmp/new"), ROOT / "new", Path("/dev/shm/new")):
+            assert "SCRIBBLE" in _run(pool, tmp_path, f"SCRIBBLE {place}")
+        assert "PRIVILEGES" in _run(pool, tmp_path, "PRIVILEGES")
+    assert secret.read_text() == "a secret"
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.skipif(not namespaces_work(), reason="no namespaces here")
+@pytest.mark.parametrize("text", ["BOMB", "BREED"])
+def test_whatever_a_child_forks_ends_with_it(tmp_path: Path, text: str) -> None:
+    # GIVEN a child that forks without end, or lets a grandchild slip out of its session
+    limits = Limits(memory_bytes=700 << 20, seconds=10, processes=40)
+    with ParserPool(1, tokenizer=Mischief(), limits=limits) as pool:
+        text_pdf(tmp_path / "doc.pdf", text)
+        with pytest.raises(ParseError):
+            pool.submit(tmp_path / "doc.pdf", "application/pdf").result(timeout=90)
+        # THEN nothing of it is left, and the next file is read
+        patience = time.monotonic() + 20
+        while _working_below(pool._spool) and time.monotonic() < patience:
+            time.sleep(0.1)
+        assert _working_below(pool._spool) == []
+        assert "fine" in _run(pool, tmp_path, "fine again")
+
+
+def _working_below(folder: Path) -> list[int]:
+    """Processes whose working folder lies below this one."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if str(link.readlink()).startswith(f"{folder}/"):
+                found.append(int(link.parent.name))
+        except OSError:
+            continue
+    return found
 
 
 def test_a_result_over_the_limit_is_refused(tmp_path: Path) -> None:
