@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ingest.work import ChangedError, outcome_of
 from strongroom.catalog.records import Existing
-from strongroom.errors import TRIED_AGAIN, ParseError
+from strongroom.errors import LOCKED, TRIED_AGAIN, ParseError
 from strongroom.types import DocumentState, FileOutcome, OcrMode
 from strongroom.wire import shown_uri
 
@@ -107,17 +107,20 @@ def settled(
     recipe: str,
     ocr: OcrMode | None = None,
     retry: bool = False,
+    unlock: bool = False,
 ) -> FileOutcome | None:
     """The outcome of a file that needs no work, or `None` when it must be parsed.
 
     Failures come back with their stored reason, but for those that had nothing to do with the content. `retry` tries
-    every failure again.
+    every failure again, `unlock` those that want a password.
     """
     if known is None or known.sha256 != sha256 or not _reads_alike(known.recipe, recipe, ocr):
         return None
     if known.state == DocumentState.INDEXED:
         return FileOutcome(shown_uri(uri), "unchanged", known.document_id, known.pages, known.chunks)
-    if known.state in _SETTLED and not retry and not (known.reason or "").endswith(TRIED_AGAIN):
+    reason = known.reason or ""
+    again = retry or reason.endswith(TRIED_AGAIN) or (unlock and reason.lower().startswith(LOCKED))
+    if known.state in _SETTLED and not again:
         return FileOutcome(shown_uri(uri), outcome_of(known.state), known.document_id, reason=known.reason)
     return None
 
@@ -131,12 +134,13 @@ def settled_with_members(
     recipe: str,
     ocr: OcrMode | None = None,
     retry: bool = False,
+    unlock: bool = False,
 ) -> list[FileOutcome]:
     """As `settled`, followed by the outcomes of all documents inside it; empty when it must be parsed.
 
     A container needs work as long as one of its members does: only it can give the member's bytes.
     """
-    done = settled(uri, known, sha256=sha256, recipe=recipe, ocr=ocr, retry=retry)
+    done = settled(uri, known, sha256=sha256, recipe=recipe, ocr=ocr, retry=retry, unlock=unlock)
     if done is None or known is None:
         return []
     if not known.members:
@@ -144,7 +148,10 @@ def settled_with_members(
     inside = catalog.inside(known.document_id)
     if known.members + sum(member.members for _, member in inside) != len(inside):
         return []  # a run was cut short before it had begun them all, or one was deleted
-    outcomes = [settled(u, member, sha256=member.sha256, recipe=recipe, ocr=ocr, retry=retry) for u, member in inside]
+    outcomes = [
+        settled(u, member, sha256=member.sha256, recipe=recipe, ocr=ocr, retry=retry, unlock=unlock)
+        for u, member in inside
+    ]
     if None in outcomes:
         return []
     return [done, *(outcome for outcome in outcomes if outcome is not None)]

@@ -8,7 +8,7 @@ What lies inside a file (`ingest.members`) goes to the head of the queue when th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,7 +28,7 @@ from ingest.decide import (
 )
 from ingest.finish import Finisher, deleted_meanwhile, stage
 from ingest.flow import Channel, Halt, Halted
-from ingest.members import Entry, entries_of
+from ingest.members import Entry, entries_of, forget
 from ingest.moves import Carried, is_local
 from ingest.progress import Tally
 from ingest.prune import Seen
@@ -63,12 +63,14 @@ class Intake:
         claim: Callable[[str, str], bool],
         remade: set[str],
         carried: Carried,
+        passwords: Sequence[str] = (),
     ) -> None:
         self._parts = parts
         self._halt = halt
         self._tally = tally
         self._finisher = finisher
         self._options = options
+        self._passwords = passwords
         self._collection_id = collection_id
         self._seen = seen
         self._claim = claim
@@ -105,9 +107,15 @@ class Intake:
         ]
 
     def close(self) -> None:
-        """End the parsers. Call it when the threads have ended."""
+        """End the parsers, and remove members that a stopped run leaves. Call it when the threads have ended."""
         if self._pool is not None:
             self._pool.close()
+        for entry in self._listed.rest():
+            entry.forget()
+        for _, entry, future in self._parsed.rest():
+            entry.forget()
+            if not future.cancelled() and future.exception() is None:
+                forget(future.result()[0].members)
 
     def _done(self, entry: Entry | None = None) -> None:
         """One file is done with, or the listing is: the last one ends the queue that all of them feed."""
@@ -171,7 +179,14 @@ class Intake:
         sha256, stamp = self._identify(entry)
         known = catalog.find(self._collection_id, file.uri, sha256=sha256)
         done = settled_with_members(
-            catalog, file.uri, known, sha256=sha256, recipe=recipe, ocr=options.ocr, retry=options.retry
+            catalog,
+            file.uri,
+            known,
+            sha256=sha256,
+            recipe=recipe,
+            ocr=options.ocr,
+            retry=options.retry,
+            unlock=bool(self._passwords),
         )
         if done and known is not None:
             self._settle(entry, done, known, stamp)
@@ -350,6 +365,8 @@ class Intake:
     def _hand_over(self, work: Work, entry: Entry, mime: str) -> str:
         if self._pool is None or self._slots is None:
             self._pool = self._parts.pool(self._options.workers, self._options.ocr)
+            if self._passwords:
+                self._pool.unlock_with(self._passwords)
             ahead = self._pool.workers * (1 + self._parts.settings.parse_ahead)
             self._slots = Channel(self._halt, ahead)
         self._slots.put(None)
@@ -416,9 +433,7 @@ class Intake:
         try:
             return entries_of(file, parsed.members, begun=work.begun, inside=work.inside, sha256=work.sha256)
         except ParseError:
-            for member in parsed.members:
-                if member.file is not None:
-                    Path(member.file).unlink(missing_ok=True)
+            forget(parsed.members)
             raise
 
     def _take_in(self, members: list[Entry]) -> None:

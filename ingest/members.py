@@ -96,6 +96,13 @@ def entries_of(
     ]
 
 
+def forget(members: Sequence[Member]) -> None:
+    """Remove members that nobody will take from the spool."""
+    for member in members:
+        if member.file is not None:
+            Path(member.file).unlink(missing_ok=True)
+
+
 def member_uri(container: str, path: str) -> str:
     """The URI of a member: the container's, `!/`, and the member's path, percent-encoded."""
     return f"{container}!/{quote(path, safe=SAFE).replace('!/', '%21/')}"

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 from ingest.encoding import decode, looks_binary
-from strongroom.errors import ParseError, QuarantineError
+from strongroom.errors import ParseError
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
@@ -163,8 +163,6 @@ def _ole_type(path: Path) -> str:
         data = file.read(_OLE_SCAN)
     for stream, mime in _OLE:
         if stream.encode("utf-16-le") in data:
-            if mime == "application/x-ole-encrypted":
-                raise QuarantineError("password protected", hint="save a copy without a password and ingest that")
             return mime
     return "application/x-ole-storage"
 

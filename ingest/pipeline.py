@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,9 +62,11 @@ class Pipeline:
         *,
         on_event: OnEvent,
         cancel: threading.Event | None = None,
+        passwords: Sequence[str] = (),
     ) -> IngestSummary:
         """Ingest `files`; each ends in exactly one `FileOutcome`, in the order they get done.
 
+        `passwords` are tried in order on what is locked, also on what was found locked before; kept nowhere.
         `dry_run` reports what would happen and writes nothing at all. Raises `CancelledError` when `cancel` is set, and
         what makes going on senseless (index unreachable, disk full); what was finished by then stays finished, and
         nothing unfinished is visible.
@@ -91,6 +93,7 @@ class Pipeline:
                     claim=self._claim,
                     remade=remade,
                     carried=carried,
+                    passwords=passwords,
                 )
                 try:
                     start(intake).start()

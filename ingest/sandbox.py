@@ -100,6 +100,7 @@ class ParserPool:
             "memory_bytes": self.limits.memory_bytes,
             "cpu_seconds": self.limits.total_seconds,
             "egress_log": egress_log,
+            "passwords": (),
             "readable": [str(path) for path in readable],
         }
         self._jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None] = queue.Queue()
@@ -108,6 +109,7 @@ class ParserPool:
         if spool is not None:
             spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._spool = Path(tempfile.mkdtemp(prefix="strongroom-parse-", dir=spool))
+        self._members = spool or self._spool  # members may have to wait longer than the pool lives
         self._lock = threading.Lock()
         self._closed = False
         self._managers: list[_Manager] = []
@@ -122,13 +124,19 @@ class ParserPool:
             idle = sum(1 for manager in self._managers if manager.idle)
             if len(self._managers) < self.workers and idle < self._jobs.qsize():
                 # The thread that starts a child must outlive it: the kernel ties the child to that thread.
-                manager = _Manager(self._jobs, self._setup, self.limits, self._spool, number=len(self._managers))
+                manager = _Manager(
+                    self._jobs, self._setup, self.limits, self._spool, self._members, number=len(self._managers)
+                )
                 self._managers.append(manager)
                 manager.start()
         return future
 
+    def unlock_with(self, passwords: Sequence[str]) -> None:
+        """Try these on what is locked, in order. Before the first file; they go to the children over their pipes."""
+        self._setup["passwords"] = tuple(passwords)
+
     def close(self) -> None:
-        """End the children, cancel what is waiting, and remove members that nobody took. Safe to call twice."""
+        """End the children and cancel what is waiting. Safe to call twice."""
         with self._lock:
             if self._closed:
                 return
@@ -169,6 +177,7 @@ class _Manager(threading.Thread):
         setup: dict[str, object],
         limits: Limits,
         spool: Path,
+        members: Path,
         *,
         number: int,
     ) -> None:
@@ -177,6 +186,7 @@ class _Manager(threading.Thread):
         self._setup = setup
         self._limits = limits
         self._spool = spool
+        self._members = members
         self._child: _Child | None = None
         self._stopping = threading.Event()
         self.idle = False
@@ -221,7 +231,7 @@ class _Manager(threading.Thread):
 
     def _parse(self, path: Path, mime: str) -> Parsed | StrongroomError:
         """The result, or the reason a sound child gave. Raises when the child itself failed."""
-        taken = _Members(self._spool, self._limits)
+        taken = _Members(self._members, self._limits)
         try:
             try:
                 kind, payload = self._ready().ask(path, mime, taken)

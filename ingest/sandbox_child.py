@@ -64,6 +64,7 @@ def _serve(request: dict[str, str], chunker: Chunker, setup: dict[str, Any], res
             speech=setup["speech"],
             heartbeat=lambda: _send(results, wire.BEAT, b""),
             members=_Pipe(results),
+            passwords=setup["passwords"],
         )
         payload = wire.encode_result(document, [] if document.mime in LISTINGS else chunker.chunk(document))
     except MemoryError:

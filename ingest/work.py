@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -51,6 +51,8 @@ class ParserPool(Protocol):
     def workers(self) -> int: ...
 
     def submit(self, path: Path, mime: str) -> Future[tuple[ParsedDocument, list[Chunk]]]: ...
+
+    def unlock_with(self, passwords: Sequence[str]) -> None: ...
 
     def close(self) -> None: ...
 

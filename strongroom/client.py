@@ -277,6 +277,11 @@ class HttpEngine:
     ) -> IngestSummary:
         """Send files and folders of this machine to the server, a few at a time; `on_event` runs in this thread."""
         # Path.as_uri would quote other characters than the walk does; roots are compared decoded, so that is fine.
+        if request.passwords:
+            raise UsageError(
+                "passwords are not sent to a server: --password-file works only where the data directory is opened",
+                hint="Stop the server for this ingest, and run it as the user that owns the data directory.",
+            )
         roots = tuple(Path(path).absolute().as_uri() for path in request.paths)
         return self._upload(request.options(roots), self._discover(request.paths), on_event, cancel)
 

@@ -125,6 +125,7 @@ class ParseError(StrongroomError):
 
 # Begins the reason of whatever needs a password, so that a run that brings passwords tries it again.
 LOCKED = "password protected"
+LOCKED_HINT = "give its password with --password-file, or save a copy without one"
 
 
 class QuarantineError(ParseError):

@@ -523,9 +523,10 @@ class IngestRequest(IngestOptions):
     """What to ingest, and how. `paths` are files and folders as the caller names them; they are the roots."""
 
     paths: tuple[str, ...]
+    passwords: tuple[str, ...] = field(default=(), repr=False)  # tried on what is locked; never stored, logged or sent
 
     def options(self, roots: tuple[str, ...]) -> IngestOptions:
-        """The same without the paths, for `Engine.ingest_files`."""
+        """The same without paths and passwords, for `Engine.ingest_files`."""
         shared = {each.name: getattr(self, each.name) for each in fields(IngestOptions)}
         return IngestOptions(**{**shared, "roots": roots})
 

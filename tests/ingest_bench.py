@@ -81,6 +81,9 @@ class ThreadPool:
         self.calls.append(str(path))
         return self._threads.submit(self.parse, path, mime)
 
+    def unlock_with(self, passwords: Sequence[str]) -> None:
+        self.passwords = tuple(passwords)
+
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
 

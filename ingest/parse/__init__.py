@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ingest.mime import detect
 from ingest.parse.archive import ARCHIVES
 from ingest.parse.formats import format_of
 from ingest.parse.inside import Nowhere, Sink
+from ingest.parse.locked import MAY_BE_LOCKED, unlocked
 from strongroom.errors import ParseError
 from strongroom.ports import SpeechModel
 from strongroom.types import OcrMode, ParsedDocument
@@ -48,6 +50,10 @@ def parse_file(
 
     Raises `ParseError` (empty, damaged, unsupported, no text) and `QuarantineError` (password, not safe to open).
     """
+    if mime in MAY_BE_LOCKED:
+        copy = unlocked(path, passwords)
+        if copy is not None:
+            path, mime = copy, detect(copy)
     format_ = format_of(mime)
     if not format_.parser:
         raise ParseError(f"unsupported type: {format_.name}", hint=format_.instead)

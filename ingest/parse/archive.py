@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from ingest.parse.build import DocumentBuilder
 from ingest.parse.inside import BOMB_HINT, PIECE, Members, RefusedError, Sink
-from strongroom.errors import LOCKED, ParseError, QuarantineError
+from strongroom.errors import LOCKED, LOCKED_HINT, ParseError, QuarantineError
 from strongroom.types import ParsedDocument
 
 _MAX_UNPACKED = 1 << 30
@@ -148,7 +148,7 @@ def _locked_member(
             except _WRONG:
                 continue
             return
-        raise RefusedError(LOCKED)
+        raise RefusedError(f"{LOCKED}: {LOCKED_HINT}")
     finally:
         if opened is not archive:
             opened.close()

@@ -44,7 +44,7 @@ _ARCHIVE = ("mime", "sink", "passwords")
 _AUDIO = ("mime", "speech", "heartbeat")
 
 FORMATS: tuple[Format, ...] = (
-    Format("application/pdf", "PDF", ".pdf", "page", "pdf:parse_pdf", _OCR),
+    Format("application/pdf", "PDF", ".pdf", "page", "pdf:parse_pdf", (*_OCR, "passwords")),
     # office
     Format(DOCX, "Word document", ".docx .docm", "section", "office:parse_office", ("mime",)),
     Format(PPTX, "PowerPoint slides", ".pptx .pptm", "slide", "office:parse_office", ("mime",)),
@@ -65,6 +65,7 @@ FORMATS: tuple[Format, ...] = (
     Format(f"{ODF}presentation", "OpenDocument slides", ".odp", "slide", "opendocument:parse_slides"),
     Format("application/rtf", "rich text", ".rtf", "section", "convert:parse_with_pandoc", ("mime",)),
     Format("application/epub+zip", "e-book", ".epub", "section", "convert:parse_with_pandoc", ("mime",)),
+    Format("application/x-ole-encrypted", "encrypted office file", "", instead="save a copy without a password"),
     # web and text
     Format("text/html", "web page", ".html .htm .xhtml", "section", "office:parse_office", ("mime",)),
     Format("text/markdown", "Markdown", ".md", "section", "office:parse_office", ("mime",)),

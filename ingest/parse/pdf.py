@@ -6,7 +6,7 @@ Reads all pages, then arranges each: tables as rows of labelled cells, columns o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -20,21 +20,27 @@ from ingest.parse.pdfpage import RawPage, Vocabulary, read_page, words_of
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import GARBAGE, gibberish, read_scan, usable
 from ingest.parse.tables import Table, find_tables
-from strongroom.errors import ParseError, QuarantineError
+from strongroom.errors import LOCKED, LOCKED_HINT, ParseError, QuarantineError
 from strongroom.types import OcrMode, ParsedDocument
 
 LOW_CONFIDENCE = 0.75
 _TITLE_NOISE = re.compile(r"^(untitled|document\s*\d*|slide \d+|powerpoint presentation|about:blank|.*[\\/].*)$", re.I)
 
 
-def parse_pdf(path: Path, *, ocr: OcrMode = "auto", heartbeat: Callable[[], None] = lambda: None) -> ParsedDocument:
+def parse_pdf(
+    path: Path,
+    *,
+    ocr: OcrMode = "auto",
+    heartbeat: Callable[[], None] = lambda: None,
+    passwords: Sequence[str] = (),
+) -> ParsedDocument:
     """Parse a PDF; `ocr` says which pages are read by OCR: those without usable text, all, or none.
 
     Raises `QuarantineError` when it needs a password, `ParseError` when it is damaged or has no pages.
 
     Source of the reading order and of line-end hyphen marks: PDFium's text page. About 1 ms a page and core.
     """
-    with closing(_open(path)) as document:
+    with closing(_open(path, passwords)) as document:
         count = len(document)
         if count == 0:
             raise ParseError("the PDF has no pages", hint="get a fresh copy of the file")
@@ -56,13 +62,16 @@ def parse_pdf(path: Path, *, ocr: OcrMode = "auto", heartbeat: Callable[[], None
         return builder.build("application/pdf", title=_title(document))
 
 
-def _open(path: Path) -> pdfium.PdfDocument:
+def _open(path: Path, passwords: Sequence[str]) -> pdfium.PdfDocument:
+    """Open with the first password that fits, or without one."""
     try:
-        return pdfium.PdfDocument(path)
+        return pdfium.PdfDocument(path, password=passwords[0] if passwords else None)
     except pdfium.PdfiumError as exc:
         code = getattr(exc, "err_code", None)
         if code == raw.FPDF_ERR_PASSWORD:
-            raise QuarantineError("password protected", hint="save a copy without a password and ingest that") from exc
+            if len(passwords) > 1:
+                return _open(path, passwords[1:])
+            raise QuarantineError(LOCKED, hint=LOCKED_HINT) from exc
         if code == raw.FPDF_ERR_SECURITY:
             raise QuarantineError("encrypted in a way that cannot be opened", hint="save an unencrypted copy") from exc
         raise ParseError("damaged PDF: it cannot be opened", hint="get a fresh copy of the file") from exc

@@ -12,7 +12,7 @@ from py7zr.exceptions import ArchiveError, PasswordRequired, UnsupportedCompress
 from py7zr.io import Py7zIO, WriterFactory
 
 from ingest.parse.inside import Members, safe_path
-from strongroom.errors import LOCKED, ParseError, QuarantineError
+from strongroom.errors import LOCKED, LOCKED_HINT, ParseError, QuarantineError
 
 _BROKEN = (ArchiveError, lzma.LZMAError, zlib.error, EOFError, ValueError, KeyError, IndexError, TypeError, OSError)
 
@@ -42,7 +42,7 @@ def unpack_7z(path: Path, members: Members, passwords: Sequence[str]) -> None:
             if isinstance(exc, OSError) and exc.errno is not None:
                 raise
             raise ValueError("damaged") from exc
-    raise QuarantineError(LOCKED, hint="give its password with --password-file")
+    raise QuarantineError(LOCKED, hint=LOCKED_HINT)
 
 
 def _fits(path: Path, password: str, members: Members) -> bool:

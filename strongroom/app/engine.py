@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +71,7 @@ class LocalEngine:
             request.options(tuple(file_uri(str(Path(path).absolute())) for path in request.paths)),
             on_event=on_event,
             cancel=cancel,
+            passwords=request.passwords,
         )
 
     def ingest_files(
@@ -80,6 +81,7 @@ class LocalEngine:
         *,
         on_event: OnEvent,
         cancel: threading.Event | None = None,
+        passwords: Sequence[str] = (),
     ) -> IngestSummary:
         from ingest.finish import NO_LONGER_INSIDE
 
@@ -95,7 +97,9 @@ class LocalEngine:
             on_event(event)
 
         try:
-            summary = self._appliance.pipeline.run(files, options, on_event=recorded, cancel=cancel)
+            summary = self._appliance.pipeline.run(
+                files, options, on_event=recorded, cancel=cancel, passwords=passwords
+            )
         except CancelledError:
             self._audit("ingest.cancelled")
             raise

@@ -66,6 +66,10 @@ def ingest(
         typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster; without, one is started here."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no lists; errors only.")] = False,
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", help="File of passwords, one a line, to try in order on locked files."),
+    ] = None,
     as_user: AsUser = None,
     json_output: Json = False,
     data_dir: DataDir = None,
@@ -90,6 +94,8 @@ def ingest(
         strongroom ingest ./contracts --watch --prune
 
         strongroom ingest /archive --engine ray --address 10.0.0.5:6379
+
+        strongroom ingest ./deals --password-file ~/passwords.txt
     """
     if address is not None and engine_name is None:
         engine_name = "ray"
@@ -107,6 +113,7 @@ def ingest(
         rehash=rehash,
         dry_run=dry_run,
         ocr=ocr,
+        passwords=_passwords(password_file),
     )
     cancel = threading.Event()
     reasons = Reasons()
@@ -150,6 +157,8 @@ def keep_in_step(
             raise UsageError(f"{path} does not exist", hint="Check the path; nothing is watched.")
     if request.dry_run:
         raise UsageError("--watch cannot be a dry run", hint="Leave one of the two out.")
+    if request.passwords:
+        raise UsageError("--watch takes no passwords: they are kept for one run", hint="Leave one of the two out.")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -174,6 +183,17 @@ def _require_no_server(settings: Settings) -> None:
             "a server works on this data directory, and it decides where to ingest",
             hint="Set `ingest_engine` and `ray_address` in its configuration and restart it, or stop it first.",
         )
+
+
+def _passwords(path: Path | None) -> tuple[str, ...]:
+    """The lines of a password file as they stand, without their ends; empty lines are none."""
+    if path is None:
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"the password file {path} cannot be read", hint="Give a UTF-8 text file.") from exc
+    return tuple(line for line in lines if line)
 
 
 def show_summary(summary: IngestSummary) -> None:

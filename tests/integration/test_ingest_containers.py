@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
+import openpyxl
+import py7zr
 import pytest
+import pyzipper
+from msoffcrypto.format.ooxml import OOXMLFile
 
+from ingest.members import entries_of
 from ingest.mime import detect
 from ingest.pipeline import Pipeline
 from ingest.sandbox import ParserPool
 from ingest.work import Parts
-from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestSummary, SourceFile
+from strongroom.catalog.records import Begun
+from strongroom.errors import QuarantineError
+from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestSummary, Member, SourceFile
 from tests.fakes import FakeTokenizer
 from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, worded
 
@@ -54,8 +64,9 @@ class Room:
                 settings=bench.settings,
             )
         )
+        passwords = more.pop("passwords", ())
         options = IngestOptions(roots=(folder.as_uri(),), **more)  # type: ignore[arg-type]
-        summary = pipeline.run(listing(folder), options, on_event=on_event)
+        summary = pipeline.run(listing(folder), options, on_event=on_event, passwords=passwords)  # type: ignore[arg-type]
         return summary, found
 
     def check(self) -> None:
@@ -227,3 +238,125 @@ def test_messages_of_a_mailbox_are_documents_and_repeated_ones_stand_once(room: 
         ["all.mbox", "all.mbox!/1@x/Cranes.eml", "all.mbox!/2@x/Piers.eml"], "indexed"
     )
     room.check()
+
+
+# ------------------------------------------------------------------------------------------------ hostile
+
+
+def reasons(found: dict[str, FileOutcome]) -> dict[str, str]:
+    return {name: str(outcome.reason) for name, outcome in found.items() if outcome.outcome == "quarantined"}
+
+
+def test_members_that_leave_their_archive_are_refused_by_name_and_the_others_are_read(room: Room, folder: Path) -> None:
+    # GIVEN paths that climb out, absolute ones, a drive, a link, a device, and twice the same name and content
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name in ("../up.txt", "/etc/abs.txt", "C:\\drive.txt", "ok.txt", "same.txt", "same.txt", "Same.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 12
+            archive.addfile(info, io.BytesIO(b"about bronze"))
+        for name, kind in (("link", tarfile.SYMTYPE), ("hard", tarfile.LNKTYPE), ("device", tarfile.CHRTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+    (folder / "a.tar").write_bytes(out.getvalue())
+    _, found = room.ingest(folder)
+    bad = {name.removeprefix("a.tar!/"): reason for name, reason in reasons(found).items()}
+    assert bad.keys() == {"(..)/up.txt", "etc/abs.txt", "C:/drive.txt", "link", "hard", "device"}
+    assert "leaves the archive" in bad["(..)/up.txt"]
+    assert "symbolic link" in bad["link"]
+    good = [name for name, outcome in found.items() if outcome.outcome == "indexed"]
+    assert sorted(good) == ["a.tar", "a.tar!/Same.txt", "a.tar!/ok.txt", "a.tar!/same.txt", "a.tar!/same~2.txt"]
+    room.check()
+
+
+def test_bombs_are_quarantined_as_bombs(room: Room, folder: Path) -> None:
+    # GIVEN a member that unpacks without end, the same in gzip and xz, and members that share their bytes
+    huge = bytes(150 << 20)
+    (folder / "zip.zip").write_bytes(zipped(a_dot_txt=huge))
+    (folder / "gz.gz").write_bytes(gzip.compress(huge, 9))
+    (folder / "xz.xz").write_bytes(lzma.compress(huge, preset=1))
+    (folder / "overlap.zip").write_bytes(overlapping())
+    (folder / "fine.txt").write_text("about bronze")
+    _, found = room.ingest(folder)
+    assert outcomes(found) == {
+        "fine.txt": "indexed",
+        **dict.fromkeys(["gz.gz", "overlap.zip", "xz.xz", "zip.zip"], "quarantined"),
+    }
+    assert "members overlap" in reasons(found)["overlap.zip"]
+    assert all("decompression bomb" in reasons(found)[name] for name in ("gz.gz", "xz.xz", "zip.zip"))
+    room.check()
+
+
+def overlapping() -> bytes:
+    """Two directory entries for the same bytes: the idea of Fifield's bomb, with two members in place of thousands."""
+    raw = zipped(a_dot_txt="about bronze")
+    start = raw.index(b"PK\x01\x02")
+    end = raw.index(b"PK\x05\x06")
+    entry = raw[start:end]
+    tail = bytearray(raw[end:])
+    tail[8:12] = struct.pack("<HH", 2, 2)
+    tail[12:16] = struct.pack("<I", 2 * len(entry))
+    return raw[:start] + entry + entry + bytes(tail)
+
+
+def test_an_archive_inside_itself_and_one_nested_without_end_are_stopped(room: Room, folder: Path) -> None:
+    inner = b"the innermost"
+    for _ in range(9):
+        inner = zipped(x_dot_zip=inner)
+    (folder / "deep.zip").write_bytes(inner)
+    _, found = room.ingest(folder)
+    deepest = max(found, key=len)
+    assert deepest == "deep.zip" + "!/x.zip" * 6
+    assert "Nested too deeply" in reasons(found)[deepest]
+    room.check()
+
+
+def test_a_self_reproducing_archive_is_refused() -> None:
+    begun = Begun("d", "v", "c", (), ())
+    quine = SourceFile("", "file:///r.zip", "r.zip", 1)
+    (inside,) = entries_of(quine, [Member("r.zip", "/r", 1)], begun=begun, inside=None, sha256="same")
+    with pytest.raises(QuarantineError, match="self-reproducing"):
+        inside.check_place("same")
+    inside.check_place("another")
+
+
+def test_locked_files_are_opened_by_a_password_of_the_run_and_quarantined_without(room: Room, folder: Path) -> None:
+    # GIVEN a locked PDF, workbook, zip (AES) and 7z
+    lock_pdf(folder / "a.pdf", "about bronze", "s3cret")
+    lock_workbook(folder / "b.xlsx", "s3cret")
+    with pyzipper.AESZipFile(folder / "c.zip", "w", encryption=pyzipper.WZ_AES) as archive:
+        archive.setpassword(b"s3cret")
+        archive.writestr("c.txt", "about copper")
+    with py7zr.SevenZipFile(folder / "d.7z", "w", password="s3cret") as seven:
+        seven.writestr("about zinc", "d.txt")
+    # WHEN it is ingested without a password THEN each says so
+    _, found = room.ingest(folder)
+    assert {name: reason.split(":")[0].split(".")[0] for name, reason in reasons(found).items()} == dict.fromkeys(
+        ["a.pdf", "b.xlsx", "c.zip!/c.txt", "d.7z"], "Password protected"
+    )
+    # WHEN the right password is among those of the run THEN they are read, and the password is nowhere on disk
+    _, found = room.ingest(folder, passwords=("wrong", "s3cret"))
+    expected = ["a.pdf", "b.xlsx", "c.zip", "c.zip!/c.txt", "d.7z", "d.7z!/d.txt"]
+    assert outcomes(found) == dict.fromkeys(expected, "indexed")
+    room.check()
+    stored = [path for path in room.spool.parent.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+    assert stored == []
+
+
+def lock_pdf(path: Path, text: str, password: str) -> None:
+    from reportlab.lib.pdfencrypt import StandardEncryption
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(path), encrypt=StandardEncryption(password, strength=128))
+    canvas.drawString(72, 700, text)
+    canvas.save()
+
+
+def lock_workbook(path: Path, password: str) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["item", "bronze"])
+    plain = io.BytesIO()
+    book.save(plain)
+    with path.open("wb") as out:
+        OOXMLFile(plain).encrypt(password, out)

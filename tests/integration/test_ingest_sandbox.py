@@ -325,6 +325,6 @@ def test_a_child_that_was_being_started_at_the_stop_is_ended_too(monkeypatch: py
             assert ended
 
     monkeypatch.setattr(sandbox, "_Child", Starting)
-    manager = sandbox._Manager(queue.Queue(), {}, QUICK, Path("unused"), number=0)
+    manager = sandbox._Manager(queue.Queue(), {}, QUICK, Path("unused"), Path("unused"), number=0)
     manager._ready()
     assert ended == [True]
