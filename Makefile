@@ -61,6 +61,10 @@ train-reader: setup ## DATA=folder [WITHOUT=share-alike] [OUT=build/reader]: tra
 kills: setup ## DATA=folder: the long campaign: kill an ingest 20 times, resume, compare
 	@$(BIN)/python -m tests.campaigns.kill_ingest $(or $(DATA),samples/documents)
 
+hostile: setup ## DATA="folder ...": ingest hostile files through the real command, account for every one
+	@test -n "$(DATA)" || { echo "make hostile: say where the files are: DATA=\"folder folder\"" >&2; exit 2; }
+	@$(BIN)/python -m tests.campaigns.hostile $(DATA)
+
 screenshots: setup ## pictures of the running UI for the README and the tutorials
 	@$(BIN)/python docs/screenshots.py
 

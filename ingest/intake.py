@@ -110,8 +110,9 @@ class Intake:
         """End the parsers, and remove members that a stopped run leaves. Call it when the threads have ended."""
         if self._pool is not None:
             self._pool.close()
-        for entry in self._listed.rest():
-            entry.forget()
+        for item in self._listed.rest():
+            if isinstance(item, Entry):
+                item.forget()
         for _, entry, future in self._parsed.rest():
             entry.forget()
             if not future.cancelled() and future.exception() is None:

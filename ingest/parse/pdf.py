@@ -62,7 +62,7 @@ def parse_pdf(
         return builder.build("application/pdf", title=_title(document))
 
 
-def _open(path: Path, passwords: Sequence[str]) -> pdfium.PdfDocument:
+def _open(path: Path, passwords: Sequence[str] = ()) -> pdfium.PdfDocument:
     """Open with the first password that fits, or without one."""
     try:
         return pdfium.PdfDocument(path, password=passwords[0] if passwords else None)

@@ -31,6 +31,7 @@ def unpack_7z(path: Path, members: Members, passwords: Sequence[str]) -> None:
                 locked = True
             for password in passwords:
                 if _fits(path, password, members):
+                    file.seek(0)
                     with py7zr.SevenZipFile(file, password=password) as archive:
                         _unpack(archive, members)
                     return

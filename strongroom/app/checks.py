@@ -33,7 +33,7 @@ FORBIDDEN_PACKAGES = (
 def run_checks(settings: Settings) -> list[Problem]:
     """Every problem found, errors first. Opens no store and loads no model."""
     problems: list[Problem] = []
-    for check in (_platform, _switches, _packages, _data_dir, _keys, _disk, _models, _network, _tools):
+    for check in (_platform, _switches, _packages, _data_dir, _keys, _disk, _models, _network, _sandbox, _tools):
         problems += check(settings)
     return sorted(problems, key=lambda p: p.severity)
 
@@ -125,6 +125,23 @@ def _network(settings: Settings) -> Iterator[Problem]:
         lines = len(log.read_text(encoding="utf-8").splitlines())
         yield Problem(
             f"{lines} connection attempts were blocked", f"Read {log} to see what tried, and where to.", "warning"
+        )
+
+
+def _sandbox(_settings: Settings) -> Iterator[Problem]:
+    from ingest.confine import landlock_version, namespaces_work
+
+    if not namespaces_work():
+        yield Problem(
+            "parsers get no namespaces of their own, so only Python's guard keeps them off the network",
+            "Allow user namespaces (sysctl user.max_user_namespaces; a container runtime's seccomp profile).",
+            "warning",
+        )
+    if landlock_version() == 0:
+        yield Problem(
+            "this kernel has no Landlock, so a parser could read other files of this user",
+            "Use Linux 5.13 or later with `landlock` among the boot parameter lsm=.",
+            "warning",
         )
 
 

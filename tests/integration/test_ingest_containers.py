@@ -240,6 +240,22 @@ def test_messages_of_a_mailbox_are_documents_and_repeated_ones_stand_once(room: 
     room.check()
 
 
+def test_a_7z_archive_and_a_single_compressed_file_are_containers_too(room: Room, folder: Path) -> None:
+    with py7zr.SevenZipFile(folder / "a.7z", "w") as archive:
+        archive.writestr("about bronze", "deep/a.txt")
+        archive.writestr("", "empty.txt")
+    (folder / "b.csv.gz").write_bytes(gzip.compress(b"item,amount\ncrane,12\npier,9\n"))
+    _, found = room.ingest(folder)
+    assert outcomes(found) == {
+        "a.7z": "indexed",
+        "a.7z!/deep/a.txt": "indexed",
+        "a.7z!/empty.txt": "failed",
+        "b.csv.gz": "indexed",
+        "b.csv.gz!/b.csv": "indexed",
+    }
+    room.check()
+
+
 # ------------------------------------------------------------------------------------------------ hostile
 
 
