@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 import queue
+import re
 import select
 import shutil
 import signal
@@ -271,9 +272,9 @@ class _Manager(threading.Thread):
 
 
 def _ending(name: str) -> str:
-    """The ending of a file's name where it is an ordinary one, else nothing."""
-    ending = Path(name).suffix
-    return ending if ending[1:].isalnum() and ending.isascii() and len(ending) < 12 else ""
+    """The endings of a file's name (`.csv.gz`) where they are ordinary ones, else nothing."""
+    found = re.search(r"(\.[A-Za-z0-9]{1,10}){1,2}$", name, re.ASCII)
+    return found.group() if found else ""
 
 
 def _tree(pid: int) -> list[int]:

@@ -182,8 +182,8 @@ def _compressed(path: Path, mime: str, members: Members) -> None:
         if head[257:262] == b"ustar" or _old_tar(head):
             _tar(_Counted(file, members), members)  # type: ignore[arg-type]
         else:
-            name = path.stem if path.suffix.lower() in {".gz", ".bz2", ".xz"} else path.name
-            members.add(name, _pieces(lambda: file))
+            # Where a file lies while it is read says nothing lasting about its name, but for the ending.
+            members.add(f"content{Path(path.stem).suffix}", _pieces(lambda: file))
 
 
 def _old_tar(head: bytes) -> bool:

@@ -251,7 +251,7 @@ def test_a_7z_archive_and_a_single_compressed_file_are_containers_too(room: Room
         "a.7z!/deep/a.txt": "indexed",
         "a.7z!/empty.txt": "failed",
         "b.csv.gz": "indexed",
-        "b.csv.gz!/b.csv": "indexed",
+        "b.csv.gz!/content.csv": "indexed",
     }
     room.check()
 
