@@ -17,7 +17,7 @@ QUESTION ?= How much notice must the Authority give to end the crane agreement w
 PYTEST := $(BIN)/python -m pytest
 NO_LONG_RUNS := not slow
 
-.PHONY: help setup run test test-all check format bench docs changelog train-reader kills screenshots lock image clean distclean
+.PHONY: help setup run test test-all check format bench docs changelog train-reader kills hostile screenshots lock image clean distclean
 
 help: ## list these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

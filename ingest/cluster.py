@@ -29,6 +29,7 @@ import numpy as np
 
 from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS
+from ingest.parse.formats import format_of
 from ingest.sandbox import Limits, ParserPool
 from strongroom import airgap
 from strongroom.errors import (
@@ -184,9 +185,11 @@ class Cluster:
         """How many embedders work at once."""
         return len(self._actors)
 
-    def pool(self, setup: ParseSetup, workers: int | None = None) -> RayParserPool:
+    def pool(
+        self, setup: ParseSetup, workers: int | None = None, *, here: Callable[[], ParserPool] | None = None
+    ) -> RayParserPool:
         """Parsers on the machines of the cluster: one for each processor, or as many as `workers` says."""
-        return RayParserPool(self._ray, setup, workers=min(workers or self.cpus, self.cpus))
+        return RayParserPool(self._ray, setup, workers=min(workers or self.cpus, self.cpus), here=here)
 
     def embedder(self, local: Embedder, models: WorkerModels) -> RayEmbedder:
         """An embedder whose bulk work is done by one actor a machine, or one a GPU. Questions are embedded here.
@@ -227,8 +230,13 @@ class RayParserPool:
     A document travels to whichever machine is free. When that machine dies, Ray runs the same call elsewhere.
     """
 
-    def __init__(self, ray: Any, setup: ParseSetup, *, workers: int) -> None:
+    def __init__(
+        self, ray: Any, setup: ParseSetup, *, workers: int, here: Callable[[], ParserPool] | None = None
+    ) -> None:
+        """`here` makes the owner's own parsers, which open what holds other documents: members do not travel."""
         self.workers = workers
+        self._make_here = here
+        self._here: ParserPool | None = None
         self._ray = ray
         self._parse = ray.remote(parse_bytes).options(num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD")
         self._setup = ray.put(setup)
@@ -238,6 +246,12 @@ class RayParserPool:
 
     def submit(self, path: Path, mime: str) -> Future[Parsed]:
         """Parse and chunk a file. The future raises what the sandbox would, or `StrongroomError` for the cluster's."""
+        if self._make_here is not None and "sink" in format_of(mime).takes:
+            with self._lock:
+                if self._closed:
+                    raise UsageError("the parser pool is closed", hint="open a new one")
+                self._here = self._here or self._make_here()
+            return self._here.submit(path, mime)
         content = Path(path).read_bytes()
         future: Future[Parsed] = Future()
         with self._lock:
@@ -249,8 +263,14 @@ class RayParserPool:
         reference.future().add_done_callback(lambda done: self._settle(future, done))
         return future
 
+    def unlock_with(self, passwords: Sequence[str]) -> None:
+        """Raises `UsageError`: passwords stay on the machine that they were given to."""
+        raise UsageError("passwords are not sent to a cluster", hint="Ingest the locked files without --engine ray.")
+
     def close(self) -> None:
         """Cancel what is waiting or running. Safe to call twice."""
+        if self._here is not None:
+            self._here.close()
         with self._lock:
             if self._closed:
                 return

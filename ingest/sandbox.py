@@ -102,7 +102,7 @@ class ParserPool:
             "cpu_seconds": self.limits.total_seconds,
             "egress_log": egress_log,
             "passwords": (),
-            "readable": [str(path) for path in readable],
+            "readable": [str(path) for path in (*readable, *_own_file(tokenizer))],
         }
         self._jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None] = queue.Queue()
         if egress_log is not None:  # a child may write to it, and to no other file that is there
@@ -269,6 +269,12 @@ class _Manager(threading.Thread):
         child, self._child = self._child, None
         if child is not None:
             child.end()
+
+
+def _own_file(tokenizer: Tokenizer) -> list[Path]:
+    """The file that a tokenizer is read from, when it is."""
+    path = getattr(tokenizer, "path", None)
+    return [path] if isinstance(path, Path) else []
 
 
 def _ending(name: str) -> str:

@@ -262,6 +262,21 @@ class Appliance:
         settings = self.settings
         workers = workers or settings.workers or None
         limits = Limits(memory_bytes=settings.parse_memory_mb << 20, seconds=settings.parse_seconds)
+
+        def here() -> ParserPool:
+            return ParserPool(
+                workers=workers,
+                limits=limits,
+                tokenizer=self.models.tokenizer(),
+                chunk_tokens=settings.chunk_tokens,
+                overlap_tokens=settings.chunk_overlap_tokens,
+                ocr=ocr or settings.ocr,
+                speech=self.models.speech(),
+                egress_log=settings.data_dir / "egress.log",
+                spool=settings.spool,
+                readable=(settings.models_dir,),
+            )
+
         if self.cluster is not None:
             from ingest.cluster import ParseSetup
 
@@ -272,19 +287,8 @@ class Appliance:
                 overlap_tokens=settings.chunk_overlap_tokens,
                 ocr=ocr or settings.ocr,
             )
-            return self.cluster.pool(setup, workers)
-        return ParserPool(
-            workers=workers,
-            limits=limits,
-            tokenizer=self.models.tokenizer(),
-            speech=self.models.speech(),
-            chunk_tokens=settings.chunk_tokens,
-            overlap_tokens=settings.chunk_overlap_tokens,
-            ocr=ocr or settings.ocr,
-            egress_log=settings.data_dir / "egress.log",
-            spool=settings.spool,
-            readable=(settings.models_dir,),
-        )
+            return self.cluster.pool(setup, workers, here=here)
+        return here()
 
     @_part
     def renderer(self) -> Renderer:
