@@ -97,8 +97,7 @@ _TAG = re.compile(r"<(p|div|h[1-6]|table|ul|ol|span|a|br|title|meta)\b[^>]*>", r
 
 
 def detect(path: Path) -> str:
-    """The MIME type of a file. Raises `ParseError` for an empty file or one of no known type, `QuarantineError`
-    for an encrypted office file."""
+    """The MIME type of a file. Raises `ParseError` for an empty file or one of no known type."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
