@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from server import errors, routes_answers, routes_documents, routes_health, routes_ingest
+from server import errors, routes_answers, routes_documents, routes_health, routes_ingest, routes_watches
 from server.guard import Guard
 from server.jobs import JobBoard
 from server.metrics import Metrics
@@ -69,7 +69,7 @@ def create_app(
     )
     app.state.strongroom = state
     errors.install(app)
-    for module in (routes_health, routes_answers, routes_documents, routes_ingest):
+    for module in (routes_health, routes_answers, routes_documents, routes_ingest, routes_watches):
         app.include_router(module.router)
     app.add_middleware(Guard, token=token, hosts=settings.hosts, observe=metrics.observe)
     return app

@@ -46,6 +46,7 @@ from strongroom.types import (
     Status,
     StoredChunk,
     VerifyReport,
+    Watch,
 )
 from strongroom.wire import (
     PageReply,
@@ -314,6 +315,15 @@ class HttpEngine:
         from strongroom.upload import Upload
 
         return Upload(self._http, options, on_event=on_event, cancel=cancel).run(files)
+
+    def watches(self) -> list[Watch]:
+        return loads(list[Watch], self._http.send("GET", "/api/watches").content)
+
+    def add_watch(self, watch: Watch) -> Watch:
+        return self._post("/api/watches", watch, Watch)
+
+    def remove_watch(self, watch_id: str) -> None:
+        self._http.send("DELETE", f"/api/watches/{_segment(watch_id)}", timeout=self._http.patient)
 
     # -------------------------------------------------------------------------------- questions
 

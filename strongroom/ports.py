@@ -41,6 +41,7 @@ from strongroom.types import (
     StoredChunk,
     Usage,
     VerifyReport,
+    Watch,
 )
 
 Vectors = NDArray[np.float32]
@@ -325,6 +326,16 @@ class Engine(Protocol):
     ) -> dict[str, FileOutcome]:
         """Outcomes by URI of those `(uri, sha256)` offers that hold nothing new, so that they need not be sent."""
         ...
+
+    def watches(self) -> list[Watch]:
+        """Folders of the engine's machine that are kept in step, and how they stand."""
+        ...
+
+    def add_watch(self, watch: Watch) -> Watch:
+        """Keep folders in step as long as a server runs, now and later. Returns it with its id."""
+        ...
+
+    def remove_watch(self, watch_id: str) -> None: ...
 
     def search(self, request: SearchRequest) -> SearchResult: ...
 

@@ -531,6 +531,19 @@ class IngestRequest(IngestOptions):
         return IngestOptions(**{**shared, "roots": roots})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Folders that a server keeps in step. `id` and `state` are the server's to say."""
+
+    paths: tuple[str, ...]
+    collection: str = "default"
+    groups: tuple[str, ...] = ()
+    prune: bool = False
+    poll: float | None = None  # seconds between looks at everything, instead of waiting for the system's events
+    id: str = ""
+    state: str = "waits for a server"
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     question: str

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,6 +53,7 @@ from strongroom.types import (
     TextEvent,
     Usage,
     VerifyReport,
+    Watch,
 )
 from strongroom.wire import shown_uri
 
@@ -117,6 +118,7 @@ class FakeEngine:
     requests: list[object] = field(default_factory=list)
     ocr_modes: list[str | None] = field(default_factory=list)  # what each ingest and each comparison asked for
     _documents: dict[str, _Document] = field(default_factory=dict)
+    _watches: dict[str, Watch] = field(default_factory=dict)
 
     # -------------------------------------------------------------------------------- ingest
 
@@ -353,6 +355,18 @@ class FakeEngine:
 
     def verify(self) -> VerifyReport:
         return VerifyReport({"documents": len(self._documents)}, ())
+
+    def watches(self) -> list[Watch]:
+        return list(self._watches.values())
+
+    def add_watch(self, watch: Watch) -> Watch:
+        added = replace(watch, id=f"watch-{len(self._watches)}")
+        self._watches[added.id] = added
+        return added
+
+    def remove_watch(self, watch_id: str) -> None:
+        if self._watches.pop(watch_id, None) is None:
+            raise NotFoundError(f"watch {watch_id} does not exist")
 
     def close(self) -> None:
         return None

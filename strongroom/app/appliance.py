@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from retrieval.search import Searcher
     from strongroom.app.engine import LocalEngine
     from strongroom.app.render import Renderer
+    from strongroom.app.watching import Watching
     from strongroom.ports import ChatModel, Embedder, OnEvent, VectorIndex
     from strongroom.types import DeletionReceipt, IngestSummary, OcrMode
 
@@ -89,6 +90,7 @@ class Appliance:
         self.settings = settings
         self.models = models or InstalledModels(settings)
         self._llms: dict[str, ChatModel] = {}
+        self.serving = False
         own_data_dir(settings.data_dir)
         self._lock_file = DataLock(settings.data_dir, purpose=purpose)
         self._opening = threading.RLock()
@@ -297,6 +299,18 @@ class Appliance:
 
         return Renderer(self.blobs)
 
+    @_part
+    def watching(self) -> Watching:
+        """Watched folders; they are followed only while a server runs."""
+        from strongroom.app.watching import Watching
+
+        return Watching(self)
+
+    def follow_folders(self) -> None:
+        """Take up the watches, from now to the end of this process."""
+        self.serving = True
+        self.watching.start()
+
     def recover(self) -> None:
         """Finish what a crash left half done, and mend an index that lost points. Cheap when there is nothing to do."""
         pending = self.catalog.unindexed() or self.catalog.removals()
@@ -433,6 +447,8 @@ class Appliance:
 
     def close(self) -> None:
         """Release everything. Safe to call twice."""
+        if "watching" in self.__dict__:
+            self.watching.close()
         if "renderer" in self.__dict__:
             self.renderer.close()
         if "raw_index" in self.__dict__:

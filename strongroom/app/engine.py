@@ -38,6 +38,7 @@ from strongroom.types import (
     Status,
     StoredChunk,
     VerifyReport,
+    Watch,
 )
 
 if TYPE_CHECKING:
@@ -116,6 +117,29 @@ class LocalEngine:
     ) -> dict[str, FileOutcome]:
         self._require_writer("ingest")
         return self._appliance.pipeline.settled(offers, collection=collection, ocr=ocr)
+
+    def watches(self) -> list[Watch]:
+        self._require_admin("watch")
+        return [self._appliance.watching.shown(watch) for watch in self._appliance.catalog.watches()]
+
+    def add_watch(self, watch: Watch) -> Watch:
+        self._require_admin("watch")
+        for path in watch.paths:
+            if not Path(path).is_absolute() or not Path(path).exists():
+                raise UsageError(f"{path} is no path of this machine", hint="Give an absolute path that exists here.")
+        if not watch.paths or not watch.collection.strip():
+            raise UsageError("a watch needs paths and a collection", hint="See `strongroom watch add --help`.")
+        added = self._appliance.catalog.add_watch(watch)
+        self._audit("watch.add", added.id)
+        if self._appliance.serving:
+            self._appliance.watching.take_up(added)
+        return self._appliance.watching.shown(added)
+
+    def remove_watch(self, watch_id: str) -> None:
+        self._require_admin("watch")
+        self._appliance.catalog.remove_watch(watch_id)
+        self._appliance.watching.drop(watch_id)
+        self._audit("watch.remove", watch_id)
 
     # ------------------------------------------------------------------------------------------------ questions
 
@@ -240,6 +264,12 @@ class LocalEngine:
             self._appliance.close()
 
     # ------------------------------------------------------------------------------------------------
+
+    def _require_admin(self, action: str) -> None:
+        """Watching reads files of this machine, whoever asks: only administrators may start it."""
+        if self._appliance.catalog.role(self._user) != "admin":
+            self._audit(action, outcome="refused")
+            raise NotPermittedError(f"{self._user} may not {action} folders", hint="Ask an administrator.")
 
     def _require_writer(self, action: str) -> None:
         if self._appliance.catalog.role(self._user) not in WRITERS:

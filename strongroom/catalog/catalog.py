@@ -31,6 +31,7 @@ from strongroom.catalog.tables import (
 from strongroom.catalog.tables import (
     grants as grants_table,
 )
+from strongroom.catalog.watching import WatchingMixin
 from strongroom.crypto import CATALOGUE_KEY
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.types import DeletionReceipt
@@ -41,7 +42,7 @@ OUT_OF_REACH = (
 )
 
 
-class Catalog(KeepingMixin, HoldingMixin, DetailMixin, ReadingMixin):
+class Catalog(KeepingMixin, WatchingMixin, HoldingMixin, DetailMixin, ReadingMixin):
     """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
 
     # ------------------------------------------------------------------------------------------------ collections

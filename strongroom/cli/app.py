@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from strongroom import __version__
-from strongroom.cli import admin, ask, audit, evaluation, ingest, keeping, keys, library, models, search, up
+from strongroom.cli import admin, ask, audit, evaluation, ingest, keeping, keys, library, models, search, up, watch
 
 app = typer.Typer(
     name="strongroom",
@@ -42,6 +42,7 @@ def root(
 app.command()(up.up)
 app.command()(up.link)
 app.command()(ingest.ingest)
+app.add_typer(watch.app, name="watch")
 app.command()(search.search)
 app.command()(ask.ask)
 app.add_typer(library.documents_app, name="documents")

@@ -55,6 +55,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
         ) as info:
             appliance.audit.append("system", "up", url=info.url)
             say(f"server at {info.url}")
+            appliance.follow_folders()
             if samples is not None:
                 show_samples(settings, samples, question)
             with user_interface(settings, info, stop) if ui else no_interface() as address:

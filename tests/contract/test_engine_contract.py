@@ -30,6 +30,7 @@ from strongroom.types import (
     IngestSummary,
     SearchRequest,
     SourceFile,
+    Watch,
 )
 from tests.fakes import FakeModels
 from tests.fakes_engine import FakeEngine, make_pdf
@@ -124,6 +125,17 @@ class EngineContract:
         with pytest.raises(UsageError):
             self.ingest(engine, tmp_path / "nowhere")
         assert engine.documents() == []
+
+    def test_watches_are_kept_until_they_are_removed(self, engine: Engine, folder: Path) -> None:
+        added = engine.add_watch(Watch(paths=(str(folder),), collection="watched", groups=("legal",), prune=True))
+        assert added.id
+        (found,) = engine.watches()
+        wanted = (added.id, (str(folder),), "watched", ("legal",), True, None)
+        assert (found.id, found.paths, found.collection, found.groups, found.prune, found.poll) == wanted
+        engine.remove_watch(added.id)
+        assert engine.watches() == []
+        with pytest.raises(NotFoundError):
+            engine.remove_watch(added.id)
 
     def test_files_at_hand_are_known_by_their_uri(self, engine: Engine, folder: Path) -> None:
         uploads = [SourceFile(str(folder / "supply.pdf"), "upload:///s%20.pdf", "s .pdf", 1)]

@@ -15,7 +15,12 @@ import pytest
 from ingest import watch
 from ingest.discover import discover, file_uri, rediscover
 from ingest.watch import Changes, follow
-from strongroom.types import FileOutcome, IngestRequest, IngestSummary, SourceFile
+from strongroom.app.appliance import Appliance
+from strongroom.app.watching import Watching
+from strongroom.config import Settings
+from strongroom.errors import IndexUnreachableError, NotPermittedError, UsageError
+from strongroom.types import FileOutcome, IngestRequest, IngestSummary, SourceFile, Watch
+from tests.fakes import FakeModels
 from tests.ingest_bench import Bench, faults
 
 WAIT_S = 60.0
@@ -259,3 +264,70 @@ def test_a_look_at_some_paths_reports_nothing_else_as_vanished(bench: Bench, fol
     options = replace(request.options(roots), within=(file_uri(str(folder / "a.txt")),))
     engine.ingest_files([], options, on_event=outcomes.append)
     assert [Path(o.path).name for o in outcomes if isinstance(o, FileOutcome)] == ["a.txt"]
+
+
+# ------------------------------------------------------------------------------------------------ watches of a server
+
+
+@contextmanager
+def appliance_over(data: Path) -> Iterator[Appliance]:
+    opened = Appliance(Settings(data_dir=data, answer_style="quotes"), purpose="test", models=FakeModels())
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def test_a_server_takes_its_watches_up_again_when_it_starts(tmp_path: Path, folder: Path) -> None:
+    # GIVEN a watch that was added while no server ran
+    with appliance_over(tmp_path / "data") as one:
+        added = one.as_user("local").add_watch(Watch(paths=(str(folder),), prune=True))
+        assert added.state == "waits for a server"
+        assert one.as_user("local").documents() == []
+
+    # WHEN a server starts, THEN it follows the folder
+    with appliance_over(tmp_path / "data") as two:
+        engine = two.as_user("local")
+        two.follow_folders()
+        until(lambda: [d.name for d in engine.documents()] == ["stays.txt"])
+        until(lambda: engine.watches()[0].state == "in step")
+        (folder / "later.txt").write_text("later words")
+        until(lambda: {d.name for d in engine.documents()} == {"stays.txt", "later.txt"})
+        engine.remove_watch(added.id)
+    with appliance_over(tmp_path / "data") as three:
+        assert three.as_user("local").watches() == []
+
+
+def test_a_watch_in_trouble_says_so_and_tries_again(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with appliance_over(tmp_path / "data") as appliance:
+        engine = appliance.as_user("local")
+        broken = threading.Event()
+        broken.set()
+        run = appliance.pipeline.run
+
+        def unreachable(*args: Any, **more: Any) -> Any:
+            if broken.is_set():
+                raise IndexUnreachableError("the index does not answer")
+            return run(*args, **more)
+
+        monkeypatch.setattr(appliance.pipeline, "run", unreachable)
+        appliance.watching = Watching(appliance, again=0.3)
+        appliance.follow_folders()
+        engine.add_watch(Watch(paths=(str(folder),)))
+        until(lambda: "the index does not answer" in engine.watches()[0].state)
+        broken.clear()
+        until(lambda: engine.watches()[0].state == "in step")
+
+
+def test_only_administrators_watch_folders_of_the_machine(tmp_path: Path, folder: Path) -> None:
+    with appliance_over(tmp_path / "data") as appliance:
+        appliance.catalog.ensure_user("eve", "editor")
+        eve = appliance.as_user("eve")
+        with pytest.raises(NotPermittedError):
+            eve.add_watch(Watch(paths=(str(folder),)))
+        with pytest.raises(NotPermittedError):
+            eve.watches()
+        with pytest.raises(UsageError):
+            appliance.as_user("local").add_watch(Watch(paths=("relative",)))
