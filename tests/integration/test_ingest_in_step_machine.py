@@ -159,7 +159,7 @@ class InStep(RuleBasedStateMachine):
             self.deleted -= set(self.files.values())
         self._check_documents(outcomes)
         if was_settled:
-            self._check_identities(before)
+            self._check_identities(before, outcomes)
             self._check_work(before, len(self.bench.parsed) - parsed, len(self.bench.embedder.calls) - embedded)
         for document_id in self.ids.values():
             self.grants.setdefault(document_id, f"g{self.groups}")
@@ -229,7 +229,7 @@ class InStep(RuleBasedStateMachine):
             assert group is None or f"group:{group}" in sources[0].allow, "a grant was lost"
             assert self.bench.index.access.get(document_id, (sources[0].allow,))[0] == sources[0].allow
 
-    def _check_identities(self, before: dict[str, tuple[str, str]]) -> None:
+    def _check_identities(self, before: dict[str, tuple[str, str]], outcomes: dict[str, FileOutcome]) -> None:
         contents = list(self.files.values())
         for name, (text, document_id) in before.items():
             if name in self.files:
@@ -238,6 +238,7 @@ class InStep(RuleBasedStateMachine):
                 target = next(n for n, t in self.files.items() if t == text)
                 if target not in before and target in self.ids:
                     assert self.ids[target] == document_id, "a moved file became another document"
+                    assert text.startswith("!") or outcomes[target].outcome == "moved"
 
     def _check_work(self, before: dict[str, tuple[str, str]], parsed: int, embedded: int) -> None:
         known = {text for text, _ in before.values()}
