@@ -17,31 +17,6 @@ from evals.scoring import DEPTHS, LEVELS, METRICS
 
 NAME = "report.html"
 WORST = 15
-_STYLE = """
-:root{--ink:#1c2430;--soft:#5d6877;--line:#d9dee5;--back:#fff;--band:#f5f7f9;--a:#1f6f8b;--b:#c4552d;--c:#6b7f2a;--d:#7a4f9a}
-@media(prefers-color-scheme:dark){:root{--ink:#e7ebf0;--soft:#9aa6b5;--line:#36404d;--back:#161b22;--band:#1e252e;
---a:#5db3d0;--b:#ec8a63;--c:#a9bf5e;--d:#b58fd6}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);
-max-width:1020px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}p,.soft{color:var(--soft)}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right;white-space:nowrap}tbody tr:nth-child(odd){background:var(--band)}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:1.5rem}
-figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}
-.grid{stroke:var(--line)}.guide{stroke:var(--soft);stroke-dasharray:4 4;fill:none}.line{fill:none;stroke-width:2}
-text{fill:var(--soft);font-size:11px;text-anchor:middle}text.ytick{text-anchor:end}
-.line.s0{stroke:var(--a)}.line.s1{stroke:var(--b)}.line.s2{stroke:var(--c)}.line.s3{stroke:var(--d)}
-.dot.s0,.bar.s0{fill:var(--a)}.dot.s1,.bar.s1{fill:var(--b)}
-.dot.s2,.bar.s2{fill:var(--c)}.dot.s3,.bar.s3{fill:var(--d)}
-.key::before{content:"";display:inline-block;width:.8em;height:.8em;margin:0 .4em 0 0}
-.key{margin-right:1.2em;font-size:.85rem}
-.key.s0::before{background:var(--a)}.key.s1::before{background:var(--b)}.key.s2::before{background:var(--c)}
-.key.s3::before{background:var(--d)}
-.case{border-left:3px solid var(--line);padding:.2rem 0 .2rem 1rem;margin:1rem 0}.case q{font-style:italic}
-.better{color:var(--c);font-weight:600}.worse{color:var(--b);font-weight:600}
-"""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def page(run: Run, figures: Mapping[str, Any]) -> str:
@@ -101,9 +76,9 @@ def document(title: str, parts: Iterable[str]) -> str:
     """A whole page around finished parts."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{plots.POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{plots.STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
 
 

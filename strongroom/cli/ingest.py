@@ -10,8 +10,9 @@ import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
 from strongroom.cli.progress import Reasons, reporting, show_reasons
+from strongroom.cli.report import RunRecord, doubtful, require_writable, run_page, write
 from strongroom.errors import ExitCode, UsageError
-from strongroom.types import IngestEngine, IngestEvent, IngestRequest, IngestSummary, OcrMode
+from strongroom.types import FileOutcome, IngestEngine, IngestEvent, IngestRequest, IngestSummary, OcrMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,9 @@ def ingest(
         str | None,
         typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster; without, one is started here."),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report of the run as an HTML page.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no lists; errors only.")] = False,
     password_file: Annotated[
         Path | None,
@@ -93,12 +97,18 @@ def ingest(
 
         strongroom ingest ./contracts --watch --prune
 
+        strongroom ingest ./contracts --report contracts.html
+
         strongroom ingest /archive --engine ray --address 10.0.0.5:6379
 
         strongroom ingest ./deals --password-file ~/passwords.txt
     """
     if address is not None and engine_name is None:
         engine_name = "ray"
+    if report is not None:
+        require_writable(report)
+        if watch:
+            raise UsageError("--watch never ends, so there is nothing to report", hint="Leave one of the two out.")
     settings = load_settings(data_dir, config, ingest_engine=engine_name, ray_address=address).settings
     if engine_name is not None:
         _require_no_server(settings)
@@ -117,9 +127,16 @@ def ingest(
     )
     cancel = threading.Event()
     reasons = Reasons()
+    record = RunRecord()
+
+    def seen(outcome: FileOutcome) -> None:
+        reasons.add(outcome)
+        if report is not None:
+            record.add(outcome)
+
     with (
         engine(settings, purpose="strongroom ingest", as_user=as_user) as opened,
-        reporting(json_output=json_output, quiet=quiet, seen=reasons.add) as on_event,
+        reporting(json_output=json_output, quiet=quiet, seen=seen) as on_event,
     ):
         if watch:
             keep_in_step(opened, request, settings, poll=poll, on_event=on_event, json_output=json_output)
@@ -129,11 +146,14 @@ def ingest(
         except KeyboardInterrupt:
             cancel.set()
             raise
+        doubts = [] if report is None else doubtful(opened, collection, record.documents)
     if json_output:
         print_json({"summary": to_json(summary)})
     elif not quiet:
         show_summary(summary)
         show_reasons(reasons, summary)
+    if report is not None:
+        write(report, run_page(record, summary, request, doubts))
     if summary.partial:
         raise typer.Exit(int(ExitCode.PARTIAL))
 

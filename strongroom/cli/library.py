@@ -24,6 +24,7 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.cli.progress import reporting, size
+from strongroom.cli.report import doubtful, library_page, require_writable, write
 from strongroom.errors import ExitCode, NotFoundError, UsageError
 from strongroom.types import DocumentInfo, DocumentState, IngestOptions, IngestSummary, SourceFile
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from strongroom.ports import Engine
     from strongroom.types import DocumentDetail, StoredChunk
 
-documents_app = typer.Typer(help="List, show, retry and delete documents.", no_args_is_help=True)
+documents_app = typer.Typer(help="List, show, retry, report and delete documents.", no_args_is_help=True)
 
 DocumentId = Annotated[
     str,
@@ -224,6 +225,30 @@ def retry_documents(
         typer.echo("No document failed.", err=True)
     if unreachable or any(summary.partial for summary in summaries):
         raise typer.Exit(int(ExitCode.PARTIAL))
+
+
+@documents_app.command("report")
+def report_documents(
+    file: Annotated[Path, typer.Argument(metavar="FILE.html", help="Where to write it.", show_default=False)],
+    collection: Collection = None,
+    as_user: AsUser = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write the state of all documents as an HTML page: totals, kinds, reasons with file names, doubtful OCR.
+
+    The page loads nothing and runs nothing, and opens in any browser.
+
+    Examples:
+
+        strongroom documents report library.html --collection contracts
+    """
+    require_writable(file)
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom documents report", as_user=as_user) as opened:
+        found, doubts = opened.documents(collection), doubtful(opened, collection)
+    write(file, library_page(found, collection, doubts))
+    typer.echo(f"{len(found)} documents in {file}", err=True)
 
 
 @documents_app.command("delete")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LINE_EVERY_S = 10.0
-_QUIET = frozenset({"indexed", "unchanged", "moved"})  # outcomes that went well: counted, not listed
+GONE_WELL = frozenset({"indexed", "unchanged", "moved"})  # outcomes that went well: counted, not listed
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Reasons:
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, outcome: FileOutcome) -> None:
-        if outcome.outcome not in _QUIET:
+        if outcome.outcome not in GONE_WELL:
             key = (outcome.outcome, outcome.reason or "no reason given")
             self.counts[key] += 1
             self.examples.setdefault(key, outcome.path)
@@ -123,7 +123,7 @@ def reporting(
                 seen(event)
             if json_output:
                 print_json(to_json(event))
-            elif event.outcome not in _QUIET and not quiet:
+            elif event.outcome not in GONE_WELL and not quiet:
                 reason = f" ({event.reason})" if event.reason else ""
                 write(printable(f"{event.outcome}: {event.path}{reason}"))
 
