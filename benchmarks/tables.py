@@ -213,19 +213,30 @@ def pdfplumber(pdf: Path) -> list[FoundCell]:
 
 def unstructured(pdf: Path) -> list[FoundCell]:
     """Elements of the fast strategy, each as a cell of a table of its own."""
-    import os
-
-    os.environ.update(DO_NOT_TRACK="1", SCARF_NO_ANALYTICS="true", UNSTRUCTURED_DISABLE_NOTICE="1")
-    from unstructured.partition.pdf import partition_pdf
-
     cells = []
-    for number, element in enumerate(partition_pdf(filename=str(pdf), strategy="fast")):
+    for number, element in enumerate(unstructured_elements(pdf)):
         place = element.metadata.coordinates
         points = place.points if place is not None else ((0.0, 0.0), (1e4, 1e4))
         xs, ys = [float(x) for x, _ in points], [float(y) for _, y in points]
         box = (min(xs), min(ys), max(xs), max(ys))
         cells.append(FoundCell(element.metadata.page_number or 1, number, 0, 0, 0, 0, element.text, box))
     return cells
+
+
+def unstructured_elements(pdf: Path) -> list[Any]:
+    """What `unstructured`'s fast strategy finds, with the product's sentence model where none is installed.
+
+    Without pikepdf it finds nothing and says nothing, so that is asked for first.
+    """
+    import pikepdf  # type: ignore[import-not-found]  # noqa: F401
+
+    from ingest.parse.office import _prepare
+
+    _prepare()
+    from unstructured.partition.pdf import partition_pdf
+
+    elements: list[Any] = partition_pdf(filename=str(pdf), strategy="fast")
+    return elements
 
 
 if __name__ == "__main__":

@@ -106,7 +106,8 @@ def segments(row: Row, boxes: Boxes, gap: float) -> list[Segment]:
 
 
 def wide_gaps(boxes: Boxes) -> int:
-    """How many lines of print are broken by a wide gap: cheap, so that plain pages cost nothing more."""
+    """How many lines of print are broken by a wide gap, next to another such line: cheap, so that plain pages cost
+    nothing more."""
     part = boxes[~np.isnan(boxes[:, 0])]
     if len(part) < 4:
         return 0
@@ -119,4 +120,4 @@ def wide_gaps(boxes: Boxes) -> int:
     lines, ordered = line[by_line], part[order][by_line]
     gaps = ordered[1:, 0] - ordered[:-1, 2]
     broken = lines[1:][(lines[1:] == lines[:-1]) & (gaps > CELL_GAP * em)]
-    return len(np.unique(broken))
+    return int((np.diff(np.unique(broken)) == 1).sum()) + 1

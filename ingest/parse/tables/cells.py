@@ -7,7 +7,6 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from ingest.parse.build import Words
-from ingest.parse.rows import visual_rows
 from ingest.parse.rulings import Rulings
 from strongroom.types import Box
 
@@ -80,7 +79,6 @@ def finished(page: TablePage, cells: list[Cell], box: Box, *, head: int) -> Tabl
             bisect_right(used_columns, cell.column) - 1,
             bisect_right(used_columns, cell.column_end) - 1,
         )
-        cell.words = [word for row in visual_rows(page.boxes, cell.words) for word in row.words]
     cells.sort(key=lambda cell: (cell.row, cell.column))
     return Table(box, len(rows), len(used_columns), sum(row < head for row in rows), cells)
 

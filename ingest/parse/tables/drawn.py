@@ -49,6 +49,8 @@ def drawn(page: TablePage, across: list[Line], down: list[Line]) -> Table | None
         column = min(max(bisect_right(xs, float(center[word])) - 1, 0), len(xs) - 2)
         place[row, column].words.append(word)
     filled = [cell for cell in cells if cell.words]
+    for cell in filled:
+        cell.words = [word for row in visual_rows(boxes, cell.words) for word in row.words]
     table = finished(page, filled, (xs[0], top, xs[-1], bottom), head=0)
     if table is not None:
         table.head = _head_rows(page, table.cells, table.rows)
