@@ -3,8 +3,8 @@
     python -m benchmarks.parsing FOLDER [--python-path build/bench] [--files N]
 
 FOLDER holds PDFs. Every parser reads the same files in this one process, OCR off; the product's part includes word
-boxes, tables and reading order. Ratios are of CPU time, which a busy machine disturbs less than the clock. Progress goes
-to stderr, the JSON to stdout.
+boxes, tables and reading order. Ratios are of CPU time, which a busy machine disturbs less than the clock. Progress
+goes to stderr, the JSON to stdout.
 """
 
 from __future__ import annotations

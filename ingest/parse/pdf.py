@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
@@ -139,14 +140,21 @@ def _add(
         by_place=quarters > 0 and confidence is None,
     )
     boxes = turned(arranged.words.boxes, quarters, *((height, width) if lying else (width, height)))
+    arranged_words = arranged.words._replace(boxes=boxes)
     builder.add_page(
-        arranged.words._replace(boxes=boxes),
+        arranged_words if page.notes is None else _joined(arranged_words, page.notes),
         marks=arranged.marks,
         width=page.width,
         height=page.height,
         ocr_confidence=confidence,
     )
     return arranged.carried
+
+
+def _joined(words: Words, notes: Words) -> Words:
+    """Words of the page, then those of its forms and comments."""
+    spaces = notes.spaces if words.texts else ["", *notes.spaces[1:]]
+    return Words(words.spaces + spaces, words.texts + notes.texts, np.concatenate((words.boxes, notes.boxes)))
 
 
 def pdf_tables(path: Path) -> Iterator[tuple[int, Words, Table]]:

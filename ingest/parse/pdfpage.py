@@ -20,6 +20,7 @@ import pypdfium2.raw as raw
 from ingest.parse.build import Boxes, Words, no_boxes
 from ingest.parse.drawings import rulings_of
 from ingest.parse.geometry import to_display, turned
+from ingest.parse.notes import notes_of
 from ingest.parse.rows import wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import needs_ocr, usable
@@ -57,6 +58,7 @@ class RawPage:
     boxes: Boxes = field(default_factory=no_boxes)
     rulings: Rulings = field(default_factory=Rulings)
     quarters: int = 0
+    notes: Words | None = None  # what forms and comments say, with boxes as displayed
     ocr: bool = False
     problem: str | None = None
 
@@ -77,7 +79,7 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage
             return RawPage("", width, height, ocr=ocr != "never", problem="its text cannot be read")
         try:
             text, char_of = _text_of(textpage)
-            result = RawPage(text, width, height)
+            result = RawPage(text, width, height, notes=notes_of(page))
             result.ocr = ocr == "always" or (ocr == "auto" and needs_ocr(page, text))
             if not result.ocr or usable(text):
                 result.spans = [match.span() for match in WORD.finditer(text)]

@@ -194,3 +194,20 @@ def test_columns_are_read_one_after_the_other_though_the_file_runs_across_them(t
     )
     start = document.text.index("document")
     assert len(boxes_for(document.pages[0].layout, start, start + 8)) == 2
+
+
+def test_values_of_forms_and_words_of_comments_are_text_with_the_place_of_their_field(tmp_path: Path) -> None:
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "a.pdf"), pagesize=(612, 792))
+    canvas.drawString(72, 700, "Name of the tenant:")
+    canvas.acroForm.textfield(name="tenant", value="Marguerite Ostrander", x=200, y=690, width=200, height=20)
+    canvas.acroForm.textfield(name="empty", value="", x=200, y=640, width=200, height=20)
+    canvas.textAnnotation("Ask the notary", Rect=(450, 600, 470, 620))
+    canvas.save()
+    document = parse_pdf(tmp_path / "a.pdf")
+    assert document.text == "Name of the tenant:\n\nMarguerite Ostrander\n\nAsk the notary\n\n"
+    x0, y0, x1, y1 = _place(document, "Ostrander")
+    assert (x0, x1) == (200, 400)
+    assert y0 == pytest.approx(792 - 710)
+    assert y1 == pytest.approx(792 - 690)
