@@ -1,5 +1,6 @@
 """PDF text and boxes: what stands on the page, where it is displayed, at the right offsets."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,56 @@ def test_values_of_forms_and_words_of_comments_are_text_with_the_place_of_their_
     assert (x0, x1) == (200, 400)
     assert y0 == pytest.approx(792 - 710)
     assert y1 == pytest.approx(792 - 690)
+
+
+_HEBREW_FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+
+
+@pytest.mark.skipif(not _HEBREW_FONT.exists(), reason="needs a font with Hebrew letters (fonts-dejavu-core)")
+def test_right_to_left_text_comes_in_the_order_it_is_read(tmp_path: Path) -> None:
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+    from reportlab.pdfgen.canvas import Canvas
+
+    pdfmetrics.registerFont(TTFont("DejaVu", str(_HEBREW_FONT)))
+    text = "הסכם שכירות בין הצדדים"
+    canvas = Canvas(str(tmp_path / "a.pdf"), pagesize=(612, 792))
+    canvas.setFont("DejaVu", 12)
+    canvas.drawString(100, 700, text[::-1])  # as it is displayed, from left to right
+    canvas.drawString(100, 660, "of\ufb01ce soft\u00adware")
+    canvas.save()
+    document = parse_pdf(tmp_path / "a.pdf")
+    assert document.text == f"{text}\n\noffice software\n\n"
+    assert _place(document, "הסכם")[0] > _place(document, "הצדדים")[0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_stands_where_pages_tile_and_records_are_the_text(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    words = ["total", "12,345", "2023", "(a)", "revenue-", "x", "of", "$", "agreement", "1.", "-"]
+    pages = []
+    for _ in range(3):
+        columns = [dice.randrange(10, 560) for _ in range(dice.randrange(1, 7))]
+        lines = []
+        for row in range(dice.randrange(0, 30)):
+            for x in columns:
+                if dice.random() < 0.8:
+                    lines.append((x, 760 - 14 * row, " ".join(dice.choices(words, k=dice.randrange(1, 5)))))
+        rules = "".join(f"{dice.randrange(0, 500)} {y} m 590 {y} l S\n" for y in dice.sample(range(50, 780), 6))
+        rules += "".join(f"{x} 100 m {x} {dice.randrange(200, 780)} l S\n" for x in dice.sample(range(10, 600), 5))
+        crop = (30, 30, 580, 770) if dice.random() < 0.5 else None
+        pages.append(PdfPage(lines=lines, extra=rules, rotate=dice.choice((0, 90, 180, 270)), crop=crop))
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", pages), ocr="never")
+    assert "".join(document.text[page.start : page.end] for page in document.pages) == document.text
+    for page in document.pages:
+        assert page.width
+        assert page.height
+        last = page.start
+        for start, end, x0, y0, x1, y1 in unpack_words(page.layout):
+            assert last <= start < end <= page.end
+            assert document.text[start:end] == document.text[start:end].strip() != ""
+            assert 0 <= x0 < x1 <= page.width
+            assert 0 <= y0 < y1 <= page.height
+            last = start
+    for heading in document.headings:
+        assert 0 <= heading.start <= heading.end <= len(document.text)
