@@ -253,20 +253,18 @@ def sweep(parts: Parts) -> list[str]:
     return missing
 
 
-def reword(parts: Parts, encoder: DenseEncoder, document_id: str, name: str) -> None:
-    """Give the points of a document another name to be found by. None of its text is embedded."""
-    version_id = parts.catalog.current_version(document_id)
-    if version_id is None:
-        return
-    with suppress(NotFoundError):  # deleted at this moment
+def reword(parts: Parts, encoder: DenseEncoder, version_id: str, old_name: str) -> None:
+    """Let the points of a version go by the name that its document has now. None of its text is embedded."""
+    try:
         sources = parts.catalog.point_sources(version_id)
-        for at in range(0, len(sources), _REWORDED_TOGETHER):
-            batch = sources[at : at + _REWORDED_TOGETHER]
-            vectors = parts.index.vectors([source.chunk_id for source in batch])
-            found = [source for source in batch if source.chunk_id in vectors]  # the others are for a repair
-            dense = [vectors[source.chunk_id] for source in found]
-            renamed = [replace(source, name=name) for source in found]
-            parts.index.upsert(_renamed(parts, encoder, renamed, dense, sources[0].name))
+    except NotFoundError:  # deleted at this moment
+        return
+    for at in range(0, len(sources), _REWORDED_TOGETHER):
+        batch = sources[at : at + _REWORDED_TOGETHER]
+        vectors = parts.index.vectors([source.chunk_id for source in batch])
+        found = [source for source in batch if source.chunk_id in vectors]  # the others are for a repair
+        dense = [vectors[source.chunk_id] for source in found]
+        parts.index.upsert(_renamed(parts, encoder, found, dense, old_name))
 
 
 def _renamed(

@@ -185,6 +185,10 @@ class Pipeline:
             log.info("finishing %d versions that were parsed but not indexed", len(left))
             self._remake(left, on_event, cancel, mark=True, name="recovering")
             removed += self._remove_stale()
+        stale = parts.catalog.stale_points()
+        if stale:
+            self._remake(stale, on_event, cancel, mark=False, name="renaming")
+            parts.catalog.reworded(stale)
         missing: list[str] = []
         if not self._swept:
             missing = sweep(parts)
@@ -261,21 +265,25 @@ class Pipeline:
         )
 
     def _move(self, entries: list[Entry], place: Collection, seen: Seen, carried: Carried) -> None:
-        """Let documents follow their files. What the index knows of a name changes first: a crash in between is then
-        met by the next run, to which the file still is a moved one."""
+        """Let documents follow their files. The catalogue goes first and notes whose points go by an old name, since
+        nobody can tell from a vector whether its name was changed already: after a crash they are made anew."""
         moves = self._moves(entries, place, seen, carried)
         encoder = DenseEncoder(self.parts.embedder)
         for at in range(0, len(moves), _MOVED_TOGETHER):
             batch = moves[at : at + _MOVED_TOGETHER]
-            for move in batch:
-                if move.file.name != move.twin.name:
-                    reword(self.parts, encoder, move.twin.existing.document_id, move.file.name)
-            self.parts.index.flush()
             pairs = [(move.twin.existing.document_id, move.file) for move in batch]
             moved = set(self.parts.catalog.move_documents(pairs))
+            batch = [move for move in batch if move.twin.existing.document_id in moved]
+            reworded = []
             for move in batch:
-                if move.twin.existing.document_id in moved:
-                    carried.moved[move.file.uri] = shown_uri(move.twin.uri)
+                carried.moved[move.file.uri] = shown_uri(move.twin.uri)
+                version_id = self.parts.catalog.current_version(move.twin.existing.document_id)
+                if version_id is not None and move.file.name != move.twin.name:
+                    reword(self.parts, encoder, version_id, move.twin.name)
+                    reworded.append(version_id)
+            if reworded:
+                self.parts.index.flush()
+                self.parts.catalog.reworded(reworded)
 
     def _vanished(
         self,

@@ -313,7 +313,7 @@ class Appliance:
 
     def recover(self) -> None:
         """Finish what a crash left half done, and mend an index that lost points. Cheap when there is nothing to do."""
-        pending = self.catalog.unindexed() or self.catalog.removals()
+        pending = self.catalog.unindexed() or self.catalog.removals() or self.catalog.stale_points()
         if pending or self.index.count() != self.catalog.counts()[2]:
             self.pipeline.recover()
         self.settle_deletions()

@@ -12,9 +12,10 @@ from strongroom.catalog import grants
 from strongroom.catalog.ingesting import IngestingMixin
 from strongroom.catalog.records import Begun, PointSource, Twin
 from strongroom.catalog.store import utc_now
-from strongroom.catalog.tables import EncryptedText, chunks, documents, pages, tombstones, versions
+from strongroom.catalog.tables import EncryptedText, chunks, documents, meta, pages, tombstones, versions
 from strongroom.types import DocumentState, SourceFile
 
+_REWORD = "reword:"
 # What a copied version has of its own; every other column of `versions` follows from content and recipe.
 _OWN = frozenset(
     {"id", "document_id", "content_mac", "sha256", "recipe", "state", "reason", "size", "stamp", "created_at"}
@@ -94,7 +95,8 @@ class KeepingMixin(IngestingMixin):
     def move_documents(self, moves: Sequence[tuple[str, SourceFile]]) -> list[str]:
         """Give documents another source and name; ids, keys, versions and grants stay. Returns the ids that moved.
 
-        What lies inside a document goes along.
+        What lies inside a document goes along. The points of one that has another name now are on record as stale
+        until `reworded` takes them off.
         A document that is gone, and one whose new source another document has, stay as they are.
         """
         moved = []
@@ -120,6 +122,10 @@ class KeepingMixin(IngestingMixin):
                     )
                 )
                 moved.append(document_id)
+                old_name = self.vault.open_text(row.name, f"documents.name:{document_id}")
+                if old_name != file.name and row.current_version_id is not None:
+                    reworded = {"key": _REWORD + row.current_version_id, "value": utc_now()}
+                    conn.execute(upsert(meta).values(reworded).on_conflict_do_nothing())
                 before = self.vault.open_text(row.source, f"documents.source:{document_id}")
                 for inner_id in self._inside(conn, [document_id]):
                     inner = conn.execute(select(documents).where(documents.c.id == inner_id)).one()
@@ -131,6 +137,18 @@ class KeepingMixin(IngestingMixin):
                         .values(source_mac=self._source_mac(uri), source=self.vault.seal_text(inner.key_id, uri, place))
                     )
         return moved
+
+    def stale_points(self) -> list[str]:
+        """Versions whose points may still go by a name that their document no longer has."""
+        with self.store.read() as conn:
+            keys = conn.execute(select(meta.c.key).where(meta.c.key.startswith(_REWORD))).scalars()
+            return [key.removeprefix(_REWORD) for key in keys]
+
+    def reworded(self, version_ids: Sequence[str]) -> None:
+        """The points of these versions go by their document's name."""
+        with self.store.write() as conn:
+            for version_id in version_ids:
+                conn.execute(delete(meta).where(meta.c.key == _REWORD + version_id))
 
     def current_version(self, document_id: str) -> str | None:
         """The version that answers questions, or `None`."""

@@ -66,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[st
     folder, data = root / "source", root / "data"
     folder.mkdir()
     data.mkdir()
-    for name in ("changed", "gone", "same"):
+    for name in ("changed", "gone", "same", "moved", "renamed"):
         (folder / f"{name}.txt").write_text(f"{name} one\n{name} two")
     bench = Bench.open(data)
     ingest(bench, listing(folder))
@@ -75,6 +75,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[st
     (folder / "gone.txt").unlink()
     (folder / "new.txt").write_text("new one\nnew two")
     (folder / "bad.txt").write_text("!bad")
+    (folder / "sub").mkdir()
+    (folder / "moved.txt").rename(folder / "sub" / "moved.txt")
+    (folder / "renamed.txt").rename(folder / "called.txt")
+    (folder / "copy.txt").write_text("same one\nsame two")
 
     shutil.copytree(data, root / "undisturbed")
     bench = Bench.open(root / "undisturbed")
