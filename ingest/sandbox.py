@@ -102,7 +102,7 @@ class ParserPool:
             "cpu_seconds": self.limits.total_seconds,
             "egress_log": egress_log,
             "passwords": (),
-            "readable": [str(path) for path in (*readable, *_own_file(tokenizer))],
+            "readable": [str(path) for path in (*readable, *_own_file(tokenizer), *_own_file(speech))],
         }
         self._jobs: queue.Queue[tuple[Path, str, Future[Parsed]] | None] = queue.Queue()
         if egress_log is not None:  # a child may write to it, and to no other file that is there
@@ -271,9 +271,9 @@ class _Manager(threading.Thread):
             child.end()
 
 
-def _own_file(tokenizer: Tokenizer) -> list[Path]:
-    """The file that a tokenizer is read from, when it is."""
-    path = getattr(tokenizer, "path", None)
+def _own_file(model: Tokenizer | SpeechModel | None) -> list[Path]:
+    """The file or folder that a model is read from, when it is."""
+    path = getattr(model, "path", None)
     return [path] if isinstance(path, Path) else []
 
 

@@ -21,18 +21,18 @@ _NEW_TOKENS = 440  # Whisper's text positions are 448, and the prompt takes some
 class WhisperSpeech:
     """A Whisper folder (config.json, model.safetensors, tokenizer) behind the `SpeechModel` port.
 
-    `directory` is `None` when the model is not installed.
+    `path` is `None` when the model is not installed.
     """
 
     sample_rate = 16_000
 
-    def __init__(self, name: str, directory: Path | None) -> None:
+    def __init__(self, name: str, path: Path | None) -> None:
         self.name = name
-        self.directory = directory
+        self.path = path
 
     @property
     def installed(self) -> bool:
-        return self.directory is not None
+        return self.path is not None
 
     def transcribe(self, samples: NDArray[np.float32]) -> list[str]:
         """The sentences spoken in up to 30 s of mono sound; the language is recognised. Raises `ModelError`."""
@@ -59,12 +59,12 @@ class WhisperSpeech:
     def _parts(self) -> tuple[Any, Any]:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-        if self.directory is None:
+        if self.path is None:
             raise ModelError(f"the model {self.name} is not installed", hint="See `strongroom models list`.")
         try:
-            processor = WhisperProcessor.from_pretrained(self.directory, local_files_only=True)
+            processor = WhisperProcessor.from_pretrained(self.path, local_files_only=True)
             model = WhisperForConditionalGeneration.from_pretrained(
-                self.directory, local_files_only=True, use_safetensors=True
+                self.path, local_files_only=True, use_safetensors=True
             )
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise ModelError(
@@ -74,4 +74,4 @@ class WhisperSpeech:
         return processor, model.eval()
 
     def __reduce__(self) -> tuple[type[WhisperSpeech], tuple[str, Path | None]]:
-        return WhisperSpeech, (self.name, self.directory)
+        return WhisperSpeech, (self.name, self.path)

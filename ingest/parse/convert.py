@@ -7,9 +7,9 @@ Both results go through the parser of that format, so sections and slides are lo
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,12 +33,11 @@ _READERS = {
     "text/org": "org",
 }
 _LEGACY = {
-    "application/msword": ("docx", DOCX),
-    "application/vnd.ms-powerpoint": ("pptx", PPTX),
+    "application/msword": ("doc", "docx", DOCX),
+    "application/vnd.ms-powerpoint": ("ppt", "pptx", PPTX),
 }
 _OFFICE_FOLDERS = ("/usr/lib/libreoffice/program", "/usr/lib64/libreoffice/program", "/opt/libreoffice/program")
 _BOLD_LINE = re.compile(r"<p><strong>([^<\n]{2,100})</strong></p>")
-_RESTART = 81  # LibreOffice asks to be started again once it has made its profile
 
 
 def parse_with_pandoc(path: Path, mime: str) -> ParsedDocument:
@@ -87,28 +86,15 @@ def parse_legacy(path: Path, mime: str) -> ParsedDocument:
             hint=f"install libreoffice-writer-nogui and libreoffice-impress-nogui (Debian), or save the file in "
             f"today's format. {TRIED_AGAIN}",
         )
-    suffix, target = _LEGACY[mime]
+    old, new, target = _LEGACY[mime]
     with scratch() as folder:
-        source = folder / f"source.{path.suffix.lstrip('.') or 'doc'}"
+        source = folder / f"source.{old}"
         source.symlink_to(path)
-        argv = [
-            program,
-            "--headless",
-            "--norestore",
-            "--nolockcheck",
-            "--nodefault",
-            "--nologo",
-            "--nofirststartwizard",
-        ]
-        argv += [f"-env:UserInstallation=file://{folder}/profile", "--convert-to", suffix, "--outdir", str(folder)]
-        for _ in range(2):
-            status = run_tool(
-                [*argv, str(source)], name="LibreOffice", folder=folder, output=folder / "log", seconds=_SECONDS
-            )
-            if status != _RESTART:
-                break
-        result = folder / f"source.{suffix}"
-        if not result.exists():  # it exits with 0 when it could not load the file
+        result = folder / f"result.{new}"
+        urls = [f"file://{place}" for place in (folder / "profile", source, result)]
+        argv = [sys.executable, "-I", str(Path(__file__).with_name("lokit.py")), str(program), *urls, new]
+        status = run_tool(argv, name="LibreOffice", folder=folder, output=folder / "log", seconds=_SECONDS)
+        if status != 0 or not result.exists():
             raise damaged("LibreOffice", status)
         document = parse_office(result, target)
     return ParsedDocument(
@@ -128,10 +114,9 @@ def _pandoc() -> str:
     return str(Path(pypandoc.__file__).parent / "files" / "pandoc")
 
 
-def libreoffice() -> str | None:
-    """The program itself, not the shell script in front of it, which would leave it behind when it is ended."""
-    found = shutil.which("soffice.bin")
-    if found is None and (script := shutil.which("soffice")):
-        folders = (str(Path(os.path.realpath(script)).parent), *_OFFICE_FOLDERS)
-        found = next((str(p) for folder in folders if (p := Path(folder) / "soffice.bin").exists()), None)
-    return found
+def libreoffice() -> Path | None:
+    """The folder of LibreOffice's program and libraries, `None` when it is not installed."""
+    script = shutil.which("soffice")
+    folders = [Path(script).resolve().parent] if script else []
+    folders += [Path(folder) for folder in _OFFICE_FOLDERS]
+    return next((folder for folder in folders if (folder / "soffice.bin").exists()), None)

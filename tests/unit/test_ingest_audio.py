@@ -10,11 +10,12 @@ import soundfile
 
 from ingest.mime import detect
 from ingest.parse import audio, parse_file
+from ingest.sandbox import ParserPool
 from models.defaults import open_speech
 from models.registry import Registry
 from models.speech import WhisperSpeech
 from strongroom.errors import TRIED_AGAIN, ModelError, ParseError
-from tests.fakes import FakeSpeech
+from tests.fakes import FakeSpeech, FakeTokenizer
 
 FILES = Path(__file__).parent.parent / "files"
 RATE = 16_000
@@ -144,13 +145,23 @@ def test_a_whisper_folder_is_loaded_and_run(whisper: Path) -> None:
     assert all(isinstance(text, str) and text for text in first)
 
 
+def test_a_whisper_runs_inside_a_confined_child(whisper: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", noise, RATE)
+    speech = WhisperSpeech("tiny", whisper)
+    with ParserPool(1, tokenizer=FakeTokenizer(), speech=speech, spool=tmp_path / "spool") as pool:
+        document, _ = pool.submit(tmp_path / "a.wav", "audio/wav").result(timeout=240)
+    assert document.pages[0].locator.label == "0:00:00-0:00:01"
+    assert document.warnings == ("transcribed by tiny: words may be misheard",)
+
+
 def test_an_imported_whisper_is_found_by_its_id(whisper: Path, tmp_path: Path) -> None:
     from models.incoming import path_sha256
 
     Registry(tmp_path).import_file("whisper-base", whisper, path_sha256(whisper))
     speech = open_speech(tmp_path, "whisper-base")
     assert speech.installed
-    assert speech.directory == tmp_path / "whisper-base" / "files"
+    assert speech.path == tmp_path / "whisper-base" / "files"
 
 
 def test_a_folder_that_is_no_whisper_is_refused(tmp_path: Path) -> None:
