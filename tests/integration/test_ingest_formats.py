@@ -1,5 +1,6 @@
 """Formats that need other programs or models, read inside the confined child; pictures of every kind by OCR."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def test_programs_and_models_work_within_the_limits_of_a_child(tmp_path: Path) -
         "budget.xls": "Item: Rent | Share: 25.5%",
         "budget.ods": "Item: Rent | Share: 25.5%",
         "tone.mp3": "2 seconds, peak",
+        **({"tone.m4a": "2 seconds, peak"} if shutil.which("ffmpeg") else {}),
     }
     if convert.libreoffice() is not None:
         expected["lease.doc"] = "The landlord repairs the roof."
