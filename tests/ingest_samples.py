@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from ingest.parse import convert
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,17 @@ def scan(lines: Sequence[str], *, size: tuple[int, int] = (1275, 1650), font_siz
     for index, line in enumerate(lines):
         draw.text((150, 200 + index * 2 * font_size), line, fill="black", font=font)
     return image
+
+
+def save_as(source: Path, target: Path) -> Path:
+    """Have LibreOffice save a document in another format, the one of `target`'s ending."""
+    program = Path(convert.__file__).with_name("lokit.py")
+    copy = target.with_name(source.name)  # it leaves a lock beside what it reads
+    copy.write_bytes(source.read_bytes())
+    places = [f"file://{place}" for place in (target.parent / "profile", copy, target)]
+    argv = [sys.executable, str(program), str(convert.libreoffice()), *places, target.suffix[1:]]
+    subprocess.run(argv, check=True, timeout=100)
+    return target
 
 
 def encrypted_pdf_head(path: Path) -> Path:
