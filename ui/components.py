@@ -40,11 +40,20 @@ def page(data: dict[str, Any], *, key: str) -> None:
     _mount("page", key=key, data=data)
 
 
-def documents(rows: list[dict[str, Any]], *, key: str, on_open: Any, on_remove: Any) -> None:
-    """The documents table; the handlers run when a document is to be opened or deleted."""
-    _mount("documents", key=key, data={"rows": rows}, open=on_open, remove=on_remove)
+def documents(
+    rows: list[dict[str, Any]], *, key: str, on_open: Any, on_details: Any, on_again: Any, on_remove: Any
+) -> None:
+    """The documents table; the handlers run when a document is to be opened, shown, tried again or deleted."""
+    _mount(
+        "documents", key=key, data={"rows": rows}, open=on_open, details=on_details, again=on_again, remove=on_remove
+    )
 
 
-def outcomes(rows: list[dict[str, Any]], *, key: str) -> None:
-    """What became of each uploaded file."""
-    _mount("outcomes", key=key, data={"rows": rows})
+def detail(data: dict[str, Any], *, key: str, on_page: Any, on_document: Any, on_passages: Any) -> None:
+    """All about one document; the handlers run when a page, another document or its passages are asked for."""
+    _mount("detail", key=key, data=data, page=on_page, document=on_document, passages=on_passages)
+
+
+def outcomes(data: dict[str, Any], *, key: str) -> None:
+    """What became of uploaded files, by outcome and reason."""
+    _mount("outcomes", key=key, data=data)

@@ -1,9 +1,10 @@
-"""The documents page: what is there and in what state, adding files, deleting with a receipt."""
+"""The documents page: what is there and in what state, adding files, trying again, deleting with a receipt."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,20 @@ import streamlit as st
 
 from strongroom.client import HttpEngine
 from strongroom.errors import StrongroomError
-from strongroom.types import FileOutcome, IngestOptions, IngestProgress, SourceFile
-from ui import components, viewer
+from strongroom.types import DocumentInfo, FileOutcome, IngestOptions, IngestProgress, SourceFile
+from ui import components, details, viewer
 from ui.connection import engine
-from ui.view import document_row, matching, outcome_row, receipt_lines, say, upload_uri
+from ui.view import (
+    STATE_FILTERS,
+    document_row,
+    in_state,
+    matching,
+    outcomes_data,
+    progress_words,
+    receipt_lines,
+    say,
+    upload_uri,
+)
 
 _ROWS = 50
 
@@ -24,7 +35,8 @@ def page() -> None:
     server = engine()
     side = None
     main: Any = st.container()
-    if viewer.shown() is not None:
+    about = details.detailed()
+    if viewer.shown() is not None or about is not None:
         main, side = st.columns([1.25, 1], gap="large")
     with main:
         st.subheader("Documents", anchor=False)
@@ -34,7 +46,10 @@ def page() -> None:
         _list(server)
     if side is not None:
         with side:
-            viewer.draw(server)
+            if viewer.shown() is not None:
+                viewer.draw(server)
+            elif about is not None:
+                details.draw(server, about, on_again=_want_again)
 
 
 def _receipt() -> None:
@@ -55,7 +70,8 @@ def _add(server: HttpEngine) -> None:
             collection = st.text_input("Collection", value="default", max_chars=100)
             go = st.form_submit_button("Add", type="primary", icon=":material/add:")
         if go and files:
-            _upload(server, files, collection.strip() or "default")
+            options = IngestOptions(collection=collection.strip() or "default")
+            _send(server, [_Sent(file, upload_uri(file.name), file.name) for file in files], options)
         elif go:
             st.info("Choose files first.", icon=":material/info:")
 
@@ -66,33 +82,47 @@ def _outcomes() -> None:
     if not done:
         return
     with st.container(border=True):
-        components.outcomes([outcome_row(o) for o in done], key="outcomes-view")
+        components.outcomes(outcomes_data(done), key="outcomes-view")
         st.button("Dismiss", on_click=lambda: st.session_state.pop("outcomes", None), type="tertiary")
 
 
-def _upload(server: HttpEngine, files: list[Any], collection: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A file that the browser sent, and the document that it is to become or to replace."""
+
+    file: Any
+    uri: str
+    name: str
+
+
+def _send(server: HttpEngine, files: list[_Sent], options: IngestOptions) -> None:
     """Send the browser's files to the server, showing progress; each file's outcome stays on the page."""
-    bar = st.progress(0.0, text="Sending")
+    bar, line = st.progress(0.0), st.empty()
+    line.html(say("Sending", "sr-where"))
     outcomes: list[FileOutcome] = []
 
     def on_event(event: FileOutcome | IngestProgress) -> None:
         if isinstance(event, FileOutcome):
             outcomes.append(event)
             st.session_state["outcomes"] = list(outcomes)
-        done = min(len(outcomes), len(files))
-        bar.progress(done / len(files), text=f"{done} of {len(files)} files")
+        else:
+            line.html(say(progress_words(event, len(files)), "sr-where"))
+        bar.progress(min(len(outcomes), len(files)) / len(files))
 
     with tempfile.TemporaryDirectory(prefix="strongroom-ui-") as folder:  # mode 0700, and gone with the block
         sources = []
-        for number, file in enumerate(files):
+        for number, sent in enumerate(files):
             path = Path(folder) / str(number)
             with path.open("wb") as out:
-                shutil.copyfileobj(file, out)
-            sources.append(SourceFile(str(path), upload_uri(file.name), file.name, path.stat().st_size))
+                shutil.copyfileobj(sent.file, out)
+            sources.append(SourceFile(str(path), sent.uri, sent.name, path.stat().st_size))
         try:
-            server.ingest_files(sources, IngestOptions(collection=collection), on_event=on_event)
+            server.ingest_files(sources, options, on_event=on_event)
         except StrongroomError as exc:
             st.session_state["problem"] = (str(exc), exc.hint)
+    about = details.detailed()
+    if about is not None:
+        details.open_details(about.document_id)  # what it shows may be another version now
     st.session_state.pop("status", None)
     st.rerun()
 
@@ -108,31 +138,68 @@ def _list(server: HttpEngine) -> None:
     if not documents:
         st.html('<div class="sr-empty"><h2>No documents yet</h2><p>Files that you add appear here.</p></div>')
         return
-    words = st.text_input("Search the list", placeholder="Name, collection or reason", key="filter")
-    found = matching(documents, words)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words = st.text_input("Search the list", placeholder="Name, collection or reason", key="filter")
+        choice = st.selectbox(
+            "State",
+            list(STATE_FILTERS),
+            format_func=lambda name: f"{name} ({len(in_state(documents, name)):,})",
+            key="state",
+            width=220,
+        )
+    found = matching(in_state(documents, choice), words)
     start = min(int(st.session_state.get("first", 0)), max(0, len(found) - 1) // _ROWS * _ROWS)
     rows = found[start : start + _ROWS]
-    counted = f"{len(found):,} of {len(documents):,} documents" if words else f"{len(documents):,} documents"
+    some = len(found) < len(documents)
+    counted = f"{len(found):,} of {len(documents):,} documents" if some else f"{len(documents):,} documents"
     st.html(say(counted, "sr-where"))
     if rows:
         components.documents(
             [document_row(info) for info in rows],
             key="documents-view",
             on_open=lambda: viewer.open_document(st.session_state["documents-view"].open),
+            on_details=lambda: details.open_details(st.session_state["documents-view"].details),
+            on_again=lambda: _want_again(st.session_state["documents-view"].again),
             on_remove=lambda: st.session_state.update(removing=st.session_state["documents-view"].remove),
         )
     if len(found) > _ROWS:
         with st.container(horizontal=True):
             st.button("Earlier", disabled=start == 0, on_click=_to, args=(start - _ROWS,))
             st.button("Later", disabled=start + _ROWS >= len(found), on_click=_to, args=(start + _ROWS,))
-    removing = st.session_state.pop("removing", None)
+    removing, again = st.session_state.pop("removing", None), st.session_state.pop("again", None)
     for info in documents:
         if info.id == removing:
             _confirm(server, info.id, info.name)
+        elif info.id == again:
+            _try_again(server, info)
 
 
 def _to(first: int) -> None:
     st.session_state["first"] = first
+
+
+def _want_again(document_id: str) -> None:
+    st.session_state["again"] = document_id
+
+
+@st.dialog("Try this document again")  # type: ignore[untyped-decorator]
+def _try_again(server: HttpEngine, info: DocumentInfo) -> None:
+    """Ask for the file again. Where it came from is never read here: whoever added a document named that path."""
+    holder = info
+    try:
+        while holder.parent is not None:
+            holder = server.document(holder.parent)
+    except StrongroomError:
+        st.html(say(f"{info.name} lies inside a file that you may not read: ask whoever added it to add it again."))
+        return
+    st.html(say(holder.name, "sr-doc") + (say(info.reason) if info.reason else ""))
+    if holder is not info:
+        st.html(say(f"{info.name} lies inside this file, and is read again with it.", "sr-where"))
+    st.write("Choose the file, mended or as it is. It takes the place of this document.")
+    file = st.file_uploader("The file to read again", key=f"again-{holder.id}")
+    if st.button("Try again", type="primary", icon=":material/refresh:", disabled=file is None):
+        options = IngestOptions(collection=holder.collection, retry=True)
+        _send(server, [_Sent(file, holder.path, holder.name)], options)
 
 
 @st.dialog("Delete this document?")  # type: ignore[untyped-decorator]
@@ -147,6 +214,7 @@ def _confirm(server: HttpEngine, document_id: str, name: str) -> None:
             except StrongroomError as exc:
                 st.session_state["problem"] = (str(exc), exc.hint)
             viewer.close()
+            details.close()
             st.session_state.pop("status", None)
             st.rerun()
         if st.button("Keep it"):

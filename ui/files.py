@@ -15,7 +15,7 @@ from starlette.routing import Route
 from strongroom.errors import StrongroomError
 from ui.connection import engine
 
-_DPIS = (72, 110, 160)
+_DPIS = (36, 72, 110, 160)
 
 
 def image_url(document_id: str, index: int, *, dpi: int = 110) -> str:

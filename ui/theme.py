@@ -59,7 +59,7 @@ CSS = """
 .sr-where {opacity: .8; font-size: .9rem; margin: 0;}
 a.sr-where, .sr-status a {color: inherit; text-decoration: underline; text-underline-offset: .2em;}
 .st-key-footer {position: fixed; bottom: 1.2rem; width: 15rem;}
-.stColumn:has(.st-key-viewer) {position: sticky; top: 3.2rem; align-self: flex-start;}
+.stColumn:has(.st-key-viewer), .stColumn:has(.st-key-details) {position: sticky; top: 3.2rem; align-self: flex-start;}
 """
 
 NARROW = '.stMainBlockContainer, [data-testid="stBottomBlockContainer"] {max-width: 58rem; margin: 0 auto;}'

@@ -26,9 +26,9 @@ def open_citation(citation: Citation) -> None:
     st.session_state[_KEY] = Shown(citation.document.id, first, citation)
 
 
-def open_document(document_id: str) -> None:
-    """Show a document from its first page."""
-    st.session_state[_KEY] = Shown(document_id, 0)
+def open_document(document_id: str, index: int = 0) -> None:
+    """Show a document from its first page, or from another."""
+    st.session_state[_KEY] = Shown(document_id, index)
 
 
 def close() -> None:

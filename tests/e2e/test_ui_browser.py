@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ import pytest
 
 from strongroom.listen import bind
 from strongroom.signin import make_code
-from strongroom.types import IngestRequest
+from strongroom.types import DocumentState, IngestRequest
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import served, write_documents
 
@@ -252,6 +252,47 @@ def test_files_are_added_shown_and_deleted(
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.get_by_text("Originals destroyed: 1").wait_for()
     assert "memo ä.txt" not in {d.name for d in engine.documents()}
+    assert watch.hosts == _own(link)
+    assert watch.complaints == []
+
+
+def test_a_document_is_looked_into_and_a_failed_one_tried_again(
+    page: playwright.Page, watch: Watch, fake_ui: tuple[str, FakeEngine], tmp_path: Path
+) -> None:
+    link, engine = fake_ui
+    # GIVEN a document with markup in its name that has failed
+    name = "<img src=x onerror=alert(1)>.txt"
+    note = next(d for d in engine._documents.values() if d.info.name == "canteen.txt")
+    note.info = replace(note.info, name=name, state=DocumentState.FAILED, reason="It is <b>torn</b>.", version="")
+    page.goto(link)
+    page.get_by_role("link", name="Documents").click()
+    # WHEN details of the good one are opened THEN its pages stand there as pictures
+    page.get_by_role("button", name="Details of Supply contract.pdf").click()
+    thumbs = page.get_by_role("list", name="Pages").locator("img")
+    thumbs.first.wait_for()
+    page.wait_for_function("(image) => image.complete && image.naturalWidth > 0", arg=thumbs.first.element_handle())
+    assert thumbs.count() == 2
+    assert 200 < thumbs.first.evaluate("(image) => image.naturalWidth") < 500  # small, not the size of the viewer
+    # AND its passages are there once they are asked for
+    page.get_by_role("button", name="Show its passages").click()
+    page.get_by_text("The liability cap is two million euros.").wait_for()
+    # AND a thumbnail opens that page, and closing it leads back
+    page.get_by_role("button", name=re.compile("^Open Page 2")).click()
+    page.get_by_text("Page 2 of 2").wait_for()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name=re.compile("^Open Page 2")).wait_for()
+    # WHEN the failed one is tried again with a mended file
+    page.get_by_role("button", name=f"Try {name} again").click()
+    dialog = page.get_by_role("dialog")
+    assert "It is <b>torn</b>." in dialog.inner_text()
+    (tmp_path / "mended.txt").write_text("Lunch is served at one.")
+    dialog.locator("input[type=file]").set_input_files(tmp_path / "mended.txt")
+    dialog.get_by_role("button", name="Try again").click()
+    # THEN it is ready under its old name, and nothing of the name became markup
+    page.get_by_role("button", name=f"Open {name}").wait_for()
+    page.get_by_text("1 added").wait_for()
+    assert page.locator("img[src='x']").count() == 0
+    assert watch.dialogs == []
     assert watch.hosts == _own(link)
     assert watch.complaints == []
 

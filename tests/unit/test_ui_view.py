@@ -14,14 +14,19 @@ from strongroom.types import (
     Answer,
     Citation,
     DeletionReceipt,
+    DocumentDetail,
     DocumentInfo,
     DocumentRef,
     DocumentState,
+    DocumentVersion,
     FileOutcome,
+    IngestProgress,
     Locator,
+    PageFacts,
     PageView,
     Sentence,
     Span,
+    StoredChunk,
     Usage,
 )
 from ui import view
@@ -216,9 +221,75 @@ def test_the_list_is_searched_by_name_collection_and_reason(words: str, found: b
 def test_uploads_are_named_as_they_were() -> None:
     uri = view.upload_uri("Plan ä/1.pdf")
     assert uri == "upload:///Plan%20%C3%A4%2F1.pdf"
-    assert view.outcome_row(FileOutcome(uri, "indexed", pages=1))["name"] == "Plan ä/1.pdf"
-    assert view.outcome_row(FileOutcome("/a%20b", "failed", reason="why"))["name"] == "/a%20b"
-    assert view.outcome_row(FileOutcome("/a", "failed", reason="why"))["detail"] == "why"
+    assert view.file_name(uri) == "Plan ä/1.pdf"
+    assert view.file_name("/a%20b") == "/a%20b"
+
+
+def test_outcomes_are_gathered_by_reason_with_the_bad_ones_first() -> None:
+    torn = [FileOutcome(view.upload_uri(f"{n}.pdf"), "failed", reason="It is torn.") for n in range(3)]
+    locked = FileOutcome("upload:///b.pdf", "quarantined", reason="It is locked.")
+    good = [FileOutcome(f"upload:///{n}.txt", "indexed", pages=2) for n in range(9)]
+    data = view.outcomes_data([*good, locked, *torn])
+    assert data["total"] == "3 failed, 1 set aside, 9 added"
+    assert [(g["outcome"], g["words"], g["open"]) for g in data["groups"]] == [
+        ("failed", "It is torn.", True),
+        ("quarantined", "It is locked.", True),
+        ("indexed", "9 files, 18 pages", False),
+    ]
+    assert data["groups"][0]["names"] == ["0.pdf", "1.pdf", "2.pdf"]
+
+
+def test_progress_of_an_upload_is_told_in_words() -> None:
+    progress = IngestProgress(2, None, 30, 40, 10.0, failed=1, current=(view.upload_uri("Plan ä.pdf"),))
+    assert view.progress_words(progress, 5) == "2 of 5 files, 30 pages, 3.0 pages/s, 1 failed, at Plan ä.pdf"
+    assert view.progress_words(IngestProgress(1, None, 0, 0, 0.0), 1) == "1 of 1 file, 0 pages"
+
+
+@pytest.mark.parametrize("state", DocumentState)
+def test_each_state_is_found_under_all_and_one_more_filter(state: DocumentState) -> None:
+    info = replace(INFO, state=state)
+    assert next(name for name in view.STATE_FILTERS if view.in_state([info], name)) == "All"
+    assert sum(bool(view.in_state([info], name)) for name in view.STATE_FILTERS) == 2
+
+
+def test_details_name_origin_pages_versions_and_what_is_inside() -> None:
+    pages = (
+        PageFacts(0, 1, Locator("page", "1"), 1200, 3),
+        PageFacts(1, 2, Locator("page", "2"), 1, 1, ocr_confidence=0.412),
+        PageFacts(2, 3, Locator("page", "3"), 9, 1, ocr_confidence=0.95),
+    )
+    version = DocumentVersion("v", INFO.state, INFO.mime, 10, 3, 9, "r", None, INFO.added, current=True)
+    inside = DocumentRef("m1", "letter.txt", "x")
+    data = view.detail_data(DocumentDetail(INFO, (version,), pages, members=(inside,)), None)
+    assert ["Came from", "/x/Lease Nord.pdf"] in data["facts"]
+    assert data["reason"] == "It is protected by a password."
+    assert [p["label"] for p in data["pages"]] == ["Page 1", "Page 2", "Page 3"]
+    assert data["pages"][0]["image"] == "/files/d1/pages/0.png?dpi=36"
+    assert [(p["ocr"], p["doubtful"]) for p in data["pages"]] == [
+        ("", False), ("OCR 41% sure", True), ("OCR 95% sure", False)
+    ]  # fmt: skip
+    assert data["versions"] == [["2026-02-03 00:00", "set aside", "10 B", "3", "9", "current"]]
+    assert (data["parent"], data["members"]) == (None, [{"id": "m1", "name": "letter.txt"}])
+    assert (data["hasPassages"], data["passages"]) == (True, None)
+
+
+def test_details_of_a_format_without_pictures_show_none() -> None:
+    info = replace(INFO, mime="text/plain", path=view.upload_uri("a.txt"))
+    data = view.detail_data(DocumentDetail(info, (), (PageFacts(0, None, Locator("part", "1"), 5, 1),)), None)
+    assert data["pages"][0]["image"] is None
+    assert data["pages"][0]["label"] == "Part 1"
+    assert ["Came from", "Uploaded in the browser"] in data["facts"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "where"), [((4, 6), "Pages 4 to 6 › Term"), ((4,), "Page 4 › Term"), ((), "Page 4 › Term")]
+)
+def test_a_passage_says_where_it_stands(numbers: tuple[int, ...], where: str) -> None:
+    chunk = StoredChunk(
+        "c", CITATION.document, "v", 0, 0, 9, "The term.", ("Term",), (3,), numbers, Locator("page", "4")
+    )
+    (shown,) = view.detail_data(DocumentDetail(INFO, (), ()), [chunk])["passages"]
+    assert shown == {"where": where, "text": "The term."}
 
 
 def test_a_receipt_names_what_was_destroyed_and_what_could_not_be() -> None:

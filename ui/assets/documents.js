@@ -1,6 +1,8 @@
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".documents");
+  const action = (words, event, d, label) =>
+    el("button", { class: `action ${event}`, type: "button", "aria-label": label, onclick: () => setTriggerValue(event, d.id) }, words);
   const row = (d) =>
     el("tr", {},
       el("td", {},
@@ -13,8 +15,10 @@ export default function (component) {
       el("td", { class: "number wide" }, d.size),
       el("td", { class: "wide" }, d.collection),
       el("td", { class: "date wide" }, d.added),
-      el("td", {}, el("button", { class: "delete", type: "button", "aria-label": `Delete ${d.name}`,
-        onclick: () => setTriggerValue("remove", d.id) }, "Delete")));
+      el("td", {}, el("div", { class: "actions" },
+        action("Details", "details", d, `Details of ${d.name}`),
+        d.bad ? action("Try again", "again", d, `Try ${d.name} again`) : null,
+        action("Delete", "remove", d, `Delete ${d.name}`))));
   const head = [["Document", ""], ["State", ""], ["Pages or parts", "number"], ["Passages", "number wide"], ["Size", "number wide"],
     ["Collection", "wide"], ["Added", "wide"]];
   root.replaceChildren(
