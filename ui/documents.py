@@ -140,13 +140,7 @@ def _list(server: HttpEngine) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = st.text_input("Search the list", placeholder="Name, collection or reason", key="filter")
-        choice = st.selectbox(
-            "State",
-            list(STATE_FILTERS),
-            format_func=lambda name: f"{name} ({len(in_state(documents, name)):,})",
-            key="state",
-            width=220,
-        )
+        choice = st.selectbox("State", list(STATE_FILTERS), key="state", width=220)
     found = matching(in_state(documents, choice), words)
     start = min(int(st.session_state.get("first", 0)), max(0, len(found) - 1) // _ROWS * _ROWS)
     rows = found[start : start + _ROWS]

@@ -8,7 +8,10 @@ export default function (component) {
 
   const page = (p) => {
     const sheet = el("span", { class: "sheet" });
-    const words = () => sheet.replaceChildren(el("span", { class: "size" }, p.characters));
+    const words = () => {
+      sheet.classList.add("words");
+      sheet.replaceChildren(el("span", { class: "size" }, p.characters));
+    };
     if (p.image) {
       const image = el("img", { src: p.image, alt: "", loading: "lazy" });
       image.addEventListener("error", words);
