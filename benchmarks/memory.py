@@ -134,6 +134,7 @@ class _Hashed:
         self.tokenizer = installed.tokenizer
         self.llm = installed.llm
         self.on_workers = installed.on_workers
+        self.speech = installed.speech
 
     def embedder(self) -> Embedder:
         return _HashedEmbedder(self.tokenizer())
