@@ -1,23 +1,25 @@
-"""Page retrieval on CUAD's questions and query latency at size, below the command line.
+"""Page retrieval on CUAD's questions, paragraphs of SQuAD and XQuAD, and query latency at size, below the command line.
 
     python -m benchmarks.retrieval DATA [--baseline quickstart.py] [--cache FILE.npz] [--points 20000 100000]
 
 Parses, cuts and embeds DATA/cuad/pdf with the product's own parts and asks DATA/cuad/queries.jsonl through `Searcher`
 over an embedded index; then compares ways to fuse the two lists on the very same candidates. `--cache` keeps the
-vectors between runs. `--points` adds latency over synthetic points under an access filter, before and after HNSW.
-Progress goes to stderr, one JSON to stdout. The figures are quoted in docs/decisions/fusion.md.
+vectors between runs. `--paragraphs` adds DATA/squad2 and DATA/xquad, each paragraph a document. `--points` adds latency
+over synthetic points under an access filter, before and after HNSW. Progress goes to stderr, one JSON to stdout. The
+figures are quoted in docs/decisions/retrieval.md and docs/decisions/fusion.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.run import COVER, machine, note, page_hits, quickstart
+from evals.statistics import estimate
 from ingest.chunk import Chunker, Wording, wording
 from ingest.dense import DenseEncoder
 from ingest.parse.pdf import parse_pdf
@@ -36,7 +39,7 @@ from strongroom import airgap
 from strongroom.access import AccessFilter
 from strongroom.config import load
 from strongroom.ports import Embedder, IndexPoint, IndexQuery, Vectors
-from strongroom.types import DocumentRef, StoredChunk
+from strongroom.types import DocumentRef, Locator, StoredChunk
 
 READER = AccessFilter(frozenset({"user:reader", "group:everyone"}))
 Fuse = Callable[[Ranked, Ranked], list[str]]
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, help="the quick start script to run beside it")
     parser.add_argument("--python-path", type=Path, help="folder with the baseline's own packages")
     parser.add_argument("--cache", type=Path, help="file that keeps the vectors between runs")
+    parser.add_argument("--paragraphs", type=int, default=0, metavar="N", help="questions of SQuAD and XQuAD to ask")
     parser.add_argument("--points", type=int, nargs="*", default=[], help="sizes for the latency part")
     args = parser.parse_args()
     airgap.prepare_environment()
@@ -57,13 +61,18 @@ def main() -> None:
     settings = load().settings
     embedder = open_embedder(settings.models_dir, settings.embedder)
     chunks, wordings = passages(pdfs, embedder)
-    texts = [w.text for w in wordings]
     vectors = embedded(wordings, embedder, args.cache)
     figures: dict[str, Any] = {"machine": machine(), "chunks": len(chunks)}
-    figures["product"], figures["fusion"] = retrieval(chunks, texts, vectors, asked, embedder)
+    figures["always the first page"] = hits(asked, [first_page(item) for item in asked])
+    figures["product"], figures["fusion"] = retrieval(chunks, wordings, vectors, asked, embedder)
+    note("name and passage as one field")
+    joined = [Wording("", "\n".join(w)) for w in wordings]
+    figures["one field"] = some(retrieval(chunks, joined, vectors, asked, embedder)[1])
     note("without document names in the words")
-    _, plain = retrieval(chunks, [chunk.text for chunk in chunks], vectors, asked, embedder)
-    figures["words without document names"] = {name: plain[name] for name in ("words", z_name(DEPTH, DENSE_WEIGHT))}
+    nameless = [Wording("", w.passage) for w in wordings]
+    figures["words without document names"] = some(retrieval(chunks, nameless, vectors, asked, embedder)[1])
+    if args.paragraphs:
+        figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs)
     figures["latency"] = {str(count): latency(count, embedder.dimension) for count in args.points}
     if args.baseline:
         note("quick start")
@@ -116,7 +125,7 @@ def embedded(wordings: Sequence[Wording], embedder: Embedder, cache: Path | None
 
 def retrieval(
     chunks: Sequence[StoredChunk],
-    texts: Sequence[str],
+    wordings: Sequence[Wording],
     vectors: Vectors,
     asked: list[dict[str, Any]],
     embedder: Embedder,
@@ -125,13 +134,7 @@ def retrieval(
     stored = {chunk.id: chunk for chunk in chunks}
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
         index = EdgeIndex(Path(folder), embedder.dimension)
-        index.upsert(
-            [
-                IndexPoint(c.id, v, t, c.document.id, c.version_id, "c", ("group:everyone",))
-                for c, t, v in zip(chunks, texts, vectors, strict=True)
-            ]
-        )
-        index.flush()
+        fill(index, chunks, wordings, vectors)
         searcher = Searcher(
             index=index, embedder=embedder, release=lambda ids, access: [stored[i] for i in ids if i in stored]
         )
@@ -156,13 +159,93 @@ def retrieval(
     return product, compared
 
 
+def fill(index: EdgeIndex, chunks: Sequence[StoredChunk], wordings: Sequence[Wording], vectors: Vectors) -> None:
+    """Store the chunks as ingest does, readable by everyone."""
+    index.upsert(
+        [
+            IndexPoint(
+                id=c.id,
+                dense=v,
+                text=w.passage,
+                document_id=c.document.id,
+                version_id=c.version_id,
+                collection_id="c",
+                allow=("group:everyone",),
+                name=w.context,
+                opening=c.ordinal == 0,
+            )
+            for c, w, v in zip(chunks, wordings, vectors, strict=True)
+        ]
+    )
+    index.flush()
+
+
+def paragraphs(data: Path, embedder: Embedder, count: int) -> dict[str, Any]:
+    """Hit@1 and @5 with every paragraph as a document of its own, its number for a name; `count` questions of each set.
+
+    SQuAD 2.0's answerable questions, and XQuAD's in the language of the paragraphs.
+    """
+    sets = [data / "squad2" / "dev_public.json", *sorted((data / "xquad").glob("xquad.*.json"))]
+    found: dict[str, Any] = {}
+    for path in sets:
+        note(path.stem)
+        articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+        texts = [p["context"] for a in articles for p in a["paragraphs"]]
+        asked = [
+            (qa["question"], number, article)
+            for number, (article, p) in enumerate((a.get("title", ""), p) for a in articles for p in a["paragraphs"])
+            for qa in p["qas"]
+            if not qa.get("is_impossible")
+        ]
+        random.Random(0).shuffle(asked)  # noqa: S311 - a sample that repeats, no secret
+        found[path.stem] = {"paragraphs": len(texts), **paragraph_hits(texts, asked[:count], embedder)}
+    return found
+
+
+def paragraph_hits(texts: Sequence[str], asked: list[tuple[str, int, str]], embedder: Embedder) -> dict[str, Any]:
+    """Share of questions whose own paragraph is first, and among the first five."""
+    chunks, wordings = [], []
+    for number, text in enumerate(texts):
+        name = f"{number:04}.txt"
+        document = DocumentRef(name, name, f"file:///{name}")
+        place = Locator("page", "1")
+        id = str(uuid.UUID(int=number))
+        chunks.append(StoredChunk(id, document, "v", 0, 0, len(text), text, (), (0,), (1,), place))
+        wordings.append(wording(name, None, (), text))
+    stored = {chunk.id: chunk for chunk in chunks}
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
+        index = EdgeIndex(Path(folder), embedder.dimension)
+        fill(index, chunks, wordings, DenseEncoder(embedder).encode(wordings))
+        searcher = Searcher(index=index, embedder=embedder, release=lambda ids, access: [stored[i] for i in ids])
+        places = [
+            [int(hit.chunk.document.name[:4]) for hit in searcher.search(question, access=READER, k=5)[0]]
+            for question, _, _ in asked
+        ]
+        index.close()
+    ranks = [found.index(a[1]) if a[1] in found else len(found) for a, found in zip(asked, places, strict=True)]
+    clusters = [article for _, _, article in asked]
+    return {"questions": len(asked)} | {
+        str(depth): asdict(estimate([float(rank < depth) for rank in ranks], clusters)) for depth in (1, 5)
+    }
+
+
+def first_page(item: dict[str, Any]) -> dict[str, Any]:
+    """The first page of the right document, as a result: what a reader who knows the document can do without looking."""
+    return {"hits": [{"document": {"name": item["document"]}, "pages": [1]}]}
+
+
+def some(compared: dict[str, Any]) -> dict[str, Any]:
+    """Words alone and the product's fusion, out of everything that was compared."""
+    return {name: compared[name] for name in ("words", z_name(DEPTH, DENSE_WEIGHT))}
+
+
 def fusions() -> Iterator[tuple[str, Fuse]]:
     """What was compared; `z-sum` is the product's."""
     yield "meaning", lambda dense, sparse: [i for i, _ in dense[:8]]
     yield "words", lambda dense, sparse: [i for i, _ in sparse[:8]]
     for depth in (50, DEPTH, 200, 400):
         yield z_name(depth, DENSE_WEIGHT), partial(z_sum, depth=depth, weight=DENSE_WEIGHT)
-    for weight in (0.3, 0.7, 1.0, 2.0):
+    for weight in (0.2, 0.4, 0.5, 0.7, 1.0, 2.0):
         yield z_name(DEPTH, weight), partial(z_sum, depth=DEPTH, weight=weight)
     for k in (2, 60):
         yield f"rrf, k {k}, depth {DEPTH}", partial(rrf, k=k)
@@ -208,8 +291,24 @@ def as_result(chunks: Sequence[StoredChunk]) -> dict[str, Any]:
 
 
 def hits(asked: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Page hits over all questions, and without those that the cover page answers."""
-    return {"page_hit": page_hits(asked, results), "without_cover": page_hits(asked, results, skip=COVER)}
+    """Page hits over all questions, and without those that the cover page answers; intervals by contract."""
+    kept = [i for i, item in enumerate(asked) if not item["question"].endswith(tuple(f"the {c}?" for c in COVER))]
+    few, found = [asked[i] for i in kept], [results[i] for i in kept]
+    return {
+        "page_hit": page_hits(asked, results) | intervals(asked, results),
+        "without_cover": page_hits(few, found) | intervals(few, found),
+    }
+
+
+def intervals(asked: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, list[float | None]]:
+    """95 % intervals of the hits at 1 and 5, resampling contracts."""
+    single = [page_hits([item], [result]) for item, result in zip(asked, results, strict=True)]
+    contracts = [item["document"] for item in asked]
+    made = {}
+    for depth in ("1", "5"):
+        found = estimate([hit[depth] for hit in single], contracts)
+        made[f"{depth} from/to"] = [None if end is None else round(end, 3) for end in (found.low, found.high)]
+    return made
 
 
 def latency(count: int, dimension: int) -> dict[str, Any]:

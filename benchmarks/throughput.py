@@ -77,7 +77,16 @@ def main() -> None:
         index = EdgeIndex(Path(folder), embedder.dimension)
         index.upsert(
             [
-                IndexPoint(f"00000000-0000-0000-0000-{i:012x}", v, w.text, "d", "v", "c", ("group:everyone",))
+                IndexPoint(
+                    f"00000000-0000-0000-0000-{i:012x}",
+                    v,
+                    w.passage,
+                    "d",
+                    "v",
+                    "c",
+                    ("group:everyone",),
+                    name=w.context,
+                )
                 for i, (v, w) in enumerate(zip(vectors, wordings, strict=True))
             ]
         )

@@ -25,6 +25,7 @@ from strongroom.types import FileOutcome
 from strongroom.wire import shown_uri
 
 if TYPE_CHECKING:
+    from ingest.chunk import Wording
     from strongroom.blobs import BlobStore
     from strongroom.catalog import Catalog
     from strongroom.ports import VectorIndex
@@ -138,7 +139,7 @@ class Finisher:
         made, at = [], 0
         for piece in pieces:
             span = range(at, at + len(piece.sources))
-            made.append(_Embedded(piece.work, [_point(sources[i], dense[i], wordings[i].text) for i in span]))
+            made.append(_Embedded(piece.work, [_point(sources[i], dense[i], wordings[i]) for i in span]))
             at = span.stop
         return made
 
@@ -274,7 +275,7 @@ def _renamed(
     old = [parts.wording(replace(source, name=old_name)).context for source in sources]
     new = [parts.wording(source) for source in sources]
     vectors = encoder.renamed(dense, old, [wording.context for wording in new])
-    return [_point(s, v, wording.text) for s, v, wording in zip(sources, vectors, new, strict=True)]
+    return [_point(s, v, wording) for s, v, wording in zip(sources, vectors, new, strict=True)]
 
 
 def remake(parts: Parts, finisher: Finisher, version_ids: Sequence[str], halt: Halt) -> None:
@@ -317,14 +318,16 @@ def stage(name: str, work: Callable[[], None], halt: Halt, done: Callable[[], No
     return threading.Thread(target=body, name=f"ingest-{name}", daemon=True)
 
 
-def _point(source: PointSource, dense: Vector, text: str) -> IndexPoint:
+def _point(source: PointSource, dense: Vector, wording: Wording) -> IndexPoint:
     return IndexPoint(
         id=source.chunk_id,
         dense=dense,
-        text=text,
+        text=wording.passage,
         document_id=source.document_id,
         version_id=source.version_id,
         collection_id=source.collection_id,
         allow=source.allow,
         deny=source.deny,
+        name=wording.context,
+        opening=source.ordinal == 0,
     )

@@ -195,7 +195,8 @@ class ChatModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IndexPoint:
-    """One chunk for the index. `text` is what the sparse encoder sees; no adapter stores it."""
+    """One chunk for the index. The sparse encoder sees `text` (the passage), `name` and `opening`; no adapter stores
+    a word of them."""
 
     id: str  # UUID
     dense: Vector
@@ -205,6 +206,8 @@ class IndexPoint:
     collection_id: str
     allow: tuple[str, ...]  # principals that may read
     deny: tuple[str, ...] = ()  # principals that may not, whatever `allow` says
+    name: str = ""  # what the document is called, in words
+    opening: bool = False  # the first passage of its document
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ class EdgeIndex(HybridIndex):
     # -------------------------------------------------------------------------------------------- shard
 
     def _point(self, point: IndexPoint) -> Any:
-        terms = self._encoder.document(point.text)
+        terms = self._encoder.document(point.text, name=point.name, opening=point.opening)
         vectors: dict[str, Any] = {filters.DENSE: point.dense.tolist()}
         if terms.indices:
             vectors[filters.SPARSE] = qe.SparseVector(list(terms.indices), list(terms.values))

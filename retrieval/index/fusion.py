@@ -1,8 +1,8 @@
 """Two ranked lists, dense and BM25, into one: the weighted sum of their standardised scores.
 
 Ranks alone (RRF) throw away how far ahead a passage is; the raw scores of the two lists are not comparable. Each
-list's scores are turned into z-scores over that list and added, the words counting twice as much as the meaning. The
-comparison with RRF and DBSF, and the choice of weight and depth, are in docs/decisions/fusion.md.
+list's scores are turned into z-scores over that list and added, the words counting more than the meaning. The
+comparison with RRF and DBSF is in docs/decisions/fusion.md, the choice of the weight in docs/decisions/retrieval.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import sqrt
 from strongroom.types import IndexHit
 
 DEPTH = 100  # candidates asked of each list, whatever the caller's limit (more if the limit is larger)
-DENSE_WEIGHT, SPARSE_WEIGHT = 0.5, 1.0
+DENSE_WEIGHT, SPARSE_WEIGHT = 0.3, 1.0
 
 Ranked = Sequence[tuple[str, float]]  # (chunk id, score), best first
 

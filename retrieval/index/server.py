@@ -171,7 +171,7 @@ class ServerIndex(HybridIndex):
     # -------------------------------------------------------------------------------------------- server
 
     def _point(self, point: IndexPoint) -> models.PointStruct:
-        terms = self._encoder.document(point.text)
+        terms = self._encoder.document(point.text, name=point.name, opening=point.opening)
         vector: dict[str, Any] = {filters.DENSE: point.dense.tolist()}
         if terms.indices:
             vector[filters.SPARSE] = models.SparseVector(indices=list(terms.indices), values=list(terms.values))

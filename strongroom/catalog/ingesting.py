@@ -163,6 +163,7 @@ class IngestingMixin(CatalogBase):
                 title=parsed.title,
                 headings=chunk.headings,
                 text=chunk.text,
+                ordinal=chunk.ordinal,
             )
             for chunk in cut
         ]
@@ -263,7 +264,7 @@ class IngestingMixin(CatalogBase):
             row = self._version_row(conn, version_id)
             allow, deny = grants.document_principals(conn, row.document_id, row.collection_id)
             rows = conn.execute(
-                select(chunks.c.id, chunks.c.text, chunks.c.headings)
+                select(chunks.c.id, chunks.c.ordinal, chunks.c.text, chunks.c.headings)
                 .where(chunks.c.version_id == version_id)
                 .order_by(chunks.c.ordinal)
             ).all()
@@ -281,6 +282,7 @@ class IngestingMixin(CatalogBase):
                 title=title,
                 headings=tuple(self.vault.open_json(r.headings, f"chunks.headings:{r.id}")),
                 text=self.vault.open_text(r.text, f"chunks.text:{r.id}"),
+                ordinal=r.ordinal,
             )
             for r in rows
         ]

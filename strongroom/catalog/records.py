@@ -66,6 +66,7 @@ class PointSource:
     title: str | None
     headings: tuple[str, ...]
     text: str
+    ordinal: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,28 @@ class TestVectorIndexContract:
         # WHEN the question holds one of its words THEN that passage is first
         for key, question in {"zh": "哪国法律?", "ru": "договор", "nr": "section 10.13"}.items():
             assert index.search(IndexQuery(flat, question), ANN, 3)[0].chunk_id == ids[key]
+
+    def test_name_picks_the_document_and_the_other_words_pick_the_passage(self, index: VectorIndex) -> None:
+        # GIVEN two leases whose clauses are alike, and vectors that say nothing
+        flat = np.full(DIMENSION, DIMENSION**-0.5, np.float32)
+        clauses = ("This Harbour Lease is made by Ann.", "Rent is due monthly.", "Harbour Lease of the harbour.")
+        ids = {}
+        for name in ("Harbour Lease", "Garden Lease"):
+            for n, text in enumerate(clauses):
+                p = point(text, document=name)
+                ids[name, n] = p.id
+                index.upsert([replace(p, dense=flat, name=name, opening=n == 0)])
+        # WHEN a question names one THEN its clause comes first, before passages that only repeat the name
+        asked = IndexQuery(flat, "When is the rent due under the Garden Lease?")
+        assert index.search(asked, ANN, 6)[0].chunk_id == ids["Garden Lease", 1]
+        asked = IndexQuery(flat, "When is the rent due under the Harbour Lease?")
+        assert index.search(asked, ANN, 6)[0].chunk_id == ids["Harbour Lease", 1]
+        # AND a question that says nothing besides the name finds how the document opens
+        assert index.search(IndexQuery(flat, "What is the Garden Lease?"), ANN, 6)[0].chunk_id == ids["Garden Lease", 0]
+        # AND another name takes the old one's place
+        p = point(clauses[1], document="Garden Lease")
+        index.upsert([replace(p, dense=flat, name="Orchard Contract")])
+        assert index.search(IndexQuery(flat, "Orchard contract"), ANN, 6)[0].chunk_id == p.id
 
     # ------------------------------------------------------------------------------------ life cycle
 

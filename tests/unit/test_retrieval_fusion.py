@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.index.filters import access_conditions, access_payload
-from retrieval.index.fusion import fuse
+from retrieval.index.fusion import DENSE_WEIGHT, fuse
 from strongroom.access import NOBODY, AccessFilter
 
 
@@ -40,11 +40,11 @@ def test_a_single_lexical_match_counts_although_its_list_has_no_spread() -> None
     assert ids(fuse(dense, [("p49", 6.0)], limit=3, depth=100)) == ["p49", "p00", "p01"]
 
 
-def test_words_count_twice_as_much_as_meaning() -> None:
+def test_words_count_more_than_meaning() -> None:
     dense = [("a", 0.9), ("b", 0.1)]
     sparse = [("b", 9.0), ("a", 1.0)]
     scores = {hit.chunk_id: hit.score for hit in fuse(dense, sparse, limit=2, depth=2)}
-    assert scores == pytest.approx({"a": 0.5 - 1.0, "b": 1.0 - 0.5})
+    assert scores == pytest.approx({"a": DENSE_WEIGHT - 1.0, "b": 1.0 - DENSE_WEIGHT})
     scores = {hit.chunk_id: hit.score for hit in fuse(dense, sparse, limit=2, depth=2, dense_weight=2.0)}
     assert scores["a"] > scores["b"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.index.sparse import SPARSE_FINGERPRINT, SparseEncoder, normalise
+from retrieval.index.sparse import NAME_WEIGHT, SPARSE_FINGERPRINT, SparseEncoder, normalise
 
 ENCODER = SparseEncoder()
 
@@ -59,9 +59,36 @@ def test_repetition_saturates_and_length_dampens() -> None:
     assert dict(zip(long.indices, long.values, strict=True))[rent] < once
 
 
+def test_name_weighs_the_same_in_every_passage_however_often_it_is_repeated() -> None:
+    # GIVEN passages of one document, short and long, with and without the words of its name
+    texts = ("Rent is due.", "Harbour Lease. The harbour lease, Harbour Lease.", "word " * 300)
+    passages = [_weights(text, name="Harbour Lease") for text in texts]
+    # THEN the name's words say the same of each, and the passage's own words are as they are without a name
+    for passage in passages:
+        assert {passage[i] for i in ENCODER.query("harbour lease").indices} == {NAME_WEIGHT}
+    (rent,) = ENCODER.query("rent").indices
+    assert passages[0][rent] == _weights("Rent is due.")[rent]
+
+
+def test_name_weighs_a_little_more_in_the_opening_passage() -> None:
+    later, opening = (_weights("Rent is due.", name="Harbour", opening=o) for o in (False, True))
+    (name,) = ENCODER.query("harbour").indices
+    assert later[name] < opening[name] < later[name] * 1.25
+    assert {i: w for i, w in later.items() if i != name} == {i: w for i, w in opening.items() if i != name}
+
+
+def test_opening_without_a_name_is_a_passage_like_another() -> None:
+    assert _weights("Rent is due.", opening=True) == _weights("Rent is due.")
+
+
+def _weights(text: str, *, name: str = "", opening: bool = False) -> dict[int, float]:
+    terms = ENCODER.document(text, name=name, opening=opening)
+    return dict(zip(terms.indices, terms.values, strict=True))
+
+
 def test_fingerprint_is_pinned() -> None:
     """Changing terms or weights makes stored points useless: change the fingerprint and these ids together."""
-    assert SPARSE_FINGERPRINT == "bm25-multilingual-v1:k=0.9:b=0.4:len=256"
+    assert SPARSE_FINGERPRINT == "bm25-multilingual-v2:k=0.9:b=0.6:len=256:name=1.5:opening=1.13"
     assert normalise("Section 10.13 of WomensGolf_1") == "Section zqcb . zqcf of Womens Golf WomensGolf zqc zqcbxcf"
 
 
