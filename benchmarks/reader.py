@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from strongroom.config import load
 
     models_dir = asked.models_dir or load().settings.models_dir
-    readers = {"fast": open_reader(models_dir, backend="fast"), "fp32 torch": open_reader(models_dir, backend="reference")}
+    readers = {
+        "fast": open_reader(models_dir, backend="fast"),
+        "fp32 torch": open_reader(models_dir, backend="reference"),
+    }
     passages = make_passages(asked.text, tokenizer_path(models_dir, DEFAULT_EMBEDDER), asked.passages, asked.tokens)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in readers}
     found = {name: reader.read(QUESTION, passages) for name, reader in readers.items()}  # also warms up
@@ -73,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out["ratio"] = round(
         statistics.median(v[0] for v in times["fp32 torch"]) / statistics.median(v[0] for v in times["fast"]), 2
     )
-    out["same_best_quote"] = sum(a.spans[0].start == b.spans[0].start and a.spans[0].end == b.spans[0].end for a, b in pairs)
+    out["same_best_quote"] = sum(
+        a.spans[0].start == b.spans[0].start and a.spans[0].end == b.spans[0].end for a, b in pairs
+    )
     out["largest_difference"] = round(max(abs(a.answerable - b.answerable) for a, b in pairs), 4)
     print(json.dumps(out, indent=1))
 
