@@ -3,8 +3,8 @@
     python benchmarks/reader.py TEXT [--models-dir DIR] [--passages 8] [--tokens 250] [--rounds 15]
 
 TEXT is a file or a folder of .txt files whose words make the passages, each cut to the number of tokens. The backends
-take turns and the median round counts. `cpu_s` is processor time of the process, which a busy machine disturbs less
-than the rest. Agreement is checked on the same passages: the same best quote, and the largest difference in probability.
+take turns and the median round counts. `cpu_s` is processor time of the process, which a busy machine disturbs less.
+Agreement is checked on the same passages: the same best quote, and the largest difference in probability.
 """
 
 from __future__ import annotations
