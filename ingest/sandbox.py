@@ -513,6 +513,8 @@ class _Child:
             return "parsing used too much processor time and was stopped"
         if code == -signal.SIGKILL:
             return "the parser was killed, most likely because memory ran out"
+        if code == -signal.SIGABRT:  # how native libraries end when they get no memory
+            return "the parser gave up on it (SIGABRT), most likely because memory ran out"
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"the parser crashed on it ({name})"
 

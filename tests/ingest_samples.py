@@ -109,6 +109,16 @@ def save_as(source: Path, target: Path) -> Path:
     return target
 
 
+def lock_pdf(path: Path, text: str, password: str) -> None:
+    """A page with this text that opens with this password."""
+    from reportlab.lib.pdfencrypt import StandardEncryption
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(path), encrypt=StandardEncryption(password, strength=128))
+    canvas.drawString(72, 700, text)
+    canvas.save()
+
+
 def encrypted_pdf_head(path: Path) -> Path:
     """A PDF with a standard security handler whose keys fit no password, the empty one included."""
     text_pdf(path, "secret")

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from ingest.parse.build import DocumentBuilder
 from ingest.parse.inside import BOMB_HINT, PIECE, Members, RefusedError, Sink
+from ingest.parse.prolog import check_markup
 from strongroom.errors import LOCKED, LOCKED_HINT, ParseError, QuarantineError
 from strongroom.types import ParsedDocument
 
@@ -83,20 +84,25 @@ def listing(members: Members, mime: str, *, title: str | None) -> ParsedDocument
 # ------------------------------------------------------------------------------------------------ zip
 
 
-def check_archive(path: Path) -> None:
-    """Refuse a zip-based document that would unpack to an absurd size, going by its directory."""
+def check_archive(path: Path, *, doctype: bool = False) -> None:
+    """Refuse a zip-based document that would unpack to an absurd size, going by its directory, or declares entities.
+
+    Office Open XML allows no document types (ECMA-376, part 2); formats that do pass `doctype`.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
+            unpacked = sum(member.file_size for member in members)
+            packed = max(sum(member.compress_size for member in members), 1)
+            if unpacked > _MAX_UNPACKED or (unpacked > _SUSPICIOUS and unpacked / packed > _MAX_RATIO):
+                raise QuarantineError(
+                    f"a decompression bomb: {packed} bytes would unpack to {unpacked}",
+                    hint="check where the file comes from",
+                )
             _check_overlap(archive)
+            check_markup(archive, doctype=doctype)
     except (zipfile.BadZipFile, OSError, ValueError) as exc:
         raise ParseError("damaged document: its archive cannot be read", hint=_DAMAGED) from exc
-    unpacked = sum(member.file_size for member in members)
-    packed = max(sum(member.compress_size for member in members), 1)
-    if unpacked > _MAX_UNPACKED or (unpacked > _SUSPICIOUS and unpacked / packed > _MAX_RATIO):
-        raise QuarantineError(
-            f"a decompression bomb: {packed} bytes would unpack to {unpacked}", hint="check where the file comes from"
-        )
 
 
 def _check_overlap(archive: zipfile.ZipFile) -> None:

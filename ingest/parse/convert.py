@@ -56,7 +56,7 @@ def parse_with_pandoc(path: Path, mime: str) -> ParsedDocument:
                 builder.warn(warning)
         else:
             if mime == "application/epub+zip":
-                check_archive(path)
+                check_archive(path, doctype=True)
             elif mime != "application/rtf":
                 check_opendocument(path)
             source = path

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-from ingest.parse.build import DocumentBuilder
+from ingest.parse.build import DocumentBuilder, Words, no_boxes
 from ingest.parse.ocr import read_image, words_of
+from ingest.parse.scans import FAINT
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.types import OcrMode, ParsedDocument
 
@@ -67,14 +68,15 @@ def _add_frame(builder: DocumentBuilder, frame: Image.Image, number: int) -> Non
     array = np.asarray(pixels)[:, :, ::-1].copy()
     # Unequal resolutions (fax: 204 x 98) would need two factors; the page is then shown with square pixels.
     points = 72 / dpi_x if abs(dpi_x - dpi_y) < 1 else 1.0
-    result = read_image(array, points_per_pixel=points / shrink)
-    if not result.lines:
+    blank = int(array.max()) - int(array.min()) < FAINT  # saves OCR's seconds
+    result = None if blank else read_image(array, points_per_pixel=points / shrink)
+    if result is None or not result.lines:
         builder.warn(f"page {number}: no text found by OCR")
     builder.add_page(
-        words_of(result),
+        words_of(result) if result is not None else Words([], [], no_boxes()),
         width=width * points,
         height=height * points,
-        ocr_confidence=result.confidence if result.lines else None,
+        ocr_confidence=result.confidence if result is not None and result.lines else None,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ingest.parse.archive import check_archive
 from ingest.parse.build import DocumentBuilder
 from ingest.parse.text import read_text
 from ingest.parse.verbs import VERBS
-from strongroom.errors import ParseError
+from strongroom.errors import ParseError, QuarantineError
 from strongroom.types import ParsedDocument
 
 _SWITCHES = {"DO_NOT_TRACK": "1", "SCARF_NO_ANALYTICS": "true", "UNSTRUCTURED_DISABLE_NOTICE": "1"}
@@ -99,6 +100,8 @@ def _language_model() -> Any:
 def _partition(kind: str, **source: str) -> list[Any]:
     """Elements of a document. Whatever a broken file makes the libraries raise becomes a `ParseError`."""
     _prepare()
+    if kind == "html":
+        _check_depth(source["text"])
     try:
         # languages=[""] switches off its language detection, whose result is not used and costs most of the time.
         return list(_partitioner(kind)(languages=[""], **source))
@@ -108,6 +111,17 @@ def _partition(kind: str, **source: str) -> list[Any]:
         raise ParseError(
             f"damaged document: it cannot be parsed ({type(exc).__name__})", hint="get a fresh copy"
         ) from exc
+
+
+def _check_depth(html: str) -> None:
+    """Refuse HTML that libxml2 would only read to where its elements lie too deep, and keep silent about the rest."""
+    from lxml import etree  # type: ignore[import-untyped]
+
+    parser = etree.HTMLParser(encoding="utf-8")
+    with suppress(etree.XMLSyntaxError):  # nothing in it, which shows in the text
+        etree.fromstring(html.encode("utf-8", "replace"), parser)
+    if any(entry.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for entry in parser.error_log):
+        raise QuarantineError("HTML nested too deeply to be parsed", hint="save the page again in a browser, as PDF")
 
 
 def _partitioner(kind: str) -> Callable[..., Any]:
@@ -149,7 +163,7 @@ def table_text(html: str | None) -> str:
     """A table as lines `header: cell | header: cell` when its first row is a header, else `cell | cell`."""
     if not html:
         return ""
-    from lxml import html as lxml_html  # type: ignore[import-untyped]
+    from lxml import html as lxml_html
 
     from ingest.parse.grid import render_rows
 

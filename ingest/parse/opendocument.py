@@ -59,8 +59,8 @@ def parse_slides(path: Path) -> ParsedDocument:
 
 
 def check_opendocument(path: Path) -> None:
-    """Refuse an encrypted OpenDocument file, or one that would unpack to an absurd size."""
-    check_archive(path)
+    """Refuse an encrypted OpenDocument file, one that would unpack to an absurd size, or one that declares entities."""
+    check_archive(path, doctype=True)  # early ones name theirs
     try:
         with zipfile.ZipFile(path) as archive, archive.open("META-INF/manifest.xml") as manifest:
             encrypted = b"encryption-data" in manifest.read(4 << 20)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OCR_DPI = 200
 OCR_MAX_PIXELS = 12_000_000
+FAINT = 24  # a picture whose shades differ by less, of 255, shows nothing
 # A page with fewer letters and digits than this may be a scan that only carries a stamp or a Bates number.
 _FEW_CHARACTERS = 100
 _SCAN_COVERAGE = 0.5
@@ -106,7 +107,7 @@ def _render(
         ):
             with closing(page.render(scale=scale, rev_byteorder=False, prefer_bgrx=False)) as bitmap:
                 image = bitmap.to_numpy().copy()
-            if int(image.max()) - int(image.min()) < 24:
+            if int(image.max()) - int(image.min()) < FAINT:
                 return None, scale
         if image.ndim == 2 or image.shape[2] == 1:
             image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)

@@ -104,7 +104,15 @@ def draw(data: bytes, mime: str, index: int, dpi: int) -> bytes:
     if mime == "application/pdf":
         import pypdfium2
 
-        document = pypdfium2.PdfDocument(data)
+        try:
+            document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError as exc:
+            if getattr(exc, "err_code", None) == pypdfium2.raw.FPDF_ERR_PASSWORD:
+                raise ParseError(
+                    "the original is locked by a password, so its pages cannot be drawn",
+                    hint="Its text can still be read.",
+                ) from exc
+            raise
         page = document[index]
         width, height = page.get_size()
         scale = min(dpi / 72, (MAX_PIXELS / max(width * height, 1.0)) ** 0.5)

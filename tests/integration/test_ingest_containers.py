@@ -28,6 +28,7 @@ from strongroom.errors import QuarantineError
 from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestSummary, Member, SourceFile
 from tests.fakes import FakeTokenizer
 from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, worded
+from tests.ingest_samples import lock_pdf
 
 
 class Room:
@@ -358,15 +359,6 @@ def test_locked_files_are_opened_by_a_password_of_the_run_and_quarantined_withou
     room.check()
     stored = [path for path in room.spool.parent.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
     assert stored == []
-
-
-def lock_pdf(path: Path, text: str, password: str) -> None:
-    from reportlab.lib.pdfencrypt import StandardEncryption
-    from reportlab.pdfgen.canvas import Canvas
-
-    canvas = Canvas(str(path), encrypt=StandardEncryption(password, strength=128))
-    canvas.drawString(72, 700, text)
-    canvas.save()
 
 
 def lock_workbook(path: Path, password: str) -> None:
