@@ -15,7 +15,7 @@ import numpy as np
 
 from ingest.parse.build import Boxes, Mark, Words
 from ingest.parse.order import reading_order, same_row
-from ingest.parse.rows import CELL_GAP, Row, Segment, segments, visual_rows, wide_gaps
+from ingest.parse.rows import CELL_GAP, TABLE_LINES, Row, Segment, segments, visual_rows, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.tables import Cell, Table, find_tables
 
@@ -53,17 +53,19 @@ def arrange(
     *,
     keeps_hyphen: Callable[[str, str], bool] = lambda _left, _right: True,
     by_place: bool = False,
+    gaps: int | None = None,
 ) -> Arranged:
     """Put a page's tables into rows and columns of text one after the other.
 
     Everything else stays in the order it came in, unless `by_place` says that this order means nothing. `keeps_hyphen`
-    decides about words that the reordering brings together over a line end.
+    decides about words that the reordering brings together over a line end. `gaps`: `wide_gaps` of `words`, if known.
     """
     if by_place:
         words = _by_place(words, keeps_hyphen)
-    tables = find_tables(words, rulings)
+    gaps = wide_gaps(words.boxes) if gaps is None or by_place else gaps
+    tables = find_tables(words, rulings) if gaps >= TABLE_LINES else []
     if not tables:
-        if not by_place and wide_gaps(words.boxes) >= _COLUMN_LINES:
+        if not by_place and gaps >= _COLUMN_LINES:
             words = _columns_apart(words, keeps_hyphen)
         return Arranged(words, (), carried if not words.texts else None)
     writer = _Writer(words)
@@ -103,8 +105,9 @@ def _columns_apart(words: Words, keeps_hyphen: Callable[[str, str], bool]) -> Wo
     ordered = _pieces(words)
     place = {piece.words[0]: number for number, piece in enumerate(ordered)}
     apart = across = 0
+    places = words.boxes.tolist()
     for row in visual_rows(words.boxes):
-        for left, right in pairwise(segments(row, words.boxes, CELL_GAP)):
+        for left, right in pairwise(segments(row, places, CELL_GAP)):
             if place[right.words[0]] != place[left.words[0]] + 1:
                 apart += 1
                 across += right.words[0] == left.words[-1] + 1
@@ -125,8 +128,8 @@ def _runs_across(boxes: Boxes) -> int:
 
 
 def _pieces(words: Words) -> list[Segment]:
-    rows = visual_rows(words.boxes)
-    return reading_order([piece for row in rows for piece in segments(row, words.boxes, CELL_GAP)])
+    rows, places = visual_rows(words.boxes), words.boxes.tolist()
+    return reading_order([piece for row in rows for piece in segments(row, places, CELL_GAP)])
 
 
 def _by_place(words: Words, keeps_hyphen: Callable[[str, str], bool]) -> Words:

@@ -71,10 +71,9 @@ class DocumentBuilder:
         begin = self._length
         texts = [text if text.isascii() else normalised(text) for text in words.texts]
         n = len(texts)
-        lengths = np.empty(2 * n, dtype=np.int64)
-        lengths[0::2] = [len(space) for space in words.spaces]
-        lengths[1::2] = [len(text) for text in texts]
-        edges = begin + np.cumsum(lengths)
+        pieces = [""] * (2 * n)
+        pieces[0::2], pieces[1::2] = words.spaces, texts
+        edges = begin + np.cumsum(np.fromiter(map(len, pieces), dtype=np.int64, count=2 * n))
         records = np.empty(n, dtype=_RECORD)
         records["start"], records["end"], records["box"] = edges[0::2], edges[1::2], words.boxes
         layout = records[~np.isnan(words.boxes[:, 0]) & (records["end"] > records["start"])].tobytes()
@@ -82,9 +81,7 @@ class DocumentBuilder:
             start = int(edges[2 * mark.first]) if mark.first < n else int(edges[-1])
             end = int(edges[2 * mark.stop - 1]) if mark.stop > mark.first else start
             self._headings.append(Heading(start, end, mark.level))
-        for space, text in zip(words.spaces, texts, strict=True):
-            self._pieces.append(space)
-            self._pieces.append(text)
+        self._pieces += pieces
         position = int(edges[-1]) if n else begin
         if n:
             self._pieces.append(_PAGE_BREAK)

@@ -29,11 +29,12 @@ def to_display(page: pdfium.PdfPage, user: Boxes) -> Boxes:
         columns = (top - y1, right - x1, top - y0, right - x0)
     if rotation in (90, 270):
         width, height = height, width
-    boxes = np.stack(columns, axis=1)
-    boxes[:, 0::2] = np.clip(boxes[:, 0::2], 0, width)
-    boxes[:, 1::2] = np.clip(boxes[:, 1::2], 0, height)
-    outside = ~((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    boxes[outside] = np.nan
+    boxes = np.empty_like(user)
+    for i, (column, limit) in enumerate(zip(columns, (width, height, width, height), strict=True)):
+        np.minimum(np.maximum(column, 0), limit, out=boxes[:, i])
+    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    if not inside.all():
+        boxes[~inside] = np.nan
     return boxes
 
 

@@ -18,6 +18,7 @@ from ingest.parse.arrange import Carried, arrange
 from ingest.parse.build import DocumentBuilder, Words, no_boxes
 from ingest.parse.geometry import turned
 from ingest.parse.pdfpage import RawPage, Vocabulary, read_page, words_of
+from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import GARBAGE, gibberish, read_scan, usable
 from ingest.parse.tables import Table, find_tables
@@ -138,6 +139,7 @@ def _add(
         carried,
         keeps_hyphen=vocabulary.keeps_hyphen,
         by_place=quarters > 0 and confidence is None,
+        gaps=page.gaps if len(words.boxes) == len(page.boxes) and confidence is None else None,
     )
     boxes = turned(arranged.words.boxes, quarters, *((height, width) if lying else (width, height)))
     arranged_words = arranged.words._replace(boxes=boxes)
@@ -164,5 +166,6 @@ def pdf_tables(path: Path) -> Iterator[tuple[int, Words, Table]]:
         vocabulary = Vocabulary([page.text for page in pages])
         for number, page in enumerate(pages, start=1):
             words = words_of(page, vocabulary)
-            for table in find_tables(words, page.rulings):
-                yield number, words, table
+            if wide_gaps(words.boxes) >= TABLE_LINES:
+                for table in find_tables(words, page.rulings):
+                    yield number, words, table

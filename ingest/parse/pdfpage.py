@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise, repeat
 
 import numpy as np
 import pypdfium2 as pdfium
@@ -21,12 +22,16 @@ from ingest.parse.build import Boxes, Words, no_boxes
 from ingest.parse.drawings import rulings_of
 from ingest.parse.geometry import to_display, turned
 from ingest.parse.notes import notes_of
-from ingest.parse.rows import wide_gaps
+from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import needs_ocr, usable
 from strongroom.types import OcrMode
 
 _ASKED = 7
+# The same function, taking addresses and keeping the interpreter's lock: it returns at once.
+_loose_box = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
+    ctypes.cast(raw.FPDFText_GetLooseCharBox, ctypes.c_void_p).value or 0
+)
 _HYPHENS = "\ufffe\x02"  # PDFium's marks for a hyphen at a line end that it joined across
 _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
@@ -57,6 +62,7 @@ class RawPage:
     spans: list[tuple[int, int]] = field(default_factory=list)
     boxes: Boxes = field(default_factory=no_boxes)
     rulings: Rulings = field(default_factory=Rulings)
+    gaps: int | None = None  # lines of print that wide gaps break, where that was counted
     quarters: int = 0
     notes: Words | None = None  # what forms and comments say, with boxes as displayed
     ocr: bool = False
@@ -87,8 +93,10 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage
                 result.quarters = _quarters(page, textpage, result.spans, char_of)
                 if result.quarters:
                     result.boxes = turned(result.boxes, -result.quarters, width, height)
-                elif wide_gaps(result.boxes) > 1:
-                    result.rulings = rulings_of(page)
+                else:
+                    result.gaps = wide_gaps(result.boxes)
+                    if result.gaps >= TABLE_LINES:
+                        result.rulings = rulings_of(page)
             return result
         finally:
             textpage.close()
@@ -149,14 +157,18 @@ def _measure(
     if char_of is not None:
         ends = [char_of(index) for index in ends]
     rects = (raw.FS_RECTF * len(ends))()
-    handle, loose = textpage.raw, raw.FPDFText_GetLooseCharBox
-    failed = [i for i, (index, rect) in enumerate(zip(ends, rects, strict=True)) if not loose(handle, index, rect)]
+    first, size = ctypes.addressof(rects), ctypes.sizeof(raw.FS_RECTF)
+    handle = ctypes.cast(textpage.raw, ctypes.c_void_p).value
+    # Half of a contract's reading time went into these calls when each made its own ctypes objects.
+    done = list(map(_loose_box, repeat(handle), ends, range(first, first + size * len(ends), size)))
     # FS_RECTF is left, top, right, bottom
-    values = np.frombuffer(rects, dtype=np.float32).reshape(-1, 2, 4).copy()
-    values.reshape(-1, 4)[failed] = np.nan
-    left, top, right, bottom = (values[:, :, i] for i in range(4))
-    user = np.stack([left.min(1), bottom.min(1), right.max(1), top.max(1)], axis=1)
-    return to_display(page, user)
+    values = np.frombuffer(rects, dtype=np.float32).reshape(-1, 2, 4)
+    if not all(done):
+        values = values.copy()
+        values.reshape(-1, 4)[~np.array(done, dtype=bool)] = np.nan
+    begin, end = values[:, 0], values[:, 1]
+    low, high = np.minimum(begin, end), np.maximum(begin, end)
+    return to_display(page, np.stack([low[:, 0], low[:, 3], high[:, 2], high[:, 1]], axis=1))
 
 
 # ------------------------------------------------------------------------------------------------ text of a page
@@ -175,8 +187,9 @@ class Vocabulary:
         if not left or not right or not left[-1].isalpha() or not right[0].islower():
             return True
         if self._words is None:
-            whole = re.sub(rf"\S*[{_HYPHENS}]\S*|\S+-(?=\s)", " ", " ".join(self._texts))
-            found = re.findall(r"[^\W_]+(?:-[^\W_]+)*", whole.lower())
+            tokens = {token for text in self._texts for token in text.split()}
+            whole = (t for t in tokens if not _HYPHEN.search(t) and not (t[-1] == "-" and len(t) > 1))
+            found = re.findall(r"[^\W_]+(?:-[^\W_]+)*", " ".join(whole).lower())
             self._words = frozenset(found)
         left, right = left.lower(), right.lower()
         if f"{left}-{right}" in self._words:
@@ -188,39 +201,36 @@ class Vocabulary:
 
 def words_of(page: RawPage, vocabulary: Vocabulary) -> Words:
     """The page's words in reading order, cleaned, each with the white space before it and its box."""
-    text = page.text
-    special = _SPECIAL.search(text) is not None
+    text, spans, boxes = page.text, page.spans, page.boxes
+    texts = [text[start:end] for start, end in spans]
+    if _SPECIAL.search(text):
+        texts = [_clean(piece) if _SPECIAL.search(piece) else piece for piece in texts]
+        kept = [i for i, piece in enumerate(texts) if piece]
+        if len(kept) < len(spans):
+            texts, spans, boxes = [texts[i] for i in kept], [spans[i] for i in kept], boxes[kept]
+    if not texts:
+        return Words([], [], boxes)
+    spaces = ["", *[text[end:start] for (_, end), (start, _) in pairwise(spans)]]
     hyphens = _HYPHEN.search(text) is not None
-    tops, bottoms = page.boxes[:, 1].tolist(), page.boxes[:, 3].tolist()
-    spaces: list[str] = []
-    texts: list[str] = []
-    kept: list[int] = []
-    previous = 0
-    for i, (start, end) in enumerate(page.spans):
-        piece = text[start:end]
-        if special and _SPECIAL.search(piece):
-            piece = _SPECIAL.sub("", piece.translate(_LIGATURES))
-            if not piece:
-                continue
-        gap = text[previous:start]
-        if gap == " " or gap == "" or not texts:
-            space = gap if texts else ""
-        elif hyphens and _HYPHEN.search(gap):
-            space = ""
-            if vocabulary.keeps_hyphen(texts[-1], piece):
-                texts[-1] += "-"
+    tops, bottoms = boxes[:, 1].tolist(), boxes[:, 3].tolist()
+    for i, gap in enumerate(spaces):
+        if gap == " " or gap == "":
+            continue
+        if hyphens and _HYPHEN.search(gap):
+            spaces[i] = ""
+            if vocabulary.keeps_hyphen(texts[i - 1], texts[i]):
+                texts[i - 1] += "-"
         elif "\n" in gap or "\r" in gap:
-            last = kept[-1]
-            space = _break(tops[last], bottoms[last], tops[i], bottoms[i])
+            spaces[i] = _break(tops[i - 1], bottoms[i - 1], tops[i], bottoms[i])
         else:
-            space = " "
-        spaces.append(space)
-        texts.append(piece)
-        kept.append(i)
-        previous = end
-    if hyphens and texts and _HYPHEN.search(text, previous):
+            spaces[i] = " "
+    if hyphens and _HYPHEN.search(text, spans[-1][1]):
         texts[-1] += "-"
-    return Words(spaces, texts, page.boxes[kept] if len(kept) < len(page.spans) else page.boxes)
+    return Words(spaces, texts, boxes)
+
+
+def _clean(piece: str) -> str:
+    return _SPECIAL.sub("", piece.translate(_LIGATURES))
 
 
 def _break(last_top: float, last_bottom: float, top: float, bottom: float) -> str:

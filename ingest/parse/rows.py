@@ -5,6 +5,7 @@ Geometry only. `em` is a line's height as the boxes give it, about 1.2 times the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from strongroom.types import Box
 
 WORD_GAP = 0.5  # of a line's height: words closer than this are one phrase
 CELL_GAP = 0.9  # further apart than this they may be two cells
+TABLE_LINES = 2  # with fewer lines broken by wide gaps, a page holds no table
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +60,50 @@ def visual_rows(boxes: Boxes, indexes: list[int] | None = None) -> list[Row]:
         return []
     # Plain lists: a page has hundreds of words and dozens of rows, too few for numpy to be worth its calls.
     part = boxes[chosen].tolist()
-    tallest = 1.2 * sorted(box[3] - box[1] for box in part)[len(part) // 2]  # a bullet's font may claim two lines
-    heights = [min(box[3] - box[1], tallest) for box in part]
+    heights = [box[3] - box[1] for box in part]
+    tallest = 1.2 * sorted(heights)[len(part) // 2]  # a bullet's font may claim two lines
+    heights = [height if height < tallest else tallest for height in heights]
     middles = [(box[1] + box[3]) / 2 for box in part]
     groups: list[list[int]] = []
-    center = height = 0.0
+    group: list[int] = []
+    center = high = 0.0
     for i in sorted(range(len(part)), key=middles.__getitem__):
-        if groups and middles[i] - center <= 0.5 * max(height, heights[i]):
-            groups[-1].append(i)
-            height = max(height, heights[i])
-            center += (middles[i] - center) / len(groups[-1])
+        middle, height = middles[i], heights[i]
+        if group and middle - center <= 0.5 * (height if height > high else high):
+            group.append(i)
+            if height > high:
+                high = height
+            center += (middle - center) / len(group)
         else:
-            groups.append([i])
-            center, height = middles[i], heights[i]
+            group = [i]
+            groups.append(group)
+            center, high = middle, height
+    lefts = [box[0] for box in part]
     rows = []
     for group in groups:
-        group.sort(key=lambda i: part[i][0])
-        rows.append(
-            Row(
-                tuple(chosen[i] for i in group),
-                part[group[0]][0],
-                min(part[i][1] for i in group),
-                max(part[i][2] for i in group),
-                max(part[i][3] for i in group),
-                sorted(heights[i] for i in group)[len(group) // 2],
-            )
-        )
+        group.sort(key=lefts.__getitem__)
+        _, tops, rights, bottoms = zip(*[part[i] for i in group], strict=True)
+        em = sorted([heights[i] for i in group])[len(group) // 2]
+        rows.append(Row(tuple([chosen[i] for i in group]), lefts[group[0]], min(tops), max(rights), max(bottoms), em))
     return rows
 
 
-def segments(row: Row, boxes: Boxes, gap: float) -> list[Segment]:
-    """Cut a row where white space is wider than `gap` times its line height."""
+def segments(row: Row, places: Sequence[Sequence[float]], gap: float) -> list[Segment]:
+    """Cut a row where white space is wider than `gap` times its line height; `places` are the page's boxes as lists."""
     found: list[Segment] = []
     run: list[int] = []
     left = right = 0.0
-    for word, (x0, _, x1, _) in zip(row.words, boxes[list(row.words)].tolist(), strict=True):
-        if run and x0 - right > gap * row.em:
+    wide = gap * row.em
+    for word in row.words:
+        x0, _, x1, _ = places[word]
+        if run and x0 - right > wide:
             found.append(Segment(left, right, tuple(run), row.y0, row.y1))
             run = []
         if not run:
             left, right = x0, x1
         run.append(word)
-        right = max(right, x1)
+        if x1 > right:
+            right = x1
     if run:
         found.append(Segment(left, right, tuple(run), row.y0, row.y1))
     return found
@@ -111,13 +115,16 @@ def wide_gaps(boxes: Boxes) -> int:
     part = boxes[~np.isnan(boxes[:, 0])]
     if len(part) < 4:
         return 0
-    heights = part[:, 3] - part[:, 1]
-    em = float(np.median(heights))
+    # Bare ufuncs: `median`, `diff` and `unique` cost more than the rest, and every page comes through here.
+    heights = np.sort(part[:, 3] - part[:, 1])
+    em = float(heights[(len(part) - 1) // 2] + heights[len(part) // 2]) / 2
     middles = (part[:, 1] + part[:, 3]) / 2
-    order = np.argsort(middles, kind="stable")
-    line = np.cumsum(np.diff(middles[order], prepend=middles[order[0]]) > 0.4 * em)
+    order = middles.argsort(kind="stable")
+    middles = middles[order]
+    line = np.zeros(len(part), dtype=np.int32)
+    np.cumsum(middles[1:] - middles[:-1] > 0.4 * em, out=line[1:])
     by_line = np.lexsort((part[order, 0], line))
-    lines, ordered = line[by_line], part[order][by_line]
+    lines, ordered = line[by_line], part[order[by_line]]
     gaps = ordered[1:, 0] - ordered[:-1, 2]
     broken = lines[1:][(lines[1:] == lines[:-1]) & (gaps > CELL_GAP * em)]
-    return int((np.diff(np.unique(broken)) == 1).sum()) + 1
+    return int(np.count_nonzero(broken[1:] - broken[:-1] == 1)) + 1

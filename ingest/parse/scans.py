@@ -26,9 +26,11 @@ _SCAN_COVERAGE = 0.5
 _FEW_DRAWINGS = 50
 _GARBAGE_SHARE = 0.3
 _ENOUGH_WORDS = 40
+_JUDGED_WORDS = 200
 _LATIN_WORD = re.compile(r"\b[A-Za-zÀ-ɏ]{3,}\b")
-_VOWEL = re.compile(r"[aeiouyÀ-Æà-æÈ-Ïè-ïÒ-Öò-öØøÙ-Ýù-ýŒœ]", re.I)
+_VOWELS = str.maketrans(dict.fromkeys("aeiouyAEIOUYÀÁÂÃÄÅÆàáâãäåæÈÉÊËÌÍÎÏèéêëìíîïÒÓÔÕÖòóôõöØøÙÚÛÜÝùúûüýŒœ", "a"))
 GARBAGE = re.compile("[\x00-\x01\x03-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
+_CONTROLS = bytes(code for code in range(128) if GARBAGE.match(chr(code)))
 
 
 def usable(text: str) -> int:
@@ -39,21 +41,28 @@ def gibberish(text: str) -> bool:
     """True for Latin letters that form no words: what a font gives whose map to characters is broken.
 
     Words of every language in Latin script hold vowels, and vowels are neither rare nor most of their letters. Short
-    texts and lists of codes are not judged.
+    texts and lists of codes are not judged, long ones by words taken evenly from them.
     """
-    words = _LATIN_WORD.findall(text)
+    tokens = text.split()
+    words = _LATIN_WORD.findall(" ".join(tokens[:: len(tokens) // _JUDGED_WORDS or 1]))
     if len(words) < _ENOUGH_WORDS:
         return False
-    letters = "".join(words)
-    vowels = len(_VOWEL.findall(letters)) / len(letters)
-    with_vowel = sum(1 for word in words if _VOWEL.search(word)) / len(words)
+    marked = " ".join(words).translate(_VOWELS)
+    vowels = marked.count("a") / (len(marked) - len(words) + 1)
+    with_vowel = sum("a" in word for word in marked.split(" ")) / len(words)
     return not 0.2 <= vowels <= 0.65 or with_vowel < 0.6
+
+
+def _garbage(text: str) -> int:
+    if text.isascii():
+        return len(text) - len(text.encode().translate(None, _CONTROLS))
+    return len(GARBAGE.findall(text))
 
 
 def needs_ocr(page: pdfium.PdfPage, text: str) -> bool:
     """True when the page shows something but its text layer is missing, a mere stamp on a scan, or garbage."""
     solid = len(text) - sum(map(text.count, " \r\n\t\xa0"))
-    if solid and len(GARBAGE.findall(text)) > _GARBAGE_SHARE * solid:
+    if solid and _garbage(text) > _GARBAGE_SHARE * solid:
         return True
     if gibberish(text):
         return True

@@ -8,7 +8,7 @@ Geometry and the kind of content (numbers or words) only: no vocabulary, no mode
 from __future__ import annotations
 
 from ingest.parse.build import Words
-from ingest.parse.rows import visual_rows, wide_gaps
+from ingest.parse.rows import visual_rows
 from ingest.parse.rulings import Rulings, frames
 from ingest.parse.tables.cells import Cell, Table, TablePage
 from ingest.parse.tables.drawn import drawn
@@ -18,9 +18,7 @@ __all__ = ["Cell", "Table", "find_tables"]
 
 
 def find_tables(words: Words, rulings: Rulings) -> list[Table]:
-    """The tables of a page from top to bottom."""
-    if wide_gaps(words.boxes) < 2:
-        return []
+    """The tables of a page from top to bottom. Worth its time only where `wide_gaps` finds two or more."""
     page = TablePage(words, rulings)
     tables = [table for frame in frames(page.rulings) if (table := drawn(page, *frame)) is not None]
     tables = _outermost(tables)

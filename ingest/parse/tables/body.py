@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from statistics import median
 
-from ingest.parse.rows import CELL_GAP, WORD_GAP, Row, segments
+from ingest.parse.rows import CELL_GAP, WORD_GAP, Row
 from ingest.parse.tables.cells import SIGN, TablePage
 from ingest.parse.tables.head import centered, cut, is_body
 
@@ -35,14 +35,14 @@ def body_rows(page: TablePage, body: list[Row], borders: list[float]) -> list[He
     left, right = min(row.x0 for row in body), max(row.x1 for row in body)
     for row in body:
         held: Held = {}
-        parts = segments(row, page.boxes, WORD_GAP)
+        parts = page.segments(row, WORD_GAP)
         if len(parts) == 1 and not page.numeric(row.words) and centered(row, left, right):
             rows.append({(0, 0): list(row.words)})  # a heading of the rows below it
             previous = row
             continue
         for part in parts:
             for piece in cut(page, part, borders, row.em):
-                first = bisect_right(borders, float(page.boxes[piece.words[0], 0] + page.boxes[piece.words[0], 2]) / 2)
+                first = bisect_right(borders, page.centers[piece.words[0]])
                 held.setdefault((first, first), []).extend(piece.words)
         gap = row.y0 - previous.y1 if previous is not None else 0.0
         if rows and _continues(page, rows[-1], held, gap=gap, em=em, prose=prose, spaced=spaced, tight=tight):
@@ -66,7 +66,7 @@ def _move_signs(page: TablePage, held: Held) -> None:
 def _lined_up(page: TablePage, body: list[Row], borders: list[float], reach: float) -> bool:
     """True when most lines of print close below another one fill the first column and one more: rows of their own."""
     close = [row for above, row in pairwise(body) if row.y0 - above.y1 < reach]
-    full = sum(row.x0 < borders[0] < row.x1 and len(segments(row, page.boxes, CELL_GAP)) > 1 for row in close)
+    full = sum(row.x0 < borders[0] < row.x1 and len(page.segments(row, CELL_GAP)) > 1 for row in close)
     return 2 * full > len(close)
 
 
@@ -102,8 +102,7 @@ def is_prose(page: TablePage, rows: list[Held], columns: int, extents: list[tupl
             continue
         width = max(extents[column][1] - extents[column][0], 1.0)
         full = [
-            float(page.boxes[words[-1], 2] - page.boxes[words[0], 0]) > 0.75 * width and len(words) >= 4
-            for words in cells
+            page.places[words[-1]][2] - page.places[words[0]][0] > 0.75 * width and len(words) >= 4 for words in cells
         ]
         running += 2 * sum(full) >= len(cells) and len(cells) >= 3 and median(len(words) for words in cells) >= 4
     if running >= 2 or (running and columns == 2 and sum(len(held) > 1 for held in rows) * 2 < len(rows)):

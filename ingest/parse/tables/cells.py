@@ -7,6 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from ingest.parse.build import Words
+from ingest.parse.rows import Row, Segment, segments
 from ingest.parse.rulings import Rulings
 from strongroom.types import Box
 
@@ -47,7 +48,17 @@ class TablePage:
     def __init__(self, words: Words, rulings: Rulings) -> None:
         self.texts = words.texts
         self.boxes = words.boxes
+        self.places = words.boxes.tolist()  # one word's box at a time is far cheaper to take from lists
+        self.centers = ((words.boxes[:, 0] + words.boxes[:, 2]) / 2).tolist()
         self.rulings = rulings
+        self._segments: dict[tuple[tuple[int, ...], float], list[Segment]] = {}
+
+    def segments(self, row: Row, gap: float) -> list[Segment]:
+        """A row cut at gaps wider than `gap` line heights; kept, because every step asks again."""
+        key = (row.words, gap)
+        if key not in self._segments:
+            self._segments[key] = segments(row, self.places, gap)
+        return self._segments[key]
 
     def text(self, words: list[int] | tuple[int, ...]) -> str:
         return " ".join(self.texts[word] for word in words)

@@ -73,7 +73,7 @@ def _with_text_rows(page: TablePage, inside: list[int], xs: list[float], ys: lis
             continue
         full = 0
         for row in band:
-            columns = {bisect_right(xs, float(page.boxes[w, 0] + page.boxes[w, 2]) / 2) for w in row.words}
+            columns = {bisect_right(xs, page.centers[w]) for w in row.words}
             numbers = sum(1 for word in row.words if is_number(page.texts[word]))
             full += len(columns) > 1 and 2 * numbers >= len(row.words) - 2 and numbers > 0
         if full < 2 or 2 * full < len(band):

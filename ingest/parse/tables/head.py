@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import pairwise
 
-from ingest.parse.rows import WORD_GAP, Row, Segment, segments
+from ingest.parse.rows import WORD_GAP, Row, Segment
 from ingest.parse.tables.cells import YEAR, Cell, TablePage, is_number
 
 
@@ -23,7 +23,7 @@ def head_lines(page: TablePage, block: list[Row], borders: list[float], lines: l
             first -= 1
         return first if first <= 8 else 0
     # Words only: a first line of short phrases over longer ones
-    first_row = segments(block[0], page.boxes, WORD_GAP)
+    first_row = page.segments(block[0], WORD_GAP)
     return 1 if len(first_row) > 1 and all(len(part.words) <= 5 for part in first_row) and len(block) > 2 else 0
 
 
@@ -33,13 +33,13 @@ def centered(row: Row, left: float, right: float) -> bool:
 
 
 def _is_label(page: TablePage, row: Row, borders: list[float]) -> bool:
-    return row.x0 < borders[0] and len(segments(row, page.boxes, WORD_GAP)) == 1
+    return row.x0 < borders[0] and len(page.segments(row, WORD_GAP)) == 1
 
 
 def is_body(page: TablePage, row: Row, borders: list[float]) -> bool:
     """Numbers in most of the columns after the first; years are names of columns."""
     values, named = [], False
-    for part in segments(row, page.boxes, WORD_GAP):
+    for part in page.segments(row, WORD_GAP):
         if bisect_right(borders, part.center) > 0:
             values.append(part.words)
         else:
@@ -57,7 +57,7 @@ def head_cells(
     """Cells of the head and how many levels they form: phrases over several columns first, single columns below."""
     placed: list[list[tuple[int, int, Segment]]] = []
     for row in rows:
-        parts = [piece for part in segments(row, page.boxes, 0.4) for piece in cut(page, part, borders, row.em)]
+        parts = [piece for part in page.segments(row, 0.4) for piece in cut(page, part, borders, row.em)]
         placed.append([(*_span(page, part, row, borders, extents), part) for part in parts])
     for upper, lower in reversed(list(pairwise(placed))):
         _widen(upper, lower, extents)
@@ -95,17 +95,17 @@ def cut(page: TablePage, part: Segment, borders: list[float], em: float) -> list
     """Cut a phrase at a column border that falls into one of its gaps, unless the gap is a plain word space."""
     pieces: list[list[int]] = [[part.words[0]]]
     for left, right in zip(part.words, part.words[1:], strict=False):
-        x0, x1 = float(page.boxes[left, 2]), float(page.boxes[right, 0])
+        x0, x1 = page.places[left][2], page.places[right][0]
         border = any(x0 - 1 <= at <= x1 + 1 for at in borders)
         numbers = is_number(page.texts[left]) and is_number(page.texts[right])
         if numbers:
-            middles = (float(page.boxes[word, 0] + page.boxes[word, 2]) / 2 for word in (left, right))
+            middles = (page.centers[word] for word in (left, right))
             border = border or len({bisect_right(borders, middle) for middle in middles}) > 1
         if border and (x1 - x0 > 0.33 * em or numbers):
             pieces.append([right])
         else:
             pieces[-1].append(right)
-    return [Segment(float(page.boxes[p[0], 0]), float(page.boxes[p[-1], 2]), tuple(p)) for p in pieces]
+    return [Segment(page.places[p[0]][0], page.places[p[-1]][2], tuple(p)) for p in pieces]
 
 
 def _span(

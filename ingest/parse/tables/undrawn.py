@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from ingest.parse.rows import CELL_GAP, WORD_GAP, Row, Segment, segments
+from ingest.parse.rows import CELL_GAP, WORD_GAP, Row, Segment
 from ingest.parse.rulings import clusters
 from ingest.parse.tables.body import body_rows, is_prose
 from ingest.parse.tables.cells import MOST_COLUMNS, SIGN, Cell, Table, TablePage, finished
@@ -20,7 +20,7 @@ _TITLE = re.compile(r"(table|exhibit|schedule|figure|appendix|annex|chart)\s+[A-
 
 def blocks(page: TablePage, rows: list[Row]) -> list[list[Row]]:
     """Runs of lines of print of which most are broken by wide gaps."""
-    parts = [segments(row, page.boxes, CELL_GAP) for row in rows]
+    parts = [page.segments(row, CELL_GAP) for row in rows]
     blocks: list[list[Row]] = []
     i = 0
     while i < len(rows):
@@ -69,7 +69,7 @@ def _with_head(rows: list[Row], parts: list[list[Segment]], first: int, last: in
 
 def undrawn(page: TablePage, block: list[Row]) -> Table | None:
     block = _trimmed(page, block)
-    broken = [row for row in block if len(segments(row, page.boxes, CELL_GAP)) > 1]
+    broken = [row for row in block if len(page.segments(row, CELL_GAP)) > 1]
     if len(broken) < 2:
         return None
     borders = _borders(page, block)
@@ -114,7 +114,7 @@ def _trimmed(page: TablePage, block: list[Row]) -> list[Row]:
         if foot > start + 2 and not any(_figures(page, row) for row in block[foot:]):
             stop = foot
     while stop > start and len(block[stop - 1].words) > 9 and not _figures(page, block[stop - 1]):
-        if len(segments(block[stop - 1], page.boxes, CELL_GAP)) > 2:
+        if len(page.segments(block[stop - 1], CELL_GAP)) > 2:
             break
         stop -= 1
     return block[start:stop]
@@ -122,13 +122,13 @@ def _trimmed(page: TablePage, block: list[Row]) -> list[Row]:
 
 def _figures(page: TablePage, row: Row) -> bool:
     """True for a line of print that ends in columns of numbers."""
-    parts = segments(row, page.boxes, CELL_GAP)
+    parts = page.segments(row, CELL_GAP)
     return len(parts) > 1 and page.numeric(parts[-1].words)
 
 
 def _borders(page: TablePage, block: list[Row]) -> list[float]:
     """Positions of white space that runs down through (nearly) all lines of print with the usual number of cells."""
-    parts = [segments(row, page.boxes, WORD_GAP) for row in block]
+    parts = [page.segments(row, WORD_GAP) for row in block]
     most = sorted(len(part) for part in parts)[int(0.8 * (len(parts) - 1))]
     usual = [i for i, part in enumerate(parts) if len(part) >= max(2, 0.6 * most)]
     left, right = min(row.x0 for row in block), max(row.x1 for row in block)
@@ -154,7 +154,7 @@ def _without_sparse(page: TablePage, rows: list[Row], borders: list[float]) -> l
     for row in rows:
         held: dict[int, list[int]] = {}
         for word in row.words:
-            x = float(page.boxes[word, 0] + page.boxes[word, 2]) / 2
+            x = page.centers[word]
             held.setdefault(bisect_right(borders, x), []).append(word)
         for column, words in held.items():
             columns[column].append(page.text(words))
@@ -193,7 +193,7 @@ def extents_of(page: TablePage, body: list[Row], borders: list[float]) -> list[t
     """From where to where each column's words reach in the body."""
     spans: list[list[tuple[float, float]]] = [[] for _ in range(len(borders) + 1)]
     for row in body:
-        for part in segments(row, page.boxes, WORD_GAP):
+        for part in page.segments(row, WORD_GAP):
             first, last = bisect_right(borders, part.x0), bisect_right(borders, part.x1)
             if first == last:
                 spans[first].append((part.x0, part.x1))
