@@ -60,9 +60,10 @@ class RunRecord:
         kind = self.kinds[ending(path)]
         kind.files += 1
         kind.bad += outcome.outcome in ("failed", "quarantined")
-        kind.pages += outcome.pages
-        kind.chunks += outcome.chunks
         kind.seconds += outcome.seconds
+        if outcome.outcome == "indexed":  # unchanged files have pages too, but this run has not read them
+            kind.pages += outcome.pages
+            kind.chunks += outcome.chunks
         if outcome.outcome not in GONE_WELL:
             self.reasons[outcome.outcome, printable(outcome.reason or _NO_REASON)].append(path)
         if outcome.outcome == "indexed" and outcome.document_id is not None:
@@ -102,7 +103,7 @@ def run_page(record: RunRecord, summary: IngestSummary, request: IngestRequest, 
         "failed or quarantined": f"{summary.outcomes.get('failed', 0) + summary.outcomes.get('quarantined', 0):,}",
     }
     slowest = [
-        (name, f"{took:.1f} s", f"{pages:,}", f"{pages / took:.1f}")
+        (name, f"{took:.1f} s", f"{pages:,}", f"{pages / took:.1f}" if pages else "")
         for took, name, pages in sorted(record.slowest, reverse=True)
     ]
     return _render(

@@ -85,7 +85,7 @@ def run_report(
     for outcome in outcomes:
         record.add(outcome)
         counts[outcome.outcome] = counts.get(outcome.outcome, 0) + 1
-    summary = IngestSummary(counts, len(outcomes), sum(o.pages for o in outcomes), 5, 4.0)
+    summary = IngestSummary(counts, len(outcomes), sum(o.pages for o in outcomes if o.outcome == "indexed"), 5, 4.0)
     return report.run_page(record, summary, IngestRequest(("in",), collection=collection), doubts or [])
 
 
@@ -136,7 +136,7 @@ def test_a_run_is_told_with_every_file_that_needs_a_look() -> None:
     bad = [FileOutcome(f"/in/scan {n}.tiff", "quarantined", reason="It is protected.") for n in range(40)]
     good = [FileOutcome(f"/in/{n}.pdf", "indexed", f"d{n}", 10, 20, seconds=float(n)) for n in range(1, 31)]
     doubts = [DoubtfulPage(DocumentRef("d1", "1.pdf", "x"), 3, Locator("page", "4"), 0.412)]
-    words = Page(run_report([*bad, *good, FileOutcome("/in/old.txt", "unchanged")], doubts=doubts)).words
+    words = Page(run_report([*bad, *good, FileOutcome("/in/old.txt", "unchanged", "o", 7777, 1)], doubts=doubts)).words
     assert all(f"/in/scan {n}.tiff" in words for n in range(40))
     assert "It is protected." in words
     assert "75.0" in words  # 300 pages in 4 seconds
@@ -144,6 +144,7 @@ def test_a_run_is_told_with_every_file_that_needs_a_look() -> None:
     assert slowest.index("/in/30.pdf") < slowest.index("/in/29.pdf") < slowest.index("/in/11.pdf")
     assert "/in/10.pdf" not in slowest
     assert "/in/old.txt" not in words
+    assert "7,777" not in words  # pages that this run has not read
     assert "page 4" in words
     assert "41%" in words
 
