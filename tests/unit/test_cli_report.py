@@ -34,7 +34,7 @@ HOSTILE = [
     "' onmouseover='alert(1).txt",
     "a.<svg onload=alert(1)>",
     "b.x\" onload='alert(1)'",
-    "{{ 7 * 7 }}{% include '/etc/passwd' %}.docx",
+    "{{ 77777 * 7 }}{% include '/etc/passwd' %}.docx",
     "<!-- <link rel=stylesheet href=http://evil.example/x.css> -->",
     "invoice\u202efdp.exe",
     "bell\x07 esc\x1b[2J null\x00.txt",
@@ -129,7 +129,7 @@ def test_hostile_words_stay_words_wherever_they_come_in(name: str) -> None:
     library = report.library_page([stored(name, DocumentState.FAILED, name)], name, doubts)
     for text in (page.words, assert_inert(library).words):
         assert report.printable(name) in text
-    assert "49" not in page.words.replace(name, "")  # the name is no template either
+    assert "544439" not in page.words  # the name is no template either
 
 
 def test_a_run_is_told_with_every_file_that_needs_a_look() -> None:
