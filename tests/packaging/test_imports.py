@@ -98,8 +98,10 @@ def test_llama_index_stays_where_it_is_allowed() -> None:
 IMPORT_NAME = {
     "llama-cpp-python": "llama_cpp",
     "llama-index-core": "llama_index",
+    "msoffcrypto-tool": "msoffcrypto",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "pypandoc-binary": "pypandoc",
     "python-oxmsg": "oxmsg",
     "qdrant-edge-py": "qdrant_edge",
 }
