@@ -21,7 +21,7 @@ import numpy as np
 from models.cpu import threads_or_default
 from models.pairs import PairTokenizer, Window
 from models.reader_weights import Tensors, about, merged
-from models.spans import LONGEST, Scored, merge, window_spans
+from models.spans import Scored, merge, window_spans
 from strongroom.errors import ModelError
 from strongroom.types import Reading, ReadSpan
 
@@ -73,7 +73,7 @@ class _Reader(ABC):
         for own in windows:
             found: list[Scored] = []
             for window in own:
-                found += window_spans(window, logits[id(window)], count=spans, longest=LONGEST)
+                found += window_spans(window, logits[id(window)], count=spans)
             best = merge(found, spans)
             heads = np.max([first[id(window)] for window in own], axis=0)
             margin = best[0].margin if best else -20.0

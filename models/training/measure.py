@@ -10,7 +10,7 @@ import torch
 
 from models.pairs import PairTokenizer
 from models.reader_network import ReaderNetwork
-from models.spans import Scored, merge, window_spans
+from models.spans import LONGEST, Scored, merge, window_spans
 from models.training.examples import Example, Row, batches, tensors
 from models.training.export import fit_logistic
 from models.training.mixture import Mixture
@@ -31,7 +31,7 @@ class Prediction:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def predict(
-    network: ReaderNetwork, examples: Sequence[Example], tokenizer: PairTokenizer, *, longest: int = 40, count: int = 3
+    network: ReaderNetwork, examples: Sequence[Example], tokenizer: PairTokenizer, *, longest: int = LONGEST, count: int = 3
 ) -> list[Prediction]:
     """Predictions in the order of `examples`, by the torch network in bf16."""
     import copy

@@ -36,7 +36,7 @@ class Recipe:
     dropout: float = 0.1
     weight_decay: float = 0.01
     clip: float = 1.0
-    batch_tokens: int = 3072
+    batch_tokens: int = 2560
     batch_most: int = 32
     first_weight: float = 0.4  # of each of the three first-token losses beside the span loss
     average: float = 0.0  # decay of the running average of the weights that is kept at the end; 0 = the last weights

@@ -66,8 +66,10 @@ def test_the_best_span_starts_before_it_ends() -> None:
     logits[4, 0], logits[5, 1] = 5.0, 4.0
     logits[6, 0], logits[3, 1] = 6.0, 3.0  # the largest sum, but it would end before it starts
     logits[0] = 1.0
-    best, *_ = window_spans(window, logits, count=3)
+    best, *_ = window_spans(window, logits, count=3, discount=0.0)
     assert (best.start, best.end, best.margin) == (4, 12, pytest.approx(7.0))
+    short, *_ = window_spans(window, logits, count=3, discount=5.0)
+    assert short.end - short.start < best.end - best.start
 
 
 def test_spans_do_not_overlap_and_longest_holds() -> None:
