@@ -31,7 +31,12 @@ class Prediction:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def predict(
-    network: ReaderNetwork, examples: Sequence[Example], tokenizer: PairTokenizer, *, longest: int = LONGEST, count: int = 3
+    network: ReaderNetwork,
+    examples: Sequence[Example],
+    tokenizer: PairTokenizer,
+    *,
+    longest: int = LONGEST,
+    count: int = 3,
 ) -> list[Prediction]:
     """Predictions in the order of `examples`, by the torch network in bf16."""
     import copy
