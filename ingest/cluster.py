@@ -3,7 +3,7 @@
 The only module that imports Ray. Workers parse and embed; they hold no keys, open no catalogue and write nothing: the
 owner of the data directory does that, as in any other run, so a worker that dies costs time and nothing else. Whoever
 reaches Ray's ports can run code on every machine of the cluster, this one included; see
-docs/how-to/ingest-on-several-machines.md and docs/adr/0009-ray-cluster.md.
+docs/how-to/ingest-on-several-machines.md and docs/adr/0011-ray-cluster.md.
 """
 
 from __future__ import annotations
