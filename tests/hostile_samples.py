@@ -11,6 +11,7 @@ from pathlib import Path
 import docx
 import openpyxl
 import pptx
+import pypdfium2
 from PIL import Image
 
 FILES = Path(__file__).parent / "files"
@@ -211,6 +212,9 @@ def self_embedding_docx(path: Path) -> Path:
             data = old.read(item)
             if item.filename == "word/_rels/document.xml.rels":
                 data = data.replace(b"</Relationships>", links.encode() + b"</Relationships>")
+            elif item.filename == "[Content_Types].xml":
+                kind = b'<Default Extension="docx" ContentType="application/octet-stream"/>'
+                data = data.replace(b"<Default ", kind + b"<Default ", 1)
             elif item.filename == "word/document.xml":
                 data = data.replace(b"<w:sectPr", b'<w:altChunk r:id="rIdX0"/><w:sectPr', 1)
             new.writestr(item, data)
@@ -219,12 +223,9 @@ def self_embedding_docx(path: Path) -> Path:
     return path
 
 
-def pdf_with_attachment(path: Path, name: str, data: bytes) -> Path:
-    """A PDF of one page with a file embedded in it."""
-    import pypdfium2
-
-    document = pypdfium2.PdfDocument.new()
-    document.new_page(600, 800)
+def attach(path: Path, name: str, data: bytes) -> Path:
+    """Embed a file in a PDF."""
+    document = pypdfium2.PdfDocument(path.read_bytes())
     document.new_attachment(name).set_data(data)
     document.save(str(path))
     return path

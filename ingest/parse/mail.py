@@ -18,12 +18,14 @@ from pathlib import Path
 from ingest.encoding import decode
 from ingest.parse.build import DocumentBuilder
 from ingest.parse.inside import Members, Sink
+from ingest.parse.text import is_cipher_text
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.types import ParsedDocument
 
 HEADERS = ("From", "To", "Cc", "Date", "Subject", "Message-ID", "In-Reply-To")
 _ENCRYPTED = {"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 _NO_DOCUMENTS = {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"}
+_LOCKED_MAIL, _UNLOCK_MAIL = "an encrypted message", "decrypt it in the mail program and export it again"
 _DECORATION = 20_000  # bytes; a picture in the text below this is a logo or a spacer, not something to read
 _ENDINGS = {"text/plain": ".txt", "text/html": ".html", "message/rfc822": ".eml", "application/pdf": ".pdf"}
 _ERRORS = (LookupError, ValueError, AttributeError, IndexError, TypeError)
@@ -65,7 +67,9 @@ def parse_mail(path: Path, *, sink: Sink) -> ParsedDocument:
 
 
 def document_of(mail: Mail, mime: str, members: Members) -> ParsedDocument:
-    """One message as a document; its attachments go to `members`."""
+    """One message as a document; its attachments go to `members`. Raises `QuarantineError` for cipher text."""
+    if is_cipher_text(mail.plain.encode("utf-8", "replace")):
+        raise QuarantineError(_LOCKED_MAIL, hint=_UNLOCK_MAIL)
     builder = DocumentBuilder()
     paragraphs: list[tuple[str, int | None]] = [("\n".join(f"{name}: {value}" for name, value in mail.headers), None)]
     paragraphs += _body(mail.plain, mail.html)
@@ -74,6 +78,10 @@ def document_of(mail: Mail, mime: str, members: Members) -> ParsedDocument:
     for part in mail.attached:
         if part.data is None:
             members.refuse(part.name, part.refused)
+        elif is_cipher_text(part.data):
+            if not (mail.plain.strip() or mail.html.strip()):  # PGP/MIME, which Outlook takes for attachments
+                raise QuarantineError(_LOCKED_MAIL, hint=_UNLOCK_MAIL)
+            members.refuse(part.name, "encrypted with PGP: save it decrypted and ingest that")
         else:
             members.add(part.name, [part.data])
     if members.listing:
@@ -152,7 +160,7 @@ def _file_name(subject: str) -> str:
 
 def _read(message: EmailMessage) -> Mail:
     if message.get_content_type() in _ENCRYPTED and message.get_param("smime-type") != "signed-data":
-        raise QuarantineError("an encrypted message", hint="decrypt it in the mail program and export it again")
+        raise QuarantineError(_LOCKED_MAIL, hint=_UNLOCK_MAIL)
     headers = [(name, value) for name in HEADERS if (value := _header(message, name))]
     plain, html = message.get_body(preferencelist=("plain",)), message.get_body(preferencelist=("html",))
     attached: list[Attached] = []

@@ -61,6 +61,8 @@ def parse_pdf(
             else:
                 carried = _add(builder, words_of(page, words), page, words, carried, quarters=page.quarters)
             pages[index] = RawPage("", None, None)  # its text and boxes are in the builder now
+        if (attached := document.count_attachments()) > 0:
+            builder.warn(f"{attached} files are attached to it and were not read: save them and ingest them")
         return builder.build("application/pdf", title=_title(document))
 
 

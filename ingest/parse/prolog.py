@@ -42,7 +42,7 @@ def _check(name: str, read: Callable[[int], bytes], *, doctype: bool) -> None:
     def refuse(what: str) -> None:
         shown = "".join(char if char.isprintable() else "\ufffd" for char in name)[:100]
         raise QuarantineError(
-            f"{shown} declares {what}, as bombs do", hint="check where it comes from, or save it anew"
+            f"its part {shown} declares {what}, as bombs do", hint="check where it comes from, or save it anew"
         )
 
     def entity(*_: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ingest.encoding import decode
 from ingest.parse.letters import normalised
-from strongroom.errors import ParseError
+from strongroom.errors import ParseError, QuarantineError
 from strongroom.types import Heading, Locator, Page, ParsedDocument
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
@@ -28,9 +28,19 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     return cleaned, warnings
 
 
+def is_cipher_text(data: bytes) -> bool:
+    """Whether it is one PGP message in its armour (RFC 9580, section 6.2): letters, none of which can be read."""
+    return data[:200].lstrip().startswith(b"-----BEGIN PGP MESSAGE-----")
+
+
 def parse_text(path: Path, mime: str) -> ParsedDocument:
-    """A plain text file, verbatim but for line ends, as runs of lines (`locator` "lines 1-60")."""
+    """A plain text file, verbatim but for line ends, as runs of lines (`locator` "lines 1-60").
+
+    Raises `ParseError` when there is none, `QuarantineError` when it is encrypted.
+    """
     text, warnings = read_text(path)
+    if is_cipher_text(text[:200].encode("utf-8", "replace")):
+        raise QuarantineError("encrypted with PGP", hint="decrypt it and ingest that")
     return ParsedDocument(
         text=text, pages=line_pages(text), mime=mime, headings=plain_headings(text), warnings=warnings
     )

@@ -21,7 +21,7 @@ from msoffcrypto.format.ooxml import OOXMLFile
 from ingest.members import entries_of
 from ingest.mime import detect
 from ingest.pipeline import Pipeline
-from ingest.sandbox import ParserPool
+from ingest.sandbox import Limits, ParserPool
 from ingest.work import Parts
 from strongroom.catalog.records import Begun
 from strongroom.errors import QuarantineError
@@ -38,6 +38,7 @@ class Room:
         root.mkdir()
         self.bench = Bench.open(root)
         self.spool = root / "spool"
+        self.limits = Limits()
 
     def ingest(self, folder: Path, **more: object) -> tuple[IngestSummary, dict[str, FileOutcome]]:
         """Run over a folder; outcomes by path below it."""
@@ -50,7 +51,7 @@ class Room:
                 found[name] = event
 
         def pool(_workers: int | None, _ocr: object) -> ParserPool:
-            return ParserPool(1, tokenizer=FakeTokenizer(), spool=self.spool)
+            return ParserPool(1, tokenizer=FakeTokenizer(), spool=self.spool, limits=self.limits)
 
         bench = self.bench
         pipeline = Pipeline(
