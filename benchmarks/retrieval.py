@@ -43,6 +43,7 @@ from strongroom.types import DocumentRef, Locator, StoredChunk
 
 READER = AccessFilter(frozenset({"user:reader", "group:everyone"}))
 Fuse = Callable[[Ranked, Ranked], list[str]]
+Quickstart = Callable[[Path, Path], dict[str, Any]]  # of a folder and its questions
 
 
 def main() -> None:
@@ -72,7 +73,8 @@ def main() -> None:
     nameless = [Wording("", w.passage) for w in wordings]
     figures["words without document names"] = some(retrieval(chunks, nameless, vectors, asked, embedder)[1])
     if args.paragraphs:
-        figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs)
+        beside = partial(quickstart, args.baseline, packages=args.python_path) if args.baseline else None
+        figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs, beside)
     figures["latency"] = {str(count): latency(count, embedder.dimension) for count in args.points}
     if args.baseline:
         note("quick start")
@@ -180,10 +182,10 @@ def fill(index: EdgeIndex, chunks: Sequence[StoredChunk], wordings: Sequence[Wor
     index.flush()
 
 
-def paragraphs(data: Path, embedder: Embedder, count: int) -> dict[str, Any]:
+def paragraphs(data: Path, embedder: Embedder, count: int, beside: Quickstart | None) -> dict[str, Any]:
     """Hit@1 and @5 with every paragraph as a document of its own, its number for a name; `count` questions of each set.
 
-    SQuAD 2.0's answerable questions, and XQuAD's in the language of the paragraphs.
+    SQuAD 2.0's answerable questions, and XQuAD's in the language of the paragraphs; the quick start on the same files.
     """
     sets = [data / "squad2" / "dev_public.json", *sorted((data / "xquad").glob("xquad.*.json"))]
     found: dict[str, Any] = {}
@@ -198,8 +200,23 @@ def paragraphs(data: Path, embedder: Embedder, count: int) -> dict[str, Any]:
             if not qa.get("is_impossible")
         ]
         random.Random(0).shuffle(asked)
-        found[path.stem] = {"paragraphs": len(texts), **paragraph_hits(texts, asked[:count], embedder)}
+        asked = asked[:count]
+        found[path.stem] = {"paragraphs": len(texts), **paragraph_hits(texts, asked, embedder)}
+        if beside is not None:
+            with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
+                found[path.stem]["quickstart"] = beside(*as_files(Path(folder), texts, asked))
     return found
+
+
+def as_files(folder: Path, texts: Sequence[str], asked: list[tuple[str, int, str]]) -> tuple[Path, Path]:
+    """The same paragraphs and questions in the form that the quick start reads."""
+    corpus, queries = folder / "corpus", folder / "queries.jsonl"
+    corpus.mkdir()
+    for number, text in enumerate(texts):
+        (corpus / f"{number:04}.txt").write_text(text, encoding="utf-8")
+    lines = [{"question": q, "document": f"{number:04}.txt", "pages": [1]} for q, number, _ in asked]
+    queries.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return corpus, queries
 
 
 def paragraph_hits(texts: Sequence[str], asked: list[tuple[str, int, str]], embedder: Embedder) -> dict[str, Any]:

@@ -263,7 +263,7 @@ class Wording(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Both together, for the words of the index."""
+        """Both together, as one text."""
         return f"{self.context}\n{self.passage}" if self.context else self.passage
 
 

@@ -1,0 +1,77 @@
+"""The prompt never overflows and the best quote is never cut, whatever quotes, history and window there are."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval import context, prompt
+from retrieval.citations import PageReader
+from retrieval.context import QUOTE_OVERHEAD
+from retrieval.evidence import Evidence
+from strongroom.types import Message
+from tests.answering import ACCESS, Shelf, ShelfSearch
+from tests.fakes import FakeChatModel, FakeEmbedder
+
+LLM = FakeChatModel()
+ZERO = np.zeros(4, dtype=np.float32)
+
+_words = st.lists(st.sampled_from(["rent", "lease", "of", "900", "EUR", "[1]", "<<<", "年", "tenant."]), min_size=1)
+_quote = _words.map(lambda words: " ".join(words)[:600])
+_history = st.lists(
+    st.builds(Message, st.sampled_from(["user", "assistant"]), st.text(alphabet="ab <|[]", max_size=900)), max_size=9
+)
+
+
+def evidence(texts: list[str]) -> list[Evidence]:
+    chunks = Shelf({f"d{i}": [text] for i, text in enumerate(texts)}).chunks()
+    return [Evidence(c, c.start, c.end, c.text, 1.0, 1.0, 1.0, ZERO) for c in chunks]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(texts=st.lists(_quote, min_size=1, max_size=8), history=_history, question=_quote, limit=st.integers(1, 900))
+def test_a_prompt_fits_its_window_whenever_the_best_quote_and_the_question_do(
+    texts: list[str], history: list[Message], question: str, limit: int
+) -> None:
+    quotes = evidence(texts)
+    least = LLM.count_prompt(prompt.build(question, quotes[:1]))
+    messages, kept = prompt.fit(question, quotes, history, count_prompt=LLM.count_prompt, limit=limit)
+    # the best quotes are in, in their order, each of them whole, and the question is
+    assert kept == tuple(quotes[: len(kept)])
+    assert kept[0] is quotes[0]
+    assert messages[0].content.endswith(prompt.passages(kept))
+    assert messages[-1].content == prompt.disarm(question)
+    # never an overflow; what cannot fit at all goes to the model as it is, which refuses it by name
+    assert LLM.count_prompt(messages) <= max(limit, least)
+    # and nothing is left out that has room: no quote before all of the history
+    if len(kept) < len(quotes):
+        assert len(messages) == 2
+        assert LLM.count_prompt(prompt.build(question, quotes[: len(kept) + 1])) > limit
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    pages=st.lists(_words.map(". ".join), min_size=1, max_size=6),
+    question=_quote,
+    budget=st.integers(0, 400),
+    most=st.integers(1, 8),
+)
+def test_quotes_stay_within_the_budget_in_rank_order_and_the_best_is_whole(
+    pages: list[str], question: str, budget: int, most: int
+) -> None:
+    shelf, embedder = Shelf({"lease": pages}), FakeEmbedder(64)
+    ranked, _ = ShelfSearch(shelf, embedder).search(question, access=ACCESS, k=8)
+    reading = context.read(question, ranked, PageReader(shelf.page), embedder)
+    chosen = context.choose(reading, count_tokens=LLM.count_tokens, budget=budget, max_quotes=most)
+    assert bool(chosen) == bool(reading.candidates)
+    if not chosen:
+        return
+    best = reading.candidates[0]
+    assert chosen[0].start <= best.start
+    assert best.end <= chosen[0].end
+    assert len(chosen) <= most
+    spent = sum(LLM.count_tokens(quote.text) + QUOTE_OVERHEAD for quote in chosen)
+    assert spent <= budget or len(chosen) == 1
+    assert [quote.score for quote in chosen] == sorted((quote.score for quote in chosen), reverse=True)
+    assert all(shelf.text("lease")[quote.start : quote.end] == quote.text for quote in chosen)
