@@ -23,7 +23,8 @@ class PdfPage:
     media: tuple[float, float, float, float] = (0, 0, 612, 792)
     crop: tuple[float, float, float, float] | None = None
     rotate: int = 0
-    image: Image.Image | None = None  # fills the page
+    image: Image.Image | None = None  # fills the page, or the box (x, y, width, height)
+    image_box: tuple[float, float, float, float] | None = None
     extra: str = ""  # more content operators
 
 
@@ -44,7 +45,8 @@ def make_pdf(path: Path, pages: Sequence[PdfPage], *, title: str | None = None) 
             objects.append(head.encode() + data + b"\nendstream")
             images = f"/XObject << /Im0 {len(objects)} 0 R >>".encode()
             width, height = page.media[2] - page.media[0], page.media[3] - page.media[1]
-            content += f"q {width} 0 0 {height} {page.media[0]} {page.media[1]} cm /Im0 Do Q\n"
+            x, y, width, height = page.image_box or (page.media[0], page.media[1], width, height)
+            content += f"q {width} 0 0 {height} {x} {y} cm /Im0 Do Q\n"
         for x, y, text in page.lines:
             escaped = text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
             content += f"BT /F1 12 Tf {x} {y} Td ({escaped}) Tj ET\n"

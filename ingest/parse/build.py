@@ -5,6 +5,8 @@ The packed records are those of `strongroom.layout` (`<IIffff`), made a page at 
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -123,6 +125,20 @@ class DocumentBuilder:
             self._pieces.append(joiner)
             self._length += len(text) + len(joiner)
         self._pages.append(Page(len(self._pages), number, Locator(kind, label), begin, self._length))
+
+    def drop_repeated_headings(self, *, pages: int, below: int) -> None:
+        """Forget headings of levels above `below` whose words stand on that many pages: they are running heads."""
+        text = "".join(self._pieces)
+        starts = [page.start for page in self._pages]
+        seen: dict[str, set[int]] = {}
+        keys = [re.sub(r"[\W\d]+", " ", text[h.start : h.end]).casefold() for h in self._headings]
+        for heading, key in zip(self._headings, keys, strict=True):
+            seen.setdefault(key, set()).add(bisect_right(starts, heading.start))
+        self._headings = [
+            heading
+            for heading, key in zip(self._headings, keys, strict=True)
+            if heading.level >= below or len(seen[key]) < pages
+        ]
 
     def build(self, mime: str, *, title: str | None = None) -> ParsedDocument:
         return ParsedDocument(

@@ -14,18 +14,23 @@ import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from ingest.parse.arrange import Carried, arrange
+from ingest.parse.arrange import CAPTION_LEVEL, Carried, arrange
 from ingest.parse.build import DocumentBuilder, Words, no_boxes
 from ingest.parse.geometry import turned
+from ingest.parse.headings import headings_of
 from ingest.parse.pdfpage import RawPage, Vocabulary, read_page, words_of
 from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
-from ingest.parse.scans import GARBAGE, gibberish, read_scan, usable
+from ingest.parse.scans import GARBAGE, gibberish, read_picture, read_scan, usable
 from ingest.parse.tables import Table, find_tables
 from strongroom.errors import LOCKED, LOCKED_HINT, ParseError, QuarantineError
 from strongroom.types import OcrMode, ParsedDocument
 
 LOW_CONFIDENCE = 0.75
+RUNNING_HEAD_PAGES = 3
+MOST_PICTURES = 50  # a document: each takes a second or more
+PICTURE_CONFIDENCE = 0.7
+PICTURE_CHARACTERS = 20  # letters and digits from which a picture holds text, and not a sign or a logo
 _TITLE_NOISE = re.compile(r"^(untitled|document\s*\d*|slide \d+|powerpoint presentation|about:blank|.*[\\/].*)$", re.I)
 
 
@@ -50,8 +55,9 @@ def parse_pdf(
         if all(page.problem and not page.ocr for page in pages):
             raise ParseError("damaged PDF: none of its pages can be read", hint="get a fresh copy of the file")
         builder = DocumentBuilder()
-        words = Vocabulary([page.text for page in pages])
+        words = Vocabulary([page.text for page in pages], [page.boxes for page in pages])
         carried: Carried | None = None
+        pictures = 0
         for index, page in enumerate(pages):
             if page.problem:
                 builder.warn(f"page {index + 1}: {page.problem}")
@@ -59,10 +65,14 @@ def parse_pdf(
                 carried = _add_scanned(builder, document, index, page, words, carried, always=ocr == "always")
                 heartbeat()
             else:
+                if page.pictures:
+                    pictures += _read_pictures(builder, document, index, page, MOST_PICTURES - pictures)
+                    heartbeat()
                 carried = _add(builder, words_of(page, words), page, words, carried, quarters=page.quarters)
             pages[index] = RawPage("", None, None)  # its text and boxes are in the builder now
         if (attached := document.count_attachments()) > 0:
             builder.warn(f"{attached} files are attached to it and were not read: save them and ingest them")
+        builder.drop_repeated_headings(pages=RUNNING_HEAD_PAGES, below=CAPTION_LEVEL)
         return builder.build("application/pdf", title=_title(document))
 
 
@@ -92,6 +102,26 @@ def _title(document: pdfium.PdfDocument) -> str | None:
     if not 3 <= len(title) <= 200 or _TITLE_NOISE.match(title) or GARBAGE.search(title):
         return None
     return title if any(c.isalpha() for c in title) else None
+
+
+def _read_pictures(builder: DocumentBuilder, document: pdfium.PdfDocument, index: int, page: RawPage, left: int) -> int:
+    """Add what pictures on a page of text say to its notes; returns how many were looked at, `left` at most."""
+    if left < len(page.pictures):
+        builder.warn(f"page {index + 1}: text in pictures was not read, {MOST_PICTURES} pictures a document are")
+    for box in page.pictures[: max(left, 0)]:
+        result = read_picture(document, index, page.width or 0.0, page.height or 0.0, box)
+        if result is None or result.confidence < PICTURE_CONFIDENCE:
+            continue
+        from ingest.parse.ocr import words_of as picture_words
+
+        words = picture_words(result)
+        if sum(map(usable, words.texts)) < PICTURE_CHARACTERS:
+            continue
+        spaces = ["\n\n", *words.spaces[1:]]
+        words = Words(spaces, words.texts, words.boxes + np.array([box[0], box[1]] * 2, dtype=np.float32))
+        page.notes = words if page.notes is None else _joined(page.notes, words)
+        builder.warn(f"page {index + 1}: text in a picture was read by OCR, {result.confidence:.0%} sure of its words")
+    return min(left, len(page.pictures))
 
 
 def _add_scanned(
@@ -143,11 +173,13 @@ def _add(
         by_place=quarters > 0 and confidence is None,
         gaps=page.gaps if len(words.boxes) == len(page.boxes) and confidence is None else None,
     )
+    usual = vocabulary.height if confidence is None else None
+    headings = headings_of(arranged.words, arranged.marks, usual=usual)
     boxes = turned(arranged.words.boxes, quarters, *((height, width) if lying else (width, height)))
     arranged_words = arranged.words._replace(boxes=boxes)
     builder.add_page(
         arranged_words if page.notes is None else _joined(arranged_words, page.notes),
-        marks=arranged.marks,
+        marks=sorted((*arranged.marks, *headings), key=lambda mark: mark.first),
         width=page.width,
         height=page.height,
         ocr_confidence=confidence,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, repeat
 
@@ -24,8 +24,8 @@ from ingest.parse.geometry import to_display, turned
 from ingest.parse.notes import notes_of
 from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
-from ingest.parse.scans import needs_ocr, usable
-from strongroom.types import OcrMode
+from ingest.parse.scans import needs_ocr, unread_pictures, usable
+from strongroom.types import Box, OcrMode
 
 _ASKED = 7
 # The same function, taking addresses and keeping the interpreter's lock: it returns at once.
@@ -66,6 +66,7 @@ class RawPage:
     quarters: int = 0
     notes: Words | None = None  # what forms and comments say, with boxes as displayed
     ocr: bool = False
+    pictures: list[Box] = field(default_factory=list)  # large pictures without words over them, as displayed
     problem: str | None = None
 
 
@@ -90,6 +91,8 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage
             if not result.ocr or usable(text):
                 result.spans = [match.span() for match in WORD.finditer(text)]
                 result.boxes = _measure(page, textpage, result.spans, char_of)
+                if ocr == "auto" and not result.ocr:
+                    result.pictures = unread_pictures(page, result.boxes)
                 result.quarters = _quarters(page, textpage, result.spans, char_of)
                 if result.quarters:
                     result.boxes = turned(result.boxes, -result.quarters, width, height)
@@ -175,10 +178,13 @@ def _measure(
 
 
 class Vocabulary:
-    """Decides whether a line-end hyphen belongs to the word, by how the rest of the document writes it."""
+    """How the document writes: whether a line-end hyphen belongs to the word, and how high its words usually are."""
 
-    def __init__(self, texts: list[str]) -> None:
+    def __init__(self, texts: list[str], boxes: Sequence[Boxes] = ()) -> None:
         self._texts = texts
+        placed = np.concatenate([box[:, 3] - box[:, 1] for box in boxes]) if boxes else no_boxes()[:, 0]
+        placed = placed[~np.isnan(placed)]
+        self.height = float(np.median(placed)) if len(placed) else None
         self._words: frozenset[str] | None = None
 
     def keeps_hyphen(self, left: str, right: str) -> bool:

@@ -14,6 +14,10 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 from numpy.typing import NDArray
 
+from ingest.parse.build import Boxes
+from ingest.parse.geometry import to_display
+from strongroom.types import Box
+
 if TYPE_CHECKING:
     from ingest.parse.ocr import OcrPage
 
@@ -23,6 +27,9 @@ FAINT = 24  # a picture whose shades differ by less, of 255, shows nothing
 # A page with fewer letters and digits than this may be a scan that only carries a stamp or a Bates number.
 _FEW_CHARACTERS = 100
 _SCAN_COVERAGE = 0.5
+_WHOLE_PAGE = 0.8
+_PICTURE = 0.25  # of the page: a picture from here on may be a page of its own, scanned and pasted
+_STRAY_WORDS = 3
 _FEW_DRAWINGS = 50
 _GARBAGE_SHARE = 0.3
 _ENOUGH_WORDS = 40
@@ -70,12 +77,57 @@ def needs_ocr(page: pdfium.PdfPage, text: str) -> bool:
         return False
     letters = usable(text)
     if letters >= _FEW_CHARACTERS:
-        return False
+        return _invisible(page) and bool(pictures(page, _WHOLE_PAGE))
     if letters == 0 and _draws_something(page):
         return True
+    return bool(pictures(page, _SCAN_COVERAGE))
+
+
+def pictures(page: pdfium.PdfPage, least: float) -> list[Box]:
+    """Boxes, as displayed, of pictures that cover more than this share of the page."""
     width, height = page.get_size()
-    area = max(width * height, 1.0)
-    return any(_area(item) > _SCAN_COVERAGE * area for item in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+    bounds = [box for item in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3) if (box := _bounds(item))]
+    if not bounds:
+        return []
+    shown = to_display(page, np.array(bounds, dtype=np.float32))
+    large = (shown[:, 2] - shown[:, 0]) * (shown[:, 3] - shown[:, 1]) > least * max(width * height, 1.0)
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in shown[large].tolist()]
+
+
+def unread_pictures(page: pdfium.PdfPage, boxes: Boxes) -> list[Box]:
+    """Large pictures with no words over them: a scan pasted into a page of text. `boxes` are the page's words.
+
+    Pages whose words leave no room for one are told from these alone.
+    """
+    width, height = page.get_size()
+    placed = boxes[~np.isnan(boxes[:, 0])]
+    if not any(
+        _room(placed[(placed[:, 0] < right) & (placed[:, 2] > left)], height) > _PICTURE * height
+        for left, right in ((0.0, width / 2), (width / 2, width))
+    ):
+        return []
+    x, y = (placed[:, 0] + placed[:, 2]) / 2, (placed[:, 1] + placed[:, 3]) / 2
+    return [
+        (x0, y0, x1, y1)
+        for x0, y0, x1, y1 in pictures(page, _PICTURE)
+        if ((x > x0) & (x < x1) & (y > y0) & (y < y1)).sum() <= _STRAY_WORDS
+    ]
+
+
+def _room(boxes: Boxes, height: float) -> float:
+    """The highest strip without words."""
+    if not len(boxes):
+        return height
+    order = boxes[:, 1].argsort()
+    tops = np.append(boxes[order, 1], height)
+    reached = np.insert(np.maximum.accumulate(boxes[order, 3]), 0, 0.0)
+    return float((tops - reached).max())
+
+
+def _invisible(page: pdfium.PdfPage) -> bool:
+    """True when all text is drawn so that it does not show: what scanners lay over a scan."""
+    modes = {raw.FPDFTextObj_GetTextRenderMode(item) for item in page.get_objects([raw.FPDF_PAGEOBJ_TEXT], max_depth=3)}
+    return modes == {raw.FPDF_TEXTRENDERMODE_INVISIBLE}
 
 
 def _draws_something(page: pdfium.PdfPage) -> bool:
@@ -87,12 +139,12 @@ def _draws_something(page: pdfium.PdfPage) -> bool:
     return bool(kinds - {raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_TEXT})
 
 
-def _area(item: Any) -> float:
+def _bounds(item: Any) -> Box | None:
     try:
         left, bottom, right, top = item.get_bounds()
     except pdfium.PdfiumError:
-        return 0.0
-    return float(abs(right - left) * abs(top - bottom))
+        return None
+    return min(left, right), min(bottom, top), max(left, right), max(bottom, top)
 
 
 def read_scan(document: pdfium.PdfDocument, index: int, width: float, height: float) -> OcrPage | None:
@@ -103,6 +155,20 @@ def read_scan(document: pdfium.PdfDocument, index: int, width: float, height: fl
     from ingest.parse.ocr import read_image  # loads onnxruntime: only when a scan turns up
 
     return read_image(image, points_per_pixel=1 / scale)
+
+
+def read_picture(document: pdfium.PdfDocument, index: int, width: float, height: float, box: Box) -> OcrPage | None:
+    """The part of a page inside `box` by OCR, in points from the box's corner; `None` when there is nothing to see."""
+    image, scale = _render(document, index, width, height)
+    if image is None:
+        return None
+    x0, y0, x1, y1 = (round(side * scale) for side in box)
+    part = np.ascontiguousarray(image[y0:y1, x0:x1])
+    if not part.size or int(part.max()) - int(part.min()) < FAINT:
+        return None
+    from ingest.parse.ocr import read_image
+
+    return read_image(part, points_per_pixel=1 / scale)
 
 
 def _render(

@@ -167,3 +167,36 @@ def test_letters_that_form_no_words_are_read_from_the_page_image(tmp_path: Path)
 )
 def test_other_languages_are_words(text: str) -> None:
     assert not gibberish(text)
+
+
+def test_a_scan_pasted_into_a_page_of_text_is_read_after_the_text(tmp_path: Path) -> None:
+    # GIVEN a page of text whose lower half is a picture of text, at 72 points from the left and 60 from the foot
+    lines = [
+        (72.0, 740.0 - 14 * i, f"Line {i} of the letter is printed as usual and fills the page.") for i in range(16)
+    ]
+    picture = scan(LINES, size=(960, 800))
+    page = PdfPage(lines=lines, image=picture, image_box=(72, 60, 460.8, 384))
+    document = parse_pdf(make_pdf(tmp_path / "a.pdf", [page]))
+    # THEN its words follow the text, with boxes on the printed words, and the document says so
+    assert document.text.index("Line 15") < document.text.index("4711")
+    assert "Payment" in document.text
+    start = document.text.index("4711")
+    ((x0, y0, x1, y1),) = boxes_for(document.pages[0].layout, start, start + 4)
+    assert 72 + 72 < x0 < x1 < 72 + 330
+    assert 792 - 444 + 90 < y0 < y1 < 792 - 444 + 125
+    assert any("picture" in warning for warning in document.warnings)
+    # AND nothing is read from it when OCR is off, nor from a picture that has words over it
+    assert "4711" not in parse_pdf(make_pdf(tmp_path / "b.pdf", [page]), ocr="never").text
+    over = [(80.0, 430.0 - 14 * i, "These words are laid over the picture.") for i in range(20)]
+    covered = PdfPage(lines=lines + over, image=picture, image_box=(72, 60, 460.8, 384))
+    assert "4711" not in parse_pdf(make_pdf(tmp_path / "c.pdf", [covered])).text
+
+
+@pytest.mark.parametrize(("mode", "read"), [(3, True), (0, False)])
+def test_a_thin_layer_that_does_not_show_does_not_hide_the_scan_under_it(tmp_path: Path, mode: int, read: bool) -> None:
+    printed = [f"Clause {i} binds the parties for the term." for i in range(12)]
+    thin = "".join(
+        f"BT {mode} Tr /F1 6 Tf 72 {40 + 8 * i} Td (Scanned by machine number seven today) Tj ET\n" for i in range(4)
+    )
+    data = make_pdf(tmp_path / "a.pdf", [PdfPage(image=scan(printed), extra=thin)])
+    assert ("Clause 7" in " ".join(parse_pdf(data).text.split())) is read
