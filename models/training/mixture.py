@@ -55,9 +55,12 @@ class Amounts:
     epochs: int = 3
     contracts: int | None = None  # at most so many contracts are read
     questions: int | None = None  # at most so many questions of SQuAD's form
+    synthetic: int | None = None  # at most so many examples of the first stage
 
 
-TRIAL = Amounts(20, 0.15, 20, 20, 8, 8, 20, 20, cloze_each=1, cloze_other=10, epochs=1, contracts=3, questions=150)
+TRIAL = Amounts(
+    20, 0.15, 20, 20, 8, 8, 20, 20, cloze_each=1, cloze_other=10, epochs=1, contracts=3, questions=150, synthetic=60
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ def mixture(
     for other in (_stretches(reports), _stretches(contracts)):
         first += cloze(rng.sample(other, min(len(other), amounts.cloze_other)), rng, each=1)
     first += support(articles + medical, rng, each=2)
+    first = first if amounts.synthetic is None else rng.sample(first, min(len(first), amounts.synthetic))
     second = []
     for number in range(amounts.epochs):
         draw = random.Random(seed * 1000 + 100 + number)
