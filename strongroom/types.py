@@ -280,7 +280,7 @@ class FileOutcome:
     pages: int = 0
     chunks: int = 0
     reason: str | None = None
-    seconds: float = 0.0  # from the start of its parsing to its end; 0 for what was not parsed
+    seconds: float = field(default=0.0, compare=False)  # from the start of its parsing to its end; 0 where none was
 
 
 @dataclass(frozen=True, slots=True)

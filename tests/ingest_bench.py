@@ -97,7 +97,7 @@ class FileIndex:
         self._points: dict[str, tuple[str, str, Vector]] = {}
         self._waiting: list[dict[str, Any]] = []
         self.access: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # by document; not kept on disk
-        self.texts: dict[str, str] = {}  # what was last said of each point, for BM25; not kept on disk
+        self.names: dict[str, str] = {}  # the name last said of each point, for BM25; not kept on disk
         if path.exists():
             for line in path.read_bytes().split(b"\n"):
                 try:
@@ -112,7 +112,7 @@ class FileIndex:
         ]
         self._do({"op": "upsert", "points": packed})
         self.access |= {p.document_id: (p.allow, p.deny) for p in points}
-        self.texts |= {p.id: p.text for p in points}
+        self.names |= {p.id: p.name for p in points}
 
     def set_access(self, document_id: str, allow: Sequence[str], deny: Sequence[str]) -> None:
         self.access[document_id] = (tuple(allow), tuple(deny))
