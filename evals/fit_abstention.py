@@ -5,8 +5,8 @@
 DATA holds `squad2/dev_public.json`, `training/squad2_more.json` and `cuad/` (`queries.jsonl`, `items.jsonl`, `txt/`).
 Three kinds of question: *answered* (the passage is in the corpus), *silent* (its whole article or contract was left out
 of the corpus) and *near miss* (SQuAD 2.0's unanswerable questions and clauses that a contract does not hold: the topic
-is there, the answer is not). Weights are fitted on the articles of one file and half of the contracts, and measured on
-the others.
+is there, the answer is not). Only articles and contracts that the reader never saw are asked about: weights are
+fitted on those that calibrated it and half of the contracts, and measured on its test articles and the other contracts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from evals.statistics import auroc
 from retrieval import abstain, context, lexical
 from retrieval.citations import PageReader
-from strongroom.ports import Embedder, Vectors
+from strongroom.ports import Embedder, Reader, Vectors
 from strongroom.types import DocumentRef, Locator, PageView, StoredChunk
 
 Floats = NDArray[np.float64]
 KINDS = ("answered", "silent", "near miss")
 WEIGHT = {"answered": 1.0, "silent": 1.0, "near miss": 0.35}  # near misses are mostly noise to these features
 K = 8
+READ_FROM = 4  # features from here on are the reader's
 
 
 @dataclass(frozen=True)
@@ -95,21 +96,28 @@ class Corpus:
 # ------------------------------------------------------------------------------------------------ data
 
 
-def squad(path: Path, *, train: bool, limit: int, rng: random.Random) -> tuple[list[tuple[str, str]], list[Question]]:
-    """Paragraphs and sampled questions. Half of the answerable questions are asked without their article."""
+def squad(
+    path: Path, groups: Mapping[str, bool], *, limit: int, rng: random.Random
+) -> tuple[list[tuple[str, str]], list[Question]]:
+    """All paragraphs, and sampled questions of the articles in `groups`, which says whether they are for the fit.
+
+    Half of the answerable questions are asked without their article.
+    """
     passages: list[tuple[str, str]] = []
-    answerable: list[tuple[str, str]] = []
-    impossible: list[tuple[str, str]] = []
+    answerable: list[tuple[str, str, bool]] = []
+    impossible: list[tuple[str, str, bool]] = []
     for article in json.loads(path.read_text("utf-8"))["data"]:
         group = article["title"].replace("_", " ")
         for paragraph in article["paragraphs"]:
             passages.append((group, paragraph["context"]))
-            for qa in paragraph["qas"]:
-                (impossible if qa["is_impossible"] else answerable).append((qa["question"], group))
+            for qa in paragraph["qas"] if article["title"] in groups else ():
+                kept = impossible if qa["is_impossible"] else answerable
+                kept.append((qa["question"], group, groups[article["title"]]))
     rng.shuffle(answerable)
     rng.shuffle(impossible)
-    parts = {"answered": answerable[:limit], "silent": answerable[limit : 2 * limit], "near miss": impossible[:limit]}
-    return passages, [Question(q, g, kind, "squad", train) for kind, part in parts.items() for q, g in part]
+    half = min(limit, len(answerable) // 2)
+    parts = {"answered": answerable[:half], "silent": answerable[half : 2 * half], "near miss": impossible[:limit]}
+    return passages, [Question(q, g, kind, "squad", train) for kind, part in parts.items() for q, g, train in part]
 
 
 def cuad(folder: Path, *, contracts: int, rng: random.Random) -> tuple[list[tuple[str, str]], list[Question]]:
@@ -153,7 +161,11 @@ def fit(x: Floats, y: Floats, w: Floats, *, ridge: float = 1e-3, steps: int = 50
 
 
 def measure(
-    questions: Sequence[Question], corpora: dict[str, Corpus], embedder: Embedder, rng: random.Random
+    questions: Sequence[Question],
+    corpora: dict[str, Corpus],
+    embedder: Embedder,
+    reader: Reader,
+    rng: random.Random,
 ) -> Floats:
     """One row of features for each question, in corpora of varying size."""
     rows = []
@@ -164,7 +176,7 @@ def measure(
         if q.kind != "silent":
             groups.add(q.group)
         hits = corpus.search(q.text, embedder.embed_query(q.text), groups)
-        reading = context.read(q.text, hits, PageReader(corpus.page), embedder)
+        reading = context.read(q.text, hits, PageReader(corpus.page), embedder, reader)
         rows.append(astuple(abstain.features(q.text, reading)))
     return np.array(rows)
 
@@ -191,23 +203,27 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", type=Path, required=True, help="folder of installed models")
     parser.add_argument("--embedder", default="all-minilm-l6-v2")
+    parser.add_argument("--reader", type=Path, help="folder of a reader's artefact (default: the product's own)")
     parser.add_argument("--questions", type=int, default=150, help="of each kind and SQuAD file")
     parser.add_argument("--contracts", type=int, default=24)
     args = parser.parse_args(argv)
-    from models.defaults import open_embedder
+    from models.defaults import open_embedder, open_reader
+    from models.training.data import DEV_GROUPS, TEST_GROUPS
 
     embedder = _Remembering(open_embedder(args.models, args.embedder))
     rng = random.Random(7)  # noqa: S311 - sampling, not secrets
-    more = squad(args.data / "training/squad2_more.json", train=True, limit=args.questions, rng=rng)
-    dev = squad(args.data / "squad2/dev_public.json", train=False, limit=args.questions, rng=rng)
+    groups = dict.fromkeys(DEV_GROUPS, True) | dict.fromkeys(TEST_GROUPS, False)
+    more = squad(args.data / "training/squad2_more.json", groups, limit=args.questions, rng=rng)
+    dev = squad(args.data / "squad2/dev_public.json", groups, limit=args.questions, rng=rng)
     contracts = cuad(args.data / "cuad", contracts=args.contracts, rng=rng)
     corpora = {"squad": Corpus([*more[0], *dev[0]], embedder), "cuad": Corpus(contracts[0], embedder)}
     questions = [*more[1], *dev[1], *contracts[1]]
-    x = measure(questions, corpora, embedder, rng)
+    x = measure(questions, corpora, embedder, open_reader(args.models, args.reader), rng)
     weights, bias, p = _fitted(questions, x)
+    without = _fitted(questions, x[:, :READ_FROM])[2]
     names = [f.name for f in fields(abstain.Features)]
     say(f"{dict(zip(names, weights.round(3).tolist(), strict=True))} bias {bias:.3f}")
-    report(questions, {"calibrated": p, "dense": x[:, 0], "sentence": x[:, 1]}, say)
+    report(questions, {"calibrated": p, "no reader": without, "dense": x[:, 0], "sentence": x[:, 1]}, say)
 
 
 def _fitted(questions: Sequence[Question], x: Floats) -> tuple[Floats, float, Floats]:

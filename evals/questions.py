@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from strongroom.errors import UsageError
-from strongroom.types import DocumentRef
+from strongroom.types import Approval, DocumentRef
 
 FIELDS = ("id", "question", "document", "pages", "answers", "unanswerable", "kind", "draft")
 ALSO = {"answer": "answers", "documents": "document", "page": "pages"}  # what people write for them
@@ -134,6 +134,24 @@ def write_questions(path: Path, questions: Iterable[Question]) -> None:
     """Write a question file, readable by its owner alone: it holds words of documents."""
     body = "".join(json.dumps(to_line(q), ensure_ascii=False) + "\n" for q in questions)
     write_private(path, body)
+
+
+def approved(approvals: Iterable[Approval]) -> list[Question]:
+    """Approved and corrected answers as questions; the last word on a question and a document counts."""
+    last = {(a.question, a.document.id): a for a in approvals}
+    return [
+        Question(
+            id=a.id,
+            text=a.question,
+            documents=(a.document.name,),
+            pages=(a.page,) if a.page is not None else (),
+            answers=(" ".join(a.text.split()),),
+            kind=a.verdict,
+            cluster=a.document.name,
+        )
+        for a in last.values()
+        if a.verdict != "rejected"
+    ]
 
 
 def write_private(path: Path, text: str) -> None:

@@ -66,6 +66,11 @@ class CatalogueModel:
     files: tuple[ModelFile, ...] = ()
 
     @property
+    def writes_well(self) -> bool:
+        """Whether it is large enough to be trusted with prose: 3 billion parameters is our rule, not a measurement."""
+        return self.kind == "llm" and self.parameters_b >= 3.0
+
+    @property
     def size(self) -> int:
         """Bytes of all files, 0 when they were never held."""
         return sum(file.size for file in self.files)

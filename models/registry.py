@@ -199,7 +199,7 @@ class Registry:
         tell = on_event or _silent
         told = about(artefact)
         model = CatalogueModel(
-            id=f"reader-{path_sha256(artefact / WEIGHTS)[:16]}",
+            id=_reader_id(artefact / WEIGHTS),
             name=str(told["name"]),
             kind="reader",
             family="own",
@@ -221,6 +221,12 @@ class Registry:
                 tell(ModelEvent(model.id, "converting"))
                 convert(artefact, base.directory, base.tokenizer_file, stage / "fast")
                 return self._finish(stage, model, f"reader over {base.name}", tell)
+
+    def forget_reader(self, artefact: Path) -> None:
+        """Delete what `install_reader` made of an artefact, if anything."""
+        weights = artefact / "reader.safetensors"
+        if weights.exists() and self._folder(_reader_id(weights)).is_dir():
+            self.remove(_reader_id(weights))
 
     def remove(self, model_id: str) -> None:
         """Delete an installed model. Raises `ModelError` when there is none."""
@@ -335,6 +341,10 @@ class Registry:
             for left in (*self.models_dir.glob(".new-*"), *self.models_dir.glob(".gone-*")):
                 shutil.rmtree(left, ignore_errors=True)
             yield
+
+
+def _reader_id(weights: Path) -> str:
+    return f"reader-{path_sha256(weights)[:16]}"
 
 
 def _own_model(model_id: str, kind: Kind | None, licence: str) -> CatalogueModel:

@@ -1,8 +1,9 @@
 """Decide outside the model whether the documents answer a question at all.
 
-A small logistic function over scores that retrieval and reading already made; small models do not refuse when they are
-told to. The weights are fitted offline by `evals/fit_abstention.py`; how good they are, and for which kind of question
-they are poor, is written in docs/decisions/abstention.md. Must not look at the language model or its words.
+A small logistic function over scores that search, sentences and the reader already made; small models do not refuse
+when they are told to. The weights are fitted offline by `evals/fit_abstention.py`; how good they are, and for which
+kind of question they are poor, is written in docs/decisions/abstention.md. Must not look at the language model or its
+words.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ class Features:
     sentence: float  # best cosine of question and sentence
     passage_words: float  # rarity-weighted share of the question's words in the best passage (with name and headings)
     strangers: float  # share of the question's names and numbers that no passage holds; 0 when it has none
+    answerable: float  # the reader's best probability that a passage holds an answer
+    span: float  # the score of its best span
+    relevant: float  # its best probability that a passage is the one to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,13 @@ def features(question: str, reading: Reading) -> Features:
         sentence=max(c.cosine for c in reading.candidates),
         passage_words=max(lexical.coverage(asked, text, weights, missing) for text in texts),
         strangers=len(named - everywhere) / len(named) if named else 0.0,
+        answerable=max((r.answerable for r in reading.said), default=0.0),
+        span=max((s.score for r in reading.said for s in r.spans), default=0.0),
+        relevant=max((r.relevant for r in reading.said), default=0.0),
     )
 
 
 THRESHOLD = 0.35  # answers below it are withheld
 DEFAULT = Calibration(
-    weights=(6.596, 5.244, 2.726, -2.305), bias=-7.735
+    weights=(6.596, 5.244, 2.726, -2.305, 0.0, 0.0, 0.0), bias=-7.735
 )  # all-minilm-l6-v2: another embedder, another fit

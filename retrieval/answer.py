@@ -1,9 +1,9 @@
 """From a question to its answer: retrieve once, read, decide, quote, write, check.
 
-The one path from words to `AskEvent`s. Quotes are the product: the sentences that answer are shown first, word for
-word, before the language model has decoded anything; the model's own prose follows and each of its sentences is
-checked against the quotes. Whether to answer at all is decided before the model is asked. Must not search twice, must
-not cite what was not in the list that was found, and never passes a model's text on uncleaned.
+The one path from words to `AskEvent`s, in one of two styles. *Exact*: the words of the documents that answer, each in
+its sentence, and no model writes. *Fluent*: a language model writes from these sentences, and every sentence of its own
+is checked against them. Whether to answer at all is decided before either. Must not search twice, must not cite what
+was not in the list that was found, and never passes a model's text on uncleaned.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
-from retrieval import abstain, condense, context, grounding, prompt, stream
+from retrieval import abstain, condense, context, exact, grounding, prompt, stream
 from retrieval.citations import PageLookup, PageReader
 from retrieval.context import RankedChunk, Reading
 from retrieval.evidence import Evidence
 from strongroom.access import AccessFilter
 from strongroom.errors import CancelledError
-from strongroom.ports import ChatModel, Embedder, GenerationOptions
+from strongroom.ports import ChatModel, Embedder, GenerationOptions, Reader
 from strongroom.types import (
     Answer,
     AnswerEvent,
@@ -28,25 +28,21 @@ from strongroom.types import (
     AskRequest,
     Citation,
     CitationsEvent,
+    Exact,
     Message,
     Sentence,
     StageEvent,
+    Style,
     TextEvent,
     Usage,
 )
 
-Style = Literal["quotes", "mixed", "prose"]
-"""`quotes`: the best sentences of the documents, no model. `mixed`: those, then the model's prose. `prose`: prose
-alone."""
-
 EXTRACTIVE = "extractive"  # `Answer.model` when no language model wrote a word
 K = 8  # passages read for one question
 QUOTES = 5  # in the list of citations
-PROMPT_QUOTES = {"mixed": 3, "prose": 5}  # of these the model reads so many: a small one answers worse from more
 PROMPT_TOKENS = 600  # for all of them: on two cores every hundred tokens cost the reader about a second of waiting
-SHOWN_QUOTES = {"mixed": 2, "quotes": 3, "prose": 0}
+SHOWN_QUOTES = 3  # of an exact answer
 CLOSE_BEHIND = 0.12  # a further quote is shown when its score is within this of the best
-PROSE_SENTENCES = 3  # in the mixed style the model adds to the quotes, it does not go on about them
 NEAREST = 3  # passages shown with "not found"
 
 
@@ -89,27 +85,30 @@ class _Run:
 
 
 class Answerer:
-    """Answers questions over released passages. Stateless between questions; may be used from several threads."""
+    """Answers questions over released passages: fluently with a language model, exactly without one.
+
+    Stateless between questions; may be used from several threads.
+    """
 
     def __init__(
         self,
         searcher: Retriever,
         embedder: Embedder,
+        reader: Reader,
         llm: ChatModel | None,
         pages: PageLookup,
         *,
         answer_tokens: int = 160,
         abstain_below: float = abstain.THRESHOLD,
-        style: Style = "mixed",
         calibration: abstain.Calibration = abstain.DEFAULT,
     ) -> None:
         self._searcher = searcher
         self._embedder = embedder
+        self._reader = reader
         self._llm = llm
         self._pages = pages
         self._answer_tokens = answer_tokens
         self._abstain_below = abstain_below
-        self._style: Style = style
         self._calibration = calibration
 
     def answer(
@@ -129,7 +128,7 @@ class Answerer:
         run.go_on()
         yield StageEvent("reading", f"{len(ranked)} passages")
         pages = PageReader(self._pages)
-        reading = context.read(question, ranked, pages, self._embedder)
+        reading = context.read(question, ranked, pages, self._embedder, self._reader)
         confidence = self._calibration.probability(abstain.features(question, reading)) if reading.candidates else 0.0
         run.go_on()
         if confidence < self._abstain_below or not reading.candidates:
@@ -150,8 +149,7 @@ class Answerer:
     def _found(
         self, run: _Run, question: str, reading: Reading, pages: PageReader, confidence: float
     ) -> Iterator[AskEvent]:
-        llm = None if run.request.verbatim else self._llm
-        style: Style = self._style if llm is not None else "quotes"
+        llm = self._llm
         evidence = context.choose(
             reading,
             count_tokens=llm.count_tokens if llm else len,
@@ -160,26 +158,53 @@ class Answerer:
         )
         citations = _cite(evidence, pages)
         yield CitationsEvent(citations)
-        sentences: list[Sentence] = []
-        for n, item in enumerate(_shown(evidence, SHOWN_QUOTES[style]), start=1):
-            quote = f"“{stream.plain(item.text)}”"
-            yield run.say(quote if n == 1 else f"\n{quote}")
-            sentences.append(Sentence(quote, "supported", (n,), verbatim=True))
-        if llm is None or style == "quotes":
-            yield _finish(run, EXTRACTIVE, confidence, tuple(sentences), citations, warnings=_warnings(evidence))
-            return
+        if llm is None:
+            yield from self._exactly(run, question, evidence, citations, pages, confidence)
+        else:
+            yield from self._fluently(run, question, evidence, citations, llm, confidence)
+
+    def _exactly(
+        self,
+        run: _Run,
+        question: str,
+        evidence: tuple[Evidence, ...],
+        citations: tuple[Citation, ...],
+        pages: PageReader,
+        confidence: float,
+    ) -> Iterator[AskEvent]:
+        """The words that answer, and the quotes they stand in."""
+        found = exact.find(question, evidence, pages)
+        yield run.say("; ".join(e.text for e in found))
+        used = {e.citation for e in found}
+        shown = [n for n, e in enumerate(evidence, start=1) if n in used or e in _shown(evidence)]
+        sentences = [
+            Sentence(f"“{stream.plain(evidence[n - 1].text)}”", "supported", (n,), verbatim=True) for n in shown
+        ]
+        warnings = _warnings(evidence)
+        yield _finish(run, EXTRACTIVE, confidence, tuple(sentences), citations, warnings=warnings, exact=found)
+
+    def _fluently(
+        self,
+        run: _Run,
+        question: str,
+        evidence: tuple[Evidence, ...],
+        citations: tuple[Citation, ...],
+        llm: ChatModel,
+        confidence: float,
+    ) -> Iterator[AskEvent]:
+        """The model's words, each sentence checked."""
         run.go_on()
         yield StageEvent("writing", llm.name)
-        messages, given = self._prompt(run.request, evidence[: PROMPT_QUOTES[style]], llm)
-        prose = stream.Prose(PROSE_SENTENCES if style == "mixed" else None)
+        messages, given = self._prompt(run.request, evidence, llm)
+        prose = stream.Prose()
         for words in self._write(run, llm, messages, given, prose):
-            begins = "first_written" not in run.timings
-            run.timings.setdefault("first_written", run.elapsed())
-            yield run.say(f"\n\n{words}" if begins and sentences else words)
+            yield run.say(words)
         run.go_on()
         yield StageEvent("checking")
-        sentences += grounding.check(prose.text, prose.marks, evidence, question, self._embedder, shown=len(given))
-        yield _finish(run, llm.name, confidence, tuple(sentences), citations, warnings=_warnings(evidence))
+        sentences = grounding.check(
+            prose.text, prose.marks, evidence, question, self._embedder, self._reader, shown=len(given)
+        )
+        yield _finish(run, llm.name, confidence, sentences, citations, warnings=_warnings(evidence), style="fluent")
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -229,9 +254,9 @@ def _cite(evidence: Sequence[Evidence], pages: PageReader) -> tuple[Citation, ..
     return tuple(pages.cite(item, n) for n, item in enumerate(evidence, start=1))
 
 
-def _shown(evidence: Sequence[Evidence], limit: int) -> Sequence[Evidence]:
-    """The quotes that are put into the answer's text: the best one and those close behind it."""
-    return [e for e in evidence[:limit] if e.score >= evidence[0].score - CLOSE_BEHIND]
+def _shown(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
+    """The quotes that an exact answer shows: the best one and those close behind it."""
+    return [e for e in evidence[:SHOWN_QUOTES] if e.score >= evidence[0].score - CLOSE_BEHIND]
 
 
 def _warnings(evidence: Sequence[Evidence]) -> tuple[str, ...]:
@@ -255,6 +280,8 @@ def _finish(
     *,
     abstained: bool = False,
     warnings: tuple[str, ...] = (),
+    style: Style = "exact",
+    exact: tuple[Exact, ...] = (),
 ) -> AnswerEvent:
     run.timings.setdefault("first_token", run.elapsed())
     run.timings["total"] = run.elapsed()
@@ -270,5 +297,7 @@ def _finish(
             timings_ms=dict(run.timings),
             id=run.request.id,
             warnings=warnings,
+            style=style,
+            exact=exact,
         )
     )

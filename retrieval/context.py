@@ -1,9 +1,10 @@
 """Choose the sentences that go into the prompt and under the answer, from passages already found and released.
 
-Sentence by sentence: cosine to the question, words shared with it weighted by their rarity among the candidates, the
-kind of answer that it asks for, and the passage around it (weights: docs/decisions/answer-style.md). Rank order is
-kept, near-duplicates are dropped, and the token budget is counted by the model's own tokenizer; the best sentence is
-never cut. Must not search, and must not see a passage that was not released.
+The reader says which words of each passage answer. Sentence by sentence that counts beside the cosine to the question,
+words shared with it weighted by their rarity among the candidates, the kind of answer that it asks for, and the passage
+around it (weights: docs/decisions/answer-style.md). Rank order is kept, near-duplicates are dropped, and the token
+budget is counted by the model's own tokenizer; the best sentence is never cut. Must not search, and must not see a
+passage that was not released.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from retrieval import lexical
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
 from retrieval.sentences import MAX_CHARS, split_sentences
+from strongroom import types
 from strongroom.errors import NotFoundError
-from strongroom.ports import Embedder, Vector, Vectors
-from strongroom.types import StoredChunk
+from strongroom.ports import Embedder, Reader, Vector, Vectors
+from strongroom.types import ReadSpan, StoredChunk
 
 MAX_SENTENCES = 60  # embedded per question: keeps reading well under a second on two cores
 W_COSINE, W_OVERLAP = 0.32, 0.32
@@ -27,6 +29,9 @@ W_PASSAGE = 0.16  # words of the question in the whole passage
 W_RANK = 0.05  # the passage's place in the search result
 W_ECHO, ECHO_TERMS = 0.05, 2  # taken off a line that says next to nothing which the question does not say
 W_KIND = 0.05  # a number where one is asked for, a name where a person is
+W_READ = 0.5  # the reader's say against all of the above
+W_SPAN = 0.7  # within it: the best span of the sentence against the relevance of its passage
+SPANS = 3  # that the reader may name in one passage
 NEAR_DUPLICATE = 0.8  # Jaccard similarity of content words
 FALL_OFF = 0.25  # a quote this far below the best one is noise, not support
 THIN_TERMS = 4  # a sentence with fewer content words says too little alone
@@ -67,6 +72,7 @@ class Candidate:
     cosine: float = 0.0
     score: float = 0.0
     vector: Vector | None = None
+    spans: tuple[ReadSpan, ...] = ()  # that begin in the sentence, at document offsets, best first
 
     @property
     def text(self) -> str:
@@ -80,10 +86,13 @@ class Reading:
     candidates: tuple[Candidate, ...]
     vector: Vector
     chunks: tuple[RankedChunk, ...]  # the passages that could be read, in rank order
+    said: tuple[types.Reading, ...] = ()  # by the reader, of each of them
 
 
-def read(question: str, ranked: Sequence[RankedChunk], pages: PageReader, embedder: Embedder) -> Reading:
-    """Cut the passages into sentences and score each against the question. One embedding call for all of them.
+def read(
+    question: str, ranked: Sequence[RankedChunk], pages: PageReader, embedder: Embedder, reader: Reader
+) -> Reading:
+    """Cut the passages into sentences, have them read, and score each sentence. One call to each model.
 
     A passage whose document was removed since the search is left out. Raises `IntegrityError` when pages and passage
     disagree.
@@ -97,11 +106,46 @@ def read(question: str, ranked: Sequence[RankedChunk], pages: PageReader, embedd
             continue
         readable.append(item)
     vector = embedder.embed_query(question)
-    found = _prefilter(question, _unique(sentences))
+    said = _read_passages(question, sentences, len(readable), reader)
+    found = _prefilter(question, _unique(_with_spans(sentences, said)))
     if not found:
-        return Reading((), vector, tuple(readable))
+        return Reading((), vector, tuple(readable), said)
     vectors = embedder.embed_documents([c.text for c in found])
-    return Reading(tuple(_score(question, found, vectors, vectors @ vector)), vector, tuple(readable))
+    scored = _score(question, found, vectors, vectors @ vector, said)
+    return Reading(tuple(scored), vector, tuple(readable), said)
+
+
+def _read_passages(
+    question: str, sentences: Sequence[Candidate], count: int, reader: Reader
+) -> tuple[types.Reading, ...]:
+    """What the reader says of each passage, completed to whole sentences; its spans at document offsets."""
+    bounds = [(0, 0, "")] * count
+    for c in sentences:
+        start, end, _ = bounds[c.rank]
+        low, high = (min(start, c.start), max(end, c.end)) if end else (c.start, c.end)
+        bounds[c.rank] = low, high, c.window[low - c.base : high - c.base]
+    readings = reader.read(question, [text for _, _, text in bounds], spans=SPANS) if bounds else []
+    return tuple(
+        replace(r, spans=tuple(replace(s, start=s.start + at, end=s.end + at) for s in r.spans))
+        for r, (at, _, _) in zip(readings, bounds, strict=True)
+    )
+
+
+def _with_spans(sentences: Sequence[Candidate], said: Sequence[types.Reading]) -> list[Candidate]:
+    """Sentences with the spans that begin in them, also when it was an overlapping passage in which they were found."""
+    best: dict[tuple[str, str], dict[tuple[int, int], ReadSpan]] = {}
+    whose = {c.rank: (c.chunk.document.id, c.chunk.version_id) for c in sentences}
+    for rank, document in whose.items():
+        held = best.setdefault(document, {})
+        for span in said[rank].spans:
+            place = (span.start, span.end)
+            if place not in held or held[place].score < span.score:
+                held[place] = span
+    out = []
+    for c in sentences:
+        inside = [s for s in best[whose[c.rank]].values() if c.start <= s.start < c.end]
+        out.append(replace(c, spans=tuple(sorted(inside, key=lambda s: (-s.score, s.start)))))
+    return out
 
 
 def _sentences(chunk: StoredChunk, rank: int, pages: PageReader) -> list[Candidate]:
@@ -142,8 +186,15 @@ def _prefilter(question: str, sentences: list[Candidate]) -> list[Candidate]:
     scored = [replace(c, overlap=lexical.coverage(asked, c.terms, weights, missing)) for c in sentences]
     if len(scored) <= MAX_SENTENCES:
         return scored
-    order = sorted(range(len(scored)), key=lambda i: (-(scored[i].overlap + _prior(scored[i].rank)), i))
+    order = sorted(
+        range(len(scored)), key=lambda i: (-(scored[i].overlap + _prior(scored[i].rank) + 2 * _best(scored[i])), i)
+    )
     return [scored[i] for i in sorted(order[:MAX_SENTENCES])]
+
+
+def _best(c: Candidate) -> float:
+    """How sure the reader is of the best span that begins in the sentence, 0 without one."""
+    return c.spans[0].score if c.spans else 0.0
 
 
 def _prior(rank: int) -> float:
@@ -151,7 +202,9 @@ def _prior(rank: int) -> float:
     return 1.0 / (1.0 + 0.5 * rank)
 
 
-def _score(question: str, found: list[Candidate], vectors: Vectors, cosines: Vector) -> list[Candidate]:
+def _score(
+    question: str, found: list[Candidate], vectors: Vectors, cosines: Vector, said: Sequence[types.Reading]
+) -> list[Candidate]:
     """Put the scores (0..1) in, best first."""
     asked, kind = lexical.terms(question), lexical.wanted(question)
     weights, missing = lexical.rarity([c.terms for c in found]), lexical.unseen(len(found))
@@ -171,6 +224,8 @@ def _score(question: str, found: list[Candidate], vectors: Vectors, cosines: Vec
             + W_KIND * lexical.offers(c.text, kind, question)
             - (W_ECHO if len(c.terms - set(asked)) < ECHO_TERMS else 0.0)
         )
+        read = W_SPAN * _best(c) + (1 - W_SPAN) * said[c.rank].relevant
+        score = W_READ * read + (1 - W_READ) * score
         out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.start))
 
@@ -205,16 +260,19 @@ def choose(
 
 
 def _grown(c: Candidate) -> Evidence:
-    """The candidate as a quote, with a neighbour when it is a heading or says too little."""
-    start, end = c.start, c.end
-    thin = len(c.terms) < THIN_TERMS or c.text.endswith((":", "：")) or c.text.isupper()
+    """The candidate as a quote, with a neighbour when it is a heading, says too little, or its words run on into it."""
+    start, end = c.start, max([c.end, *(s.end for s in c.spans[:1])])
+    if end > c.end:
+        end = max(end, c.after)
+    thin = end == c.end and (len(c.terms) < THIN_TERMS or c.text.endswith((":", "：")) or c.text.isupper())
     if thin and c.after > end and c.after - start <= MAX_CHARS:
         end = c.after
     elif thin and c.before < start and end - c.before <= MAX_CHARS:
         start = c.before
     text = c.window[start - c.base : end - c.base]
     assert c.vector is not None
-    return Evidence(c.chunk, start, end, text, c.score, c.cosine, c.overlap, c.vector)
+    inside = tuple(s for s in c.spans if s.end <= end)
+    return Evidence(c.chunk, start, end, text, c.score, c.cosine, c.overlap, c.vector, inside)
 
 
 def _repeats(a: Evidence, b: Evidence) -> bool:

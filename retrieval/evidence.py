@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from strongroom.ports import Vector
-from strongroom.types import StoredChunk
+from strongroom.types import ReadSpan, StoredChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +25,4 @@ class Evidence:
     cosine: float
     overlap: float
     vector: Vector = field(compare=False, repr=False)
+    spans: tuple[ReadSpan, ...] = ()  # at document offsets inside the quote: the words that answer, best first

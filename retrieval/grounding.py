@@ -1,7 +1,8 @@
 """How far the quotes carry each sentence of an answer, and which quotes it cites.
 
 Words and meaning must be near those of a cited quote, and what can be checked exactly is: numbers, months and names
-that stand in no cited quote can never be "supported". Wrong in the careful direction: an honest paraphrase may come
+that stand in no cited quote can never be "supported". The reader must agree: it can take support away, never give it.
+Wrong in the careful direction: an honest paraphrase may come
 out as "partial". Must not change a sentence and must not drop a number that the model invented.
 """
 
@@ -9,19 +10,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from retrieval import lexical
 from retrieval.evidence import Evidence
 from retrieval.sentences import split_sentences
-from strongroom.ports import Embedder, Vector, Vectors
+from strongroom.ports import Embedder, Reader, Vector, Vectors
 from strongroom.types import Sentence, Support
 
 SUPPORTED_WORDS, SUPPORTED_COSINE = 0.75, 0.60  # both, and no foreign fact
 PARTIAL_WORDS, PARTIAL_COSINE = 0.40, 0.55  # either
 Row = list[tuple[set[str], set[str]]]
 ATTACH_WORDS, ATTACH_COSINE = 0.65, 0.60  # a sentence that cites nothing gets the quote that carries it
+READ_SUPPORTED = 0.5  # the reader's probability below which a sentence is not "supported"
+READ_UNSUPPORTED = 0.1  # and below which it is not even "partial"
 
 
 def check(
@@ -30,13 +34,14 @@ def check(
     evidence: Sequence[Evidence],
     question: str,
     embedder: Embedder,
+    reader: Reader,
     *,
     shown: int | None = None,
 ) -> tuple[Sentence, ...]:
     """Cut `text` into sentences, give each its citations from `marks` (offset, number), and judge its support.
 
     The model was shown the first `shown` quotes (all of them unless said): other numbers are its invention and become
-    `Sentence.invalid`. One embedding call for all sentences.
+    `Sentence.invalid`. One embedding call for all sentences, and one call to the reader for each that cites.
     """
     spans = [(s.start, s.end) for s in split_sentences(text)]
     if not spans:
@@ -45,10 +50,24 @@ def check(
     pieces = [text[start:end] for start, end in spans]
     quotes = _Quotes(evidence, len(evidence) if shown is None else shown)
     vectors = embedder.embed_documents(pieces)
-    return tuple(
+    judged = (
         _judge(piece, numbers, quotes, cosines, question)
         for piece, numbers, cosines in zip(pieces, cited, quotes.cosines(vectors), strict=True)
     )
+    return tuple(_agreed(sentence, evidence, quotes, reader) for sentence in judged)
+
+
+def _agreed(sentence: Sentence, evidence: Sequence[Evidence], quotes: _Quotes, reader: Reader) -> Sentence:
+    """The sentence with the reader's say: words that look carried may stand in a wrong relation."""
+    chosen = [n - 1 for n in sentence.citations]
+    if sentence.support == "unsupported" or not chosen or _word_for_word(sentence.text, chosen, quotes):
+        return sentence
+    sure = max(reader.support(sentence.text, [evidence[i].text for i in chosen]))
+    if sure < READ_UNSUPPORTED:
+        return replace(sentence, support="unsupported")
+    if sure < READ_SUPPORTED and sentence.support == "supported":
+        return replace(sentence, support="partial")
+    return sentence
 
 
 def assign(text: str, spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
@@ -151,6 +170,11 @@ def _share(terms: set[str], held: set[str]) -> float:
     return len(terms & held) / len(terms) if terms else 0.0
 
 
+def _word_for_word(piece: str, chosen: Sequence[int], quotes: _Quotes) -> bool:
+    folded = " ".join(lexical.words(piece))
+    return any(f" {folded} " in f" {quotes.folded[i]} " for i in chosen)
+
+
 def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vector, question: str) -> Support:
     """Judge one sentence by the quotes it cites."""
     terms = set(lexical.terms(piece))
@@ -160,9 +184,8 @@ def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vecto
     # Before the words, because words know no separators: "100" is a word of "100,000".
     if not _facts(piece) <= set().union(*(quotes.facts[i] for i in chosen)):
         return "unsupported"  # a number or a date that no cited quote has
-    folded = " ".join(lexical.words(piece))
-    if any(f" {folded} " in f" {quotes.folded[i]} " for i in chosen):
-        return "supported"  # word for word
+    if _word_for_word(piece, chosen, quotes):
+        return "supported"
     held = set().union(*(quotes.words[i] for i in chosen))
     foreign = {n for n in lexical.names(piece) if n not in held}
     if foreign - {lexical.stem(w) for w in lexical.words(question)}:

@@ -180,15 +180,14 @@ class AnswerStream:
 class Prose:
     """A model's clean words as they arrive, cut off where a small model starts to repeat itself or talks on.
 
-    A sentence that begins like an earlier one is held back until it goes its own way; a repeated one, and whatever
-    follows the last of `sentences` sentences, is never passed on. `marks` holds `(offset into text, number)`.
+    A sentence that begins like an earlier one is held back until it goes its own way; a repeated one is never passed
+    on. `marks` holds `(offset into text, number)`.
     """
 
-    def __init__(self, sentences: int | None = None) -> None:
+    def __init__(self) -> None:
         self.text = ""
         self.marks: list[tuple[int, int]] = []
         self.over = False
-        self._limit = sentences
         self._sent = 0
 
     def add(self, item: Item) -> str:
@@ -216,9 +215,9 @@ class Prose:
             words = fold(self.text[span.start : span.end])
             running = i == len(spans) - 1 and not final
             repeated = any(s.startswith(words) if i == len(spans) - 1 else s == words for s in said)
-            if repeated or (self._limit is not None and i >= self._limit):
+            if repeated:
                 stop = spans[i - 1].end
-                if not running or not repeated:
+                if not running:
                     self.text, self.over = self.text[: max(stop, self._sent)], True
                 break
             said.append(words)

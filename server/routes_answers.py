@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from server.errors import UnexpectedError, log_defect
+from server.errors import UnexpectedError, hidden_if_unreadable, log_defect
 from server.schema import takes
 from server.state import State, call, engine_of, read_request, state_of
 from strongroom.errors import StrongroomError
 from strongroom.ports import Engine
-from strongroom.types import AskEvent, AskRequest, ErrorEvent, SearchRequest, SearchResult
+from strongroom.types import Approval, ApprovalRequest, AskEvent, AskRequest, ErrorEvent, SearchRequest, SearchResult
 from strongroom.wire import dump_ask_event, dump_sse, dumps
 
 router = APIRouter(prefix="/api", tags=["answers"])
@@ -39,6 +39,28 @@ async def ask(request: Request) -> Response:
     wanted = await read_request(request, AskRequest)
     stream = _AskStream(state_of(request), engine_of(request), wanted)
     return StreamingResponse(stream.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.post("/approvals", openapi_extra=takes(ApprovalRequest), responses={200: {"model": Approval}})
+async def approve(request: Request) -> Response:
+    """Keep a judgement of an answer: these words of a document answer the question, or they do not."""
+    wanted = await read_request(request, ApprovalRequest)
+    with hidden_if_unreadable():
+        return Response(dumps(await call(request, engine_of(request).approve, wanted)), media_type="application/json")
+
+
+@router.get("/approvals", responses={200: {"model": list[Approval]}})
+async def approvals(request: Request) -> Response:
+    """Judgements about documents that the asker may read, oldest first."""
+    kept = await call(request, engine_of(request).approvals)
+    return Response(dumps(kept, kind=list[Approval]), media_type="application/json")
+
+
+@router.delete("/approvals/{approval_id}", status_code=204, response_class=Response)
+async def withdraw(request: Request, approval_id: str) -> Response:
+    """Delete a judgement."""
+    await call(request, engine_of(request).withdraw, approval_id)
+    return Response(status_code=204)
 
 
 class _AskStream:

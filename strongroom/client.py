@@ -25,6 +25,8 @@ from strongroom.errors import (
     UsageError,
 )
 from strongroom.types import (
+    Approval,
+    ApprovalRequest,
     AskEvent,
     AskRequest,
     Box,
@@ -345,6 +347,15 @@ class HttpEngine:
                     if event.kind in ("answer", "error"):
                         return
         raise ServerUnreachableError("the answer broke off", hint="See the server's log, then ask again.")
+
+    def approve(self, request: ApprovalRequest) -> Approval:
+        return self._post("/api/approvals", request, Approval)
+
+    def approvals(self) -> list[Approval]:
+        return loads(list[Approval], self._http.send("GET", "/api/approvals").content)
+
+    def withdraw(self, approval_id: str) -> None:
+        self._http.send("DELETE", f"/api/approvals/{quote(approval_id, safe='')}")
 
     # -------------------------------------------------------------------------------- documents
 

@@ -75,9 +75,12 @@ class Settings(BaseSettings):
     model: str = Field(default="smollm2-135m-instruct-q4_1", description="Catalogue id of the language model.")
     speech: str = Field(default="whisper-base", description="Catalogue id of the model that transcribes recordings.")
     context_tokens: int = Field(default=4096, ge=512, description="Context window of the language model, in tokens.")
-    answer_style: Literal["mixed", "quotes", "prose"] = Field(
-        default="mixed",
-        description="`quotes` answers in the documents' own words, `prose` in the model's, `mixed` with quotes first.",
+    answer_style: Literal["auto", "exact", "fluent"] = Field(
+        default="auto",
+        description=(
+            "`exact` answers in the documents' own words, `fluent` in the model's, each sentence checked. `auto` is "
+            "fluent where the catalogue holds the model capable of it."
+        ),
     )
     answer_tokens: int = Field(default=160, ge=16, description="Longest generated answer, in tokens.")
     threads: int = Field(default=0, ge=0, description="CPU threads for models; 0 means the CPU quota of this process.")
@@ -130,6 +133,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @field_validator("answer_style", mode="before")
+    @classmethod
+    def _renamed_style(cls, value: object) -> object:
+        new = {"quotes": "exact", "mixed": "fluent", "prose": "fluent"}.get(str(value))
+        if new is not None:
+            raise ValueError(f"the styles are now `exact` and `fluent`; `{value}` is `{new}`")
+        return value
 
     @property
     def keys(self) -> Path:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from strongroom.access import AccessFilter
 from strongroom.types import (
+    Approval,
+    ApprovalRequest,
     AskEvent,
     AskRequest,
     DeletionReceipt,
@@ -344,6 +346,18 @@ class Engine(Protocol):
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
         """Stream the answer; the last event is an `AnswerEvent` or an `ErrorEvent`."""
+        ...
+
+    def approve(self, request: ApprovalRequest) -> Approval:
+        """Keep a judgement of an answer about a document that may be read. Raises `NotFoundError` otherwise."""
+        ...
+
+    def approvals(self) -> list[Approval]:
+        """Judgements about documents that may be read, oldest first."""
+        ...
+
+    def withdraw(self, approval_id: str) -> None:
+        """Delete a judgement. Raises `NotFoundError`."""
         ...
 
     def documents(self, collection: str | None = None) -> list[DocumentInfo]: ...

@@ -17,6 +17,8 @@ from typing import Literal
 Box = tuple[float, float, float, float]
 LocatorKind = Literal["page", "slide", "sheet", "section", "message", "line", "time"]
 Support = Literal["supported", "partial", "unsupported"]
+Style = Literal["exact", "fluent"]
+Verdict = Literal["approved", "corrected", "rejected"]
 Role = Literal["system", "user", "assistant"]
 OcrMode = Literal["auto", "always", "never"]
 IngestEngine = Literal["processes", "ray"]
@@ -426,6 +428,16 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Exact:
+    """Words that answer: `text` stands in the quote of citation number `citation`, at `spans`. `score` is 0..1."""
+
+    text: str
+    citation: int
+    score: float
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -433,7 +445,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. When `abstained`, `answer` says so and `citations` are the nearest passages, not evidence."""
+    """A whole answer. When `abstained`, `answer` says so and `citations` are the nearest passages, not evidence.
+
+    In the `exact` style `answer` is made of the texts of `exact` alone, best first, and `sentences` are the quotes that
+    they stand in. In the `fluent` style a model wrote `answer`, `sentences` are its sentences, and `exact` is empty.
+    """
 
     answer: str
     abstained: bool
@@ -445,6 +461,8 @@ class Answer:
     timings_ms: dict[str, float]
     id: str | None = None
     warnings: tuple[str, ...] = ()  # what a reader must know, such as a passage that tries to instruct the model
+    style: Style = "exact"
+    exact: tuple[Exact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -559,8 +577,50 @@ class AskRequest:
     collection: str | None = None
     history: tuple[Message, ...] = ()
     model: str | None = None
-    verbatim: bool = False
+    verbatim: bool = False  # the exact style, whatever the settings say
     id: str | None = None
+    style: Style | None = None  # `None`: as the settings say
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """A person's judgement of an answer: the words at `[start, end)` on the 0-based page `page_index` of a document.
+
+    `approved` and `corrected` say that these words answer the question (`corrected`: others had been shown), `rejected`
+    that they do not.
+    """
+
+    question: str
+    verdict: Verdict
+    document_id: str
+    page_index: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A judgement as it is kept. `text` are the words at that place, `page` the 1-based page or `None`."""
+
+    id: str
+    verdict: Verdict
+    question: str
+    text: str
+    document: DocumentRef
+    page: int | None
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedReader:
+    """A reader trained on approved answers. `scores` compare it with the one before it on documents held apart."""
+
+    id: str
+    state: Literal["candidate", "in use", "discarded", "rolled back", "stale"]
+    at: datetime
+    documents: int
+    scores: dict[str, float]
 
 
 # ------------------------------------------------------------------------------------------------ health

@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -280,7 +281,10 @@ class FakeSpeech:
 
 
 class FakeModels:
-    """`strongroom.app.models.Models` without weights."""
+    """`strongroom.app.models.Models` without weights. `forgotten` holds the names of readers that were forgotten."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
 
     def embedder(self) -> FakeEmbedder:
         return FakeEmbedder()
@@ -293,8 +297,20 @@ class FakeModels:
             raise ModelError(f"{model_id} is not installed", hint="strongroom models pull")
         return FakeChatModel()
 
-    def reader(self) -> FakeReader:
-        return FakeReader()
+    def writes_well(self, model_id: str) -> bool:
+        return model_id.startswith("capable")
+
+    def reader(self, artefact: Path | None = None) -> FakeReader:
+        return FakeReader("fake-reader" if artefact is None else f"trained {artefact.name}")
+
+    def reader_artefact(self) -> Path:
+        return Path("own")
+
+    def reader_base(self) -> Path:
+        return Path("base")
+
+    def forget_reader(self, artefact: Path) -> None:
+        self.forgotten.append(artefact.name)
 
     def speech(self) -> FakeSpeech:
         return FakeSpeech()

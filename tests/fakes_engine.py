@@ -22,6 +22,8 @@ from strongroom.layout import boxes_for, pack_words
 from strongroom.types import (
     Answer,
     AnswerEvent,
+    Approval,
+    ApprovalRequest,
     AskEvent,
     AskRequest,
     Citation,
@@ -119,6 +121,7 @@ class FakeEngine:
     ocr_modes: list[str | None] = field(default_factory=list)  # what each ingest and each comparison asked for
     _documents: dict[str, _Document] = field(default_factory=dict)
     _watches: dict[str, Watch] = field(default_factory=dict)
+    _approvals: list[Approval] = field(default_factory=list)
 
     # -------------------------------------------------------------------------------- ingest
 
@@ -335,6 +338,33 @@ class FakeEngine:
 
     def original(self, document_id: str) -> bytes:
         return self._get(document_id).data
+
+    def approve(self, request: ApprovalRequest) -> Approval:
+        self.requests.append(request)
+        page = self.page(request.document_id, request.page_index)
+        if not page.start <= request.start < request.end <= page.end:
+            raise UsageError("not on the page")
+        text = page.text[request.start - page.start : request.end - page.start]
+        kept = Approval(
+            f"a{len(self._approvals)}",
+            request.verdict,
+            request.question,
+            text,
+            page.document,
+            page.number,
+            "local",
+            _EPOCH,
+        )
+        self._approvals.append(kept)
+        return kept
+
+    def approvals(self) -> list[Approval]:
+        return [a for a in self._approvals if a.document.id in self._documents]
+
+    def withdraw(self, approval_id: str) -> None:
+        if approval_id not in {a.id for a in self.approvals()}:
+            raise NotFoundError("no such approval")
+        self._approvals = [a for a in self._approvals if a.id != approval_id]
 
     def delete(self, document_id: str) -> DeletionReceipt:
         document = self._get(document_id)

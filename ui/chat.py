@@ -15,7 +15,7 @@ from strongroom.types import AskEvent, AskRequest
 from ui import components, viewer
 from ui.connection import engine
 from ui.theme import NARROW
-from ui.view import Turn, answer_data, history, say, stage_line
+from ui.view import Turn, answer_data, exact_spans, history, judgement, say, stage_line
 
 _TICK = 0.25  # seconds between looks at the clock, and at whether the person pressed stop
 _STOPPED = "Stopped. Nothing above was checked against your documents."
@@ -83,7 +83,12 @@ def _draw(turn: Turn, number: int) -> None:
     with st.chat_message("assistant", avatar=":material/shield_lock:"):
         if turn.answer is not None:
             key = f"answer-{number}"
-            components.answer(answer_data(turn.answer), key=key, on_cite=lambda: _cite(turn, key))
+            components.answer(
+                answer_data(turn.answer, judged=turn.judged),
+                key=key,
+                on_cite=lambda: _cite(turn, key),
+                on_judge=lambda: _judge(turn, key),
+            )
             return
         if turn.partial:
             st.html(say(turn.partial))
@@ -96,8 +101,20 @@ def _draw(turn: Turn, number: int) -> None:
 def _cite(turn: Turn, key: str) -> None:
     chosen = st.session_state[key].cite
     for citation in turn.answer.citations if turn.answer is not None else ():
-        if citation.n == chosen:
-            viewer.open_citation(citation)
+        if citation.n == chosen and turn.answer is not None:
+            viewer.open_citation(citation, exact_spans(turn.answer, citation.n))
+
+
+def _judge(turn: Turn, key: str) -> None:
+    """Keep what the person said of the answer."""
+    request = judgement(turn, st.session_state[key].judge)
+    if request is None:
+        return
+    try:
+        engine().approve(request)
+        turn.judged = request.verdict
+    except StrongroomError as exc:
+        st.toast(_plain(str(exc)), icon=":material/error:")
 
 
 def _plain(text: str) -> str:

@@ -30,9 +30,12 @@ def _mount(name: str, *, key: str, data: dict[str, Any], **events: Any) -> Any:
     return component(key=key, data=data, **{f"on_{event}_change": handler for event, handler in events.items()})
 
 
-def answer(data: dict[str, Any], *, key: str, on_cite: Any) -> None:
-    """An answer; `on_cite()` runs when a citation is chosen, with its number in the state of `key`."""
-    _mount("answer", key=key, data=data, cite=on_cite)
+def answer(data: dict[str, Any], *, key: str, on_cite: Any, on_judge: Any) -> None:
+    """An answer; `on_cite()` runs when a citation is chosen, with its number in the state of `key`.
+
+    `on_judge()` runs when the person says whether the answer is right, with what they chose in that state.
+    """
+    _mount("answer", key=key, data=data, cite=on_cite, judge=on_judge)
 
 
 def page(data: dict[str, Any], *, key: str) -> None:

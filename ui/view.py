@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from strongroom.types import (
     Answer,
+    ApprovalRequest,
     Citation,
     DeletionReceipt,
     DocumentDetail,
@@ -25,9 +26,11 @@ from strongroom.types import (
     PageFacts,
     PageView,
     Sentence,
+    Span,
     StoredChunk,
+    Verdict,
 )
-from strongroom.wire import shown_uri
+from strongroom.wire import segments, shown_uri
 from ui.files import image_url
 
 UPLOAD = "upload:///"
@@ -79,15 +82,17 @@ class Turn:
     error: str = ""
     hint: str = ""
     stopped: bool = False
+    judged: str = ""  # the verdict that the person gave
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the viewer shows: a page of a document, and the citation it was opened for."""
+    """What the viewer shows: a page of a document, the citation it was opened for, and the words in it that answer."""
 
     document_id: str
     index: int
     citation: Citation | None = None
+    exact: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +126,38 @@ def place(page: int | None, locator: Locator) -> str:
     return f"{locator.kind} {locator.label}".strip()
 
 
-def answer_data(answer: Answer) -> dict[str, Any]:
+STYLE_LABELS = {
+    "exact": "In your documents' own words",
+    "fluent": "Written by a model; each sentence checked against your documents",
+}
+
+
+JUDGED_LABELS = {
+    "approved": "Kept as right",
+    "corrected": "Kept: the words you marked are right",
+    "rejected": "Kept as not right",
+}
+
+
+def answer_data(answer: Answer, *, judged: str = "") -> dict[str, Any]:
     """What the answer component shows."""
+    quotes = {c.n: c for c in answer.citations}
     # Text that nobody cut into sentences was not checked either, so it is shown as not supported.
     sentences = answer.sentences or (Sentence(answer.answer, "unsupported"),)
     cited = {n for sentence in sentences for n in sentence.citations}
     return {
         "abstained": answer.abstained,
+        "style": answer.style,
+        "styleLabel": STYLE_LABELS[answer.style],
+        "exact": [e.text for e in answer.exact],
+        "judged": JUDGED_LABELS.get(judged, ""),
         "sentences": [
             {
                 "before": before,
                 "text": s.text,
+                "pieces": marked(quotes[s.citations[0]], answer)
+                if s.verbatim and set(s.citations) <= set(quotes)
+                else [],
                 "support": s.support,
                 "label": SUPPORT_LABELS.get(s.support, ""),
                 "citations": list(s.citations),
@@ -154,6 +180,46 @@ def answer_data(answer: Answer) -> dict[str, Any]:
     }
 
 
+def marked(citation: Citation, answer: Answer) -> list[dict[str, Any]]:
+    """A quote in pieces, those that answer marked."""
+    start = citation.spans[0].start
+    places = [(s.start - start, s.end - start) for s in exact_spans(answer, citation.n)]
+    return segments(citation.quote, places)
+
+
+def judgement(turn: Turn, choice: object) -> ApprovalRequest | None:
+    """What the person chose, as a request: a verdict on the exact answer, or other words of a quote as the right ones.
+
+    `choice` comes from the browser: `{"verdict"}`, with `citation`, `start` and `end` (offsets in its quote) for a
+    correction. `None` for what fits no exact answer.
+    """
+    answer = turn.answer
+    if answer is None or not answer.exact or not isinstance(choice, dict):
+        return None
+    cited = {c.n: c for c in answer.citations}
+    verdict, first = choice.get("verdict"), answer.exact[0]
+    if verdict in ("approved", "rejected") and first.citation in cited:
+        place = first.spans[0]
+        return _judged(turn, verdict, cited[first.citation], place.start, place.end)
+    n, start, end = (choice.get(name) for name in ("citation", "start", "end"))
+    if verdict == "corrected" and n in cited and isinstance(start, int) and isinstance(end, int):
+        at = cited[n].spans[0].start
+        return _judged(turn, verdict, cited[n], at + start, at + end)
+    return None
+
+
+def _judged(turn: Turn, verdict: Verdict, citation: Citation, start: int, end: int) -> ApprovalRequest | None:
+    span = next((s for s in citation.spans if s.start <= start < end <= s.end), None)
+    if span is None:
+        return None
+    return ApprovalRequest(turn.question, verdict, citation.document.id, span.page_index, start, end)
+
+
+def exact_spans(answer: Answer, n: int) -> tuple[Span, ...]:
+    """Where the words that answer stand in the quote of citation `n`."""
+    return tuple(span for found in answer.exact if found.citation == n for span in found.spans)
+
+
 def gaps(text: str, sentences: Sequence[str]) -> list[str]:
     """What to put before each sentence: a paragraph break where `text` has line breaks there, else a space."""
     out, at = [], 0
@@ -174,9 +240,12 @@ def answer_meta(answer: Answer) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def page_data(page: PageView, citation: Citation | None, image: str | None) -> dict[str, Any]:
+def page_data(
+    page: PageView, citation: Citation | None, image: str | None, *, exact: Sequence[Span] = ()
+) -> dict[str, Any]:
     """What the page component shows: an image with boxes, or the page's text with the quote marked.
 
+    The boxes of `exact`, the words that answer, are drawn stronger.
     `image` is the address of the page image, `None` for formats that have none. Boxes are in the page's own units.
     """
     spans = [s for s in citation.spans if s.page_index == page.index] if citation is not None else []
@@ -187,33 +256,11 @@ def page_data(page: PageView, citation: Citation | None, image: str | None) -> d
         "width": page.width,
         "height": page.height,
         "boxes": boxes,
+        "exact": [list(box) for span in exact if span.page_index == page.index for box in span.boxes],
         "segments": segments(page.text, [(s.start - page.start, s.end - page.start) for s in spans]),
         "label": f"{page.document.name}, {place(page.number, page.locator)}",
         "quote": " ".join(citation.quote.split()) if citation is not None and spans else "",
     }
-
-
-def segments(text: str, spans: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """A text cut into marked and unmarked pieces; joined, the pieces are the text again.
-
-    Spans are clipped to the text; overlapping ones are merged; empty ones are dropped.
-    """
-    out: list[dict[str, Any]] = []
-    at = 0
-    for start, end in sorted((max(0, s), min(len(text), e)) for s, e in spans):
-        start = max(start, at)
-        if start >= end:
-            continue
-        if start > at:
-            out.append({"text": text[at:start], "mark": False})
-        if out and out[-1]["mark"] and start == at:
-            out[-1]["text"] += text[start:end]
-        else:
-            out.append({"text": text[start:end], "mark": True})
-        at = end
-    if at < len(text):
-        out.append({"text": text[at:], "mark": False})
-    return out
 
 
 def document_row(info: DocumentInfo) -> dict[str, Any]:

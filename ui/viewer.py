@@ -6,7 +6,7 @@ import streamlit as st
 
 from strongroom.client import HttpEngine
 from strongroom.errors import StrongroomError
-from strongroom.types import Citation, PageView
+from strongroom.types import Citation, PageView, Span
 from ui import components
 from ui.files import image_url, original_url
 from ui.view import Shown, page_data, place, say
@@ -20,10 +20,10 @@ def shown() -> Shown | None:
     return found
 
 
-def open_citation(citation: Citation) -> None:
-    """Show the page that a quote stands on."""
-    first = citation.spans[0].page_index if citation.spans else 0
-    st.session_state[_KEY] = Shown(citation.document.id, first, citation)
+def open_citation(citation: Citation, exact: tuple[Span, ...] = ()) -> None:
+    """Show the page that a quote stands on, with the words in it that answer."""
+    first = (exact or citation.spans)[0].page_index if citation.spans else 0
+    st.session_state[_KEY] = Shown(citation.document.id, first, citation, exact)
 
 
 def open_document(document_id: str, index: int = 0) -> None:
@@ -39,7 +39,7 @@ def close() -> None:
 def _turn(to: int) -> None:
     now = shown()
     if now is not None:
-        st.session_state[_KEY] = Shown(now.document_id, to, now.citation)
+        st.session_state[_KEY] = Shown(now.document_id, to, now.citation, now.exact)
 
 
 def draw(engine: HttpEngine) -> None:
@@ -57,7 +57,7 @@ def draw(engine: HttpEngine) -> None:
         _header(page)
         citation = _with_boxes(engine, page, now.citation)
         image = image_url(now.document_id, now.index) if page.width and page.height else None
-        components.page(page_data(page, citation, image), key="page-view")
+        components.page(page_data(page, citation, image, exact=now.exact), key="page-view")
 
 
 def _header(page: PageView) -> None:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from strongroom.access import LOCAL_USER
+from strongroom.access import LOCAL_USER, AccessFilter
 from strongroom.app.models import InstalledModels, Models
 from strongroom.audit import Audit, KeepCheckpoints
 from strongroom.audit.forward import FileTarget, Forwarder, SyslogTarget, Target
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from strongroom.app.engine import LocalEngine
     from strongroom.app.render import Renderer
     from strongroom.app.watching import Watching
-    from strongroom.ports import ChatModel, Embedder, OnEvent, VectorIndex
-    from strongroom.types import DeletionReceipt, IngestSummary, OcrMode
+    from strongroom.ports import ChatModel, Embedder, OnEvent, Reader, VectorIndex
+    from strongroom.types import DeletionReceipt, IngestSummary, OcrMode, Style
 
 T = TypeVar("T")
 
@@ -201,19 +201,54 @@ class Appliance:
 
         return Searcher(index=self.index, embedder=self.embedder, release=self.catalog.release)
 
-    def answerer(self, model_id: str | None = None, *, writes: bool = True) -> Answerer:
-        """The answering path with the default or another installed model; with none where nothing is to be written."""
+    def style(self, model_id: str | None = None) -> Style:
+        """How answers are given by default, with the default or another model."""
+        chosen = self.settings.answer_style
+        if chosen != "auto":
+            return chosen
+        return "fluent" if self.models.writes_well(model_id or self.settings.model) else "exact"
+
+    def answerer(self, style: Style, access: AccessFilter, model_id: str | None = None) -> Answerer:
+        """The answering path in a style for one reader's access, with the default or another model where one writes."""
         from retrieval.answer import Answerer
 
         return Answerer(
             searcher=self.searcher,
             embedder=self.embedder,
-            llm=self.llm(model_id) if writes and self._writes else None,
+            reader=self.reader_for(access),
+            llm=self.llm(model_id) if style == "fluent" else None,
             pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index),
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,
-            style=self.settings.answer_style,
         )
+
+    @_part
+    def reader(self) -> Reader:
+        """The product's own reader."""
+        return self.models.reader()
+
+    @_part
+    def trained_reader(self) -> tuple[str, Reader] | None:
+        """The reader that was trained on approved answers, with its id, when one is in use."""
+        reader_id = self.catalog.current_reader()
+        return None if reader_id is None else (reader_id, self.models.reader(self.readers_dir / reader_id))
+
+    def reader_for(self, access: AccessFilter) -> Reader:
+        """The trained reader for whoever may read all that it was trained on, the product's own for others."""
+        trained = self.trained_reader
+        if trained is not None and self.catalog.may_use_reader(trained[0], access):
+            return trained[1]
+        return self.reader
+
+    def forget_readers(self) -> None:
+        """Look again which trained reader is in use, the next time one is needed."""
+        with self._opening:
+            self.__dict__.pop("trained_reader", None)
+
+    @property
+    def readers_dir(self) -> Path:
+        """Where readers trained here have their weights."""
+        return self.settings.data_dir / "readers"
 
     @_part
     def pipeline(self) -> Pipeline:
@@ -357,12 +392,14 @@ class Appliance:
         nothing that is left), the write-ahead log and freed pages of the catalogue emptied, the index rewritten.
         """
         from ingest.finish import remove_versions
+        from strongroom.app import learning
         from strongroom.audit import receipt as receipts
 
         unsettled = self.catalog.unsettled_deletions()
         if not unsettled:
             return ()
         beyond = []
+        learning.tidy(self)
         remove_versions(self.catalog, self.raw_index, self.blobs)
         if self.keys.in_file:
             self.keys.rotate()
@@ -419,17 +456,14 @@ class Appliance:
         self.recover()
         self.embedder.embed_query("warm up")
         _ = self.searcher
-        if self._writes:
+        self.reader.read("warm up", ["warm up"])
+        if self.style() == "fluent":
             self.llm()
 
     def ready(self) -> bool:
         """True once models and index are loaded."""
-        return "searcher" in self.__dict__ and (bool(self._llms) or not self._writes)
-
-    @property
-    def _writes(self) -> bool:
-        """Whether answers may hold a model's own words; without, no language model is needed."""
-        return self.settings.answer_style != "quotes"
+        parts = {"searcher", "reader"}
+        return parts <= set(self.__dict__) and (bool(self._llms) or self.style() == "exact")
 
     # ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from strongroom.app.verify import verify
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.types import (
     AnswerEvent,
+    Approval,
+    ApprovalRequest,
     AskEvent,
     AskRequest,
     DeletionReceipt,
@@ -37,6 +39,7 @@ from strongroom.types import (
     SourceFile,
     Status,
     StoredChunk,
+    Style,
     VerifyReport,
     Watch,
 )
@@ -160,7 +163,7 @@ class LocalEngine:
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
         access = self._appliance.catalog.access_for(self._user, request.collection)
-        answerer = self._appliance.answerer(request.model, writes=not request.verbatim)
+        answerer = self._appliance.answerer(self._style(request), access, request.model)
         for event in answerer.answer(request, access=access, cancel=cancel):
             if isinstance(event, AnswerEvent):
                 # before the answer is released: what was shown is on record even if the reader goes away
@@ -172,6 +175,32 @@ class LocalEngine:
                     documents=_distinct(c.document.id for c in event.answer.citations),
                 )
             yield event
+
+    def _style(self, request: AskRequest) -> Style:
+        """Who names a model wants its words; raises `UsageError` for a style that contradicts the rest."""
+        if request.verbatim and (request.style == "fluent" or request.model is not None):
+            raise UsageError("verbatim answers are exact, and no model writes them", hint="Leave one of the two out.")
+        if request.style == "exact" and request.model is not None:
+            raise UsageError("no model writes exact answers", hint="Leave the model out, or ask for the fluent style.")
+        if request.verbatim:
+            return "exact"
+        if request.model is not None:
+            return "fluent"
+        return request.style or self._appliance.style()
+
+    def approve(self, request: ApprovalRequest) -> Approval:
+        catalog = self._appliance.catalog
+        kept = catalog.approve(request, catalog.access_for(self._user), by=self._user)
+        self._audit("approve", kept.document.id, approval=kept.id, verdict=kept.verdict)
+        return kept
+
+    def approvals(self) -> list[Approval]:
+        return self._appliance.catalog.approvals(self._appliance.catalog.access_for(self._user))
+
+    def withdraw(self, approval_id: str) -> None:
+        self._require_writer("withdraw")
+        self._appliance.catalog.withdraw(approval_id, self._appliance.catalog.access_for(self._user))
+        self._audit("withdraw", approval_id)
 
     # ------------------------------------------------------------------------------------------------ documents
 

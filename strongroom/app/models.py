@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ingest.cluster import WorkerModels
     from strongroom.config import Settings
     from strongroom.ports import ChatModel, Embedder, Reader, SpeechModel, Tokenizer
@@ -23,7 +25,25 @@ class Models(Protocol):
 
     def llm(self, model_id: str) -> ChatModel: ...
 
-    def reader(self) -> Reader: ...
+    def writes_well(self, model_id: str) -> bool:
+        """Whether answers may be left to a model's own words, by what the catalogue says of it."""
+        ...
+
+    def reader(self, artefact: Path | None = None) -> Reader:
+        """The product's own reader, or the one in a folder."""
+        ...
+
+    def reader_artefact(self) -> Path:
+        """Folder of the product's own reader."""
+        ...
+
+    def reader_base(self) -> Path:
+        """Folder of the embedder that readers are differences to."""
+        ...
+
+    def forget_reader(self, artefact: Path) -> None:
+        """Delete what was converted from the reader in a folder."""
+        ...
 
     def speech(self) -> SpeechModel:
         """The model that transcribes recordings, for parser processes: picklable, and perhaps not installed."""
@@ -60,11 +80,33 @@ class InstalledModels:
         settings = self._settings
         return open_llm(settings.models_dir, model_id, context_tokens=settings.context_tokens, threads=settings.threads)
 
-    def reader(self) -> Reader:
+    def writes_well(self, model_id: str) -> bool:
+        from models.catalogue import load_catalogue
+
+        known = load_catalogue().get(model_id)
+        return known is not None and known.writes_well
+
+    def reader(self, artefact: Path | None = None) -> Reader:
         from models.defaults import open_reader
 
         settings = self._settings
-        return open_reader(settings.models_dir, backend=settings.embedder_backend, threads=settings.threads)
+        return open_reader(settings.models_dir, artefact, settings.embedder_backend, threads=settings.threads)
+
+    def reader_artefact(self) -> Path:
+        from models.reader_weights import reader_folder
+
+        return reader_folder()
+
+    def reader_base(self) -> Path:
+        from models.defaults import embedder_spec
+        from models.reader_weights import about
+
+        return embedder_spec(self._settings.models_dir, str(about(self.reader_artefact())["base"])).directory
+
+    def forget_reader(self, artefact: Path) -> None:
+        from models.registry import Registry
+
+        Registry(self._settings.models_dir).forget_reader(artefact)
 
     def speech(self) -> SpeechModel:
         from models.defaults import open_speech

@@ -13,9 +13,11 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import LOCAL_USER, user_principal
 from strongroom.catalog import grants
+from strongroom.catalog.approving import ApprovingMixin
 from strongroom.catalog.detail import DetailMixin
 from strongroom.catalog.holding import HoldingMixin, refuse_if_held
 from strongroom.catalog.keeping import KeepingMixin
+from strongroom.catalog.learning import LearningMixin
 from strongroom.catalog.reading import ReadingMixin
 from strongroom.catalog.records import Collection
 from strongroom.catalog.store import utc_now
@@ -42,7 +44,7 @@ OUT_OF_REACH = (
 )
 
 
-class Catalog(KeepingMixin, WatchingMixin, HoldingMixin, DetailMixin, ReadingMixin):
+class Catalog(KeepingMixin, WatchingMixin, HoldingMixin, ApprovingMixin, LearningMixin, DetailMixin, ReadingMixin):
     """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
 
     # ------------------------------------------------------------------------------------------------ collections

@@ -14,6 +14,7 @@ from strongroom.access import group_principal
 from strongroom.catalog import grants
 from strongroom.catalog.base import CatalogBase
 from strongroom.catalog.holding import hold_on, refuse_if_held
+from strongroom.catalog.learning import retire_readers
 from strongroom.catalog.records import Begun, Existing, PointSource
 from strongroom.catalog.store import utc_now
 from strongroom.catalog.tables import chunks, deletions, documents, pages, removals, versions
@@ -405,6 +406,7 @@ class IngestingMixin(CatalogBase):
             destroyed["chunks"] += conn.execute(delete(chunks).where(chunks.c.version_id == version_id)).rowcount
             conn.execute(upsert(removals).values(version_id=version_id, at=utc_now()).on_conflict_do_nothing())
         conn.execute(delete(versions).where(versions.c.document_id == document_id))
+        retire_readers(conn, document_id)
         conn.execute(delete(grants_table).where(grants_table.c.resource_id == document_id))
         conn.execute(delete(documents).where(documents.c.id == document_id))
         conn.execute(

@@ -191,6 +191,39 @@ watches = Table(
     Column("created_at", String(32), nullable=False),
 )
 
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("document_id", String(36), ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("question", EncryptedText, nullable=False),
+    Column("text", EncryptedText, nullable=False),
+    Column("page", Integer),
+    Column("by", String(64), nullable=False),
+    Column("at", String(32), nullable=False),
+    Index("ix_approvals_document", "document_id"),
+)
+
+# Readers trained here: `candidate` until compared, then `in use` or `discarded`; `stale` once a source was deleted.
+readers = Table(
+    "readers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("scores", Text, nullable=False),
+)
+
+# The documents whose words a reader was trained on. Outlives the document: that is what makes the reader stale.
+reader_sources = Table(
+    "reader_sources",
+    metadata,
+    Column("reader_id", String(36), ForeignKey("readers.id", ondelete="CASCADE"), primary_key=True),
+    Column("document_id", String(36), primary_key=True),
+    Index("ix_reader_sources_document", "document_id"),
+)
+
 users = Table(
     "users",
     metadata,

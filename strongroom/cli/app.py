@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from strongroom import __version__
-from strongroom.cli import admin, ask, audit, evaluation, ingest, keeping, keys, library, models, search, up, watch
+from strongroom.cli import (
+    admin,
+    approvals,
+    ask,
+    audit,
+    evaluation,
+    ingest,
+    keeping,
+    keys,
+    library,
+    models,
+    search,
+    up,
+    watch,
+)
 
 app = typer.Typer(
     name="strongroom",
@@ -48,6 +62,7 @@ app.command()(ask.ask)
 app.add_typer(library.documents_app, name="documents")
 app.command()(library.collections)
 app.add_typer(models.app, name="models")
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")

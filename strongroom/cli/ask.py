@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,8 +33,12 @@ def ask(
     collection: Collection = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Answer with this installed model.")] = None,
     verbatim: Annotated[
-        bool, typer.Option("--verbatim", help="Only words that stand in the documents: quotes, and no model writes.")
+        bool, typer.Option("--verbatim", help="Only words that stand in the documents: short for `--style exact`.")
     ] = False,
+    style: Annotated[
+        Literal["exact", "fluent"] | None,
+        typer.Option("--style", help="`exact`: the documents' own words. `fluent`: a model's, each sentence checked."),
+    ] = None,
     batch: Annotated[
         Path | None,
         typer.Option("--batch", help='JSON lines {"id", "question", "history"?}; one answer a line. `-` reads stdin.'),
@@ -50,6 +55,8 @@ def ask(
         strongroom ask "When does the agreement end?"
 
         strongroom ask "Who approves expenses?" --verbatim --collection policies
+
+        strongroom ask "Summarise the notice rules" --style fluent --model qwen2.5-7b-instruct
 
         strongroom ask --batch questions.jsonl > answers.jsonl
     """
@@ -68,11 +75,12 @@ def ask(
                     history=line.history,
                     model=model,
                     verbatim=verbatim,
+                    style=style,
                     id=line.id,
                 )
                 print_json(to_json(final_answer(opened, request)))
             return
-        request = AskRequest(question or "", collection=collection, model=model, verbatim=verbatim)
+        request = AskRequest(question or "", collection=collection, model=model, verbatim=verbatim, style=style)
         if json_output:
             print_json(to_json(final_answer(opened, request)))
         else:
@@ -118,12 +126,24 @@ def show_sources(answer: Answer, *, printed: bool) -> None:
         console.print(Text("Nearest passages (not an answer):", style="bold"))
     for citation in shown:
         console.print(Text.assemble((f"[{citation.n}] ", "bold"), citation.document.name, f", {place_of(citation)}"))
-        console.print(Text("    “" + " ".join(citation.quote.split()) + "”", style="italic"))
+        console.print(Text.assemble("    “", *marked(citation, answer), "”", style="italic"))
     for sentence in answer.sentences:
         if sentence.support != "supported":
             console.print(Text(f"{sentence.support}: {' '.join(sentence.text.split())}", style="yellow"))
     total = answer.timings_ms.get("total", 0.0) / 1000
     console.print(Text(f"\n{answer.model}, confidence {answer.confidence:.2f}, {total:.1f} s", style="dim"))
+
+
+def marked(citation: Citation, answer: Answer) -> list[tuple[str, str]]:
+    """The quote as pieces with their styles: the words that answer in bold, white space made single."""
+    from strongroom.wire import segments
+
+    start = citation.spans[0].start
+    places = [(s.start - start, s.end - start) for e in answer.exact if e.citation == citation.n for s in e.spans]
+    return [
+        (re.sub(r"\s+", " ", piece["text"]), "bold" if piece["mark"] else "")
+        for piece in segments(citation.quote, places)
+    ]
 
 
 def place_of(citation: Citation) -> str:

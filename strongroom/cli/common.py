@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from strongroom.app.appliance import Appliance
     from strongroom.config import Loaded, Settings
     from strongroom.ports import Engine
     from strongroom.types import Problem
@@ -67,6 +68,19 @@ def ask_passphrase(fresh: bool) -> str:
     if fresh and getpass.getpass("Once more: ") != passphrase:
         raise UsageError("the two passphrases differ", hint="Nothing was written; try again.")
     return passphrase
+
+
+@contextmanager
+def own_appliance(command: str, data_dir: Path | None, config: Path | None) -> Iterator[Appliance]:
+    """The appliance in this process, for commands that need the server stopped."""
+    from strongroom.app.appliance import Appliance
+
+    settings = load_settings(data_dir, config).settings
+    opened = Appliance(settings, purpose=f"strongroom {command}", ask=ask_passphrase)
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def print_json(value: Any) -> None:

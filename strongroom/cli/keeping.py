@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,15 +12,11 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    ask_passphrase,
-    load_settings,
+    own_appliance,
     print_json,
     to_json,
 )
 from strongroom.errors import ExitCode, UsageError
-
-if TYPE_CHECKING:
-    from strongroom.app.appliance import Appliance
 
 holds_app = typer.Typer(help="Legal holds: what must not be deleted or replaced.", no_args_is_help=True)
 retention_app = typer.Typer(help="How long collections keep their documents.", no_args_is_help=True)
@@ -52,7 +46,7 @@ def add_hold(
     """
     if (document is None) == (collection is None):
         raise UsageError("say what to hold", hint="Give either `--document ID` or `--collection NAME`.")
-    with _appliance("holds add", data_dir, config) as appliance:
+    with own_appliance("holds add", data_dir, config) as appliance:
         if document is not None:
             hold = appliance.catalog.place_hold("document", document, reason=reason, by=_OWNER)
         else:
@@ -73,7 +67,7 @@ def list_holds(json_output: Json = False, data_dir: DataDir = None, config: Conf
 
         strongroom holds list --json
     """
-    with _appliance("holds list", data_dir, config) as appliance:
+    with own_appliance("holds list", data_dir, config) as appliance:
         found = appliance.catalog.holds()
     for hold in found:
         if json_output:
@@ -93,7 +87,7 @@ def remove_hold(
     config: ConfigFile = None,
 ) -> None:
     """Lift a hold. Needs the server stopped."""
-    with _appliance("holds remove", data_dir, config) as appliance:
+    with own_appliance("holds remove", data_dir, config) as appliance:
         appliance.catalog.lift_hold(hold_id)
         appliance.audit.append(_OWNER, "hold.remove", hold_id)
     typer.echo(f"hold {hold_id} lifted")
@@ -114,7 +108,7 @@ def set_retention(
 
         strongroom retention set applications --keep-days 180
     """
-    with _appliance("retention set", data_dir, config) as appliance:
+    with own_appliance("retention set", data_dir, config) as appliance:
         place = appliance.catalog.collection(collection)
         appliance.catalog.keep_for(place.id, keep_days or None)
         appliance.audit.append(_OWNER, "retention.set", place.id, keep_days=keep_days)
@@ -124,7 +118,7 @@ def set_retention(
 @retention_app.command("list")
 def list_retention(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """List the rules in force."""
-    with _appliance("retention list", data_dir, config) as appliance:
+    with own_appliance("retention list", data_dir, config) as appliance:
         rules = appliance.catalog.retention()
     for rule in rules:
         if json_output:
@@ -148,7 +142,7 @@ def apply_retention(
 
         strongroom retention apply --json
     """
-    with _appliance("retention apply", data_dir, config) as appliance:
+    with own_appliance("retention apply", data_dir, config) as appliance:
         deleted, held = appliance.apply_retention(by=_OWNER, dry_run=dry_run)
     if json_output:
         print_json({"deleted": deleted, "held": held, "dry_run": dry_run})
@@ -168,7 +162,7 @@ def list_receipts(data_dir: DataDir = None, config: ConfigFile = None) -> None:
 
         strongroom receipts list > receipts.jsonl
     """
-    with _appliance("receipts list", data_dir, config) as appliance:
+    with own_appliance("receipts list", data_dir, config) as appliance:
         for text in appliance.catalog.receipts():
             sys.stdout.write(text + "\n")
 
@@ -200,15 +194,3 @@ def verify_receipt(
             typer.echo(f"{len(found)} receipts, genuine")
     if bad:
         raise typer.Exit(int(ExitCode.INTEGRITY))
-
-
-@contextmanager
-def _appliance(command: str, data_dir: Path | None, config: Path | None) -> Iterator[Appliance]:
-    from strongroom.app.appliance import Appliance
-
-    settings = load_settings(data_dir, config).settings
-    opened = Appliance(settings, purpose=f"strongroom {command}", ask=ask_passphrase)
-    try:
-        yield opened
-    finally:
-        opened.close()

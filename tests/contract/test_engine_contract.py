@@ -20,6 +20,7 @@ from strongroom.errors import CancelledError, NotFoundError, UsageError
 from strongroom.ports import Engine
 from strongroom.types import (
     Answer,
+    ApprovalRequest,
     AskEvent,
     AskRequest,
     DocumentState,
@@ -225,6 +226,41 @@ class EngineContract:
             engine.document(document)
         hits = engine.search(SearchRequest(QUESTION)).hits
         assert document not in {hit.document.id for hit in hits}
+
+    # -------------------------------------------------------------------------------- judgements
+
+    def test_a_judgement_is_kept_with_the_words_at_its_place_and_goes_with_its_document(
+        self, engine: Engine, folder: Path
+    ) -> None:
+        # GIVEN a document WHEN its words are approved as an answer
+        self.ingest(engine, folder)
+        document = self.document_id(engine, "supply.pdf")
+        page = engine.page(document, 0)
+        at = page.start + page.text.index("thirty days")
+        request = ApprovalRequest(QUESTION, "approved", document, 0, at, at + len("thirty days"))
+        kept = engine.approve(request)
+        # THEN they are listed
+        assert (kept.text, kept.question, kept.verdict, kept.page) == ("thirty days", QUESTION, "approved", 1)
+        assert engine.approvals() == [kept]
+        # AND can be withdrawn, once
+        engine.withdraw(kept.id)
+        with pytest.raises(NotFoundError):
+            engine.withdraw(kept.id)
+        # AND go with the document
+        engine.approve(request)
+        engine.delete(document)
+        assert engine.approvals() == []
+
+    def test_a_judgement_of_nothing_is_refused(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        document = self.document_id(engine, "supply.pdf")
+        end = engine.page(document, 0).end
+        with pytest.raises(NotFoundError):
+            engine.approve(ApprovalRequest(QUESTION, "approved", "no-such-id", 0, 0, 1))
+        for start, stop in ((5, 5), (end - 1, end + 1)):
+            with pytest.raises(UsageError):
+                engine.approve(ApprovalRequest(QUESTION, "rejected", document, 0, start, stop))
+        assert engine.approvals() == []
 
     # -------------------------------------------------------------------------------- questions
 

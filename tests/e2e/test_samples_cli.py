@@ -112,7 +112,7 @@ def test_answers_quote_the_document_at_the_right_page(room: Room, questions: lis
 
 def test_a_streamed_answer_cites_boxes_on_the_page(room: Room, questions: list[dict[str, Any]]) -> None:
     question = next(q for q in questions if q["id"] == "contract-termination-notice")
-    (answer,) = room.run("ask", question["question"], "--json")
+    (answer,) = room.run("ask", question["question"], "--style", "fluent", "--json")
     assert not answer["abstained"]
     citation = next(c for c in answer["citations"] if words(question["answer"]) in words(c["quote"]))
     assert citation["page"] in question["pages"]

@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from strongroom.access import LOCAL_USER
 from strongroom.app import open_engine
 from strongroom.app.appliance import Appliance
+from strongroom.app.asking import final_answer
 from strongroom.app.engine import LocalEngine
+from strongroom.catalog import tables
 from strongroom.config import load
 from strongroom.errors import (
     IndexUnreachableError,
@@ -23,8 +26,9 @@ from strongroom.errors import (
     NotFoundError,
     NotPermittedError,
     ParseError,
+    UsageError,
 )
-from strongroom.types import AskRequest, IngestOptions, IngestRequest, SearchRequest
+from strongroom.types import ApprovalRequest, AskRequest, IngestOptions, IngestRequest, SearchRequest
 from tests.fakes import FakeModels
 from tests.fakes_engine import make_pdf
 
@@ -260,7 +264,7 @@ def test_answers_in_quotes_alone_need_no_language_model(tmp_path: Path, monkeypa
         raise ModelError(f"{model_id} is not installed")
 
     monkeypatch.setattr(FakeModels, "llm", missing)
-    settings = load({"data_dir": tmp_path / "data", "answer_style": "quotes"}).settings
+    settings = load({"data_dir": tmp_path / "data", "answer_style": "exact"}).settings
     opened = Appliance(settings, purpose="test", models=FakeModels())
     try:
         assert not opened.ready()
@@ -291,3 +295,83 @@ def test_an_original_that_belongs_to_no_version_is_removed_at_start(appliance: A
     appliance.recover()
     assert not stray.exists()
     assert engine.verify().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "request_", "style"),
+    [
+        ({}, {}, "exact"),
+        ({"model": "capable-7b"}, {}, "fluent"),  # the catalogue says that it writes well
+        ({"model": "capable-7b", "answer_style": "exact"}, {}, "exact"),
+        ({"model": "capable-7b"}, {"verbatim": True}, "exact"),
+        ({"answer_style": "fluent"}, {}, "fluent"),
+        ({"answer_style": "fluent"}, {"style": "exact"}, "exact"),
+        ({}, {"style": "fluent"}, "fluent"),
+        ({}, {"model": "small-1b"}, "fluent"),  # who names a model wants its words
+    ],
+)
+def test_the_style_follows_request_settings_and_model(
+    tmp_path: Path, settings: dict[str, str], request_: dict[str, object], style: str
+) -> None:
+    opened = Appliance(load({"data_dir": tmp_path / "data", **settings}).settings, purpose="test", models=FakeModels())
+    try:
+        engine = opened.as_user(LOCAL_USER)
+        (tmp_path / "a.txt").write_text(
+            "The Wolverine crane is insured by Harbour Mutual. Who insures it is no secret."
+        )
+        engine.ingest(IngestRequest((str(tmp_path / "a.txt"),)), on_event=lambda _event: None)
+        answer = final_answer(engine, AskRequest(QUESTION, **request_))  # type: ignore[arg-type]
+        assert not answer.abstained
+        assert answer.style == style
+        assert bool(answer.exact) == (style == "exact")
+    finally:
+        opened.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"verbatim": True, "style": "fluent"},
+        {"verbatim": True, "model": "small-1b"},
+        {"style": "exact", "model": "small-1b"},
+    ],
+)
+def test_a_style_that_contradicts_the_request_is_refused(engine: LocalEngine, request_: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        list(engine.ask(AskRequest(QUESTION, **request_)))  # type: ignore[arg-type]
+
+
+def test_judgements_are_seen_by_whoever_may_read_their_document_and_nobody_else(
+    appliance: Appliance, engine: LocalEngine
+) -> None:
+    # GIVEN a judgement by the owner, and somebody who may read nothing
+    document = pdf_id(engine)
+    kept = engine.approve(ApprovalRequest(QUESTION, "approved", document, 0, 0, 12))
+    appliance.catalog.ensure_user("ada", "viewer")
+    ada = appliance.as_user("ada")
+    # THEN she neither sees it nor can judge or withdraw, and cannot tell that the document exists
+    assert ada.approvals() == []
+    said = []
+    for unknown in (document, "no-such-id"):
+        with pytest.raises(NotFoundError) as raised:
+            ada.approve(ApprovalRequest(QUESTION, "approved", unknown, 0, 0, 1))
+        said.append(str(raised.value).replace(unknown, "it"))
+    assert said[0] == said[1]
+    with pytest.raises(NotPermittedError):
+        ada.withdraw(kept.id)
+    # AND the record names document and verdict, no word of either
+    entry = next(e for e in appliance.audit.entries() if e.action == "approve")
+    assert (entry.subject, entry.detail["verdict"]) == (document, "approved")
+    assert "Wolverine" not in str(list(appliance.audit.entries()))
+
+
+def test_words_of_a_judgement_are_sealed_under_the_key_of_their_document(
+    appliance: Appliance, engine: LocalEngine
+) -> None:
+    document = pdf_id(engine)
+    engine.approve(ApprovalRequest(QUESTION, "approved", document, 0, 0, 12))
+    with appliance.store.read() as conn:
+        row = conn.execute(select(tables.approvals)).one()
+        key_id = conn.execute(select(tables.documents.c.key_id).where(tables.documents.c.id == document)).scalar_one()
+    assert (row.question.key_id, row.text.key_id) == (key_id, key_id)
+    assert b"Wolverine" not in appliance.settings.catalogue.read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from retrieval.evidence import Evidence
@@ -9,9 +11,19 @@ from retrieval.grounding import assign, check
 from retrieval.sentences import split_sentences
 from strongroom.types import Sentence
 from tests.answering import Shelf
-from tests.fakes import FakeEmbedder
+from tests.fakes import FakeEmbedder, FakeReader
 
 EMBEDDER = FakeEmbedder(512)
+
+
+class Agreeing(FakeReader):
+    """A reader that believes everything: only the rules may object."""
+
+    def support(self, claim: str, evidence: Sequence[str]) -> list[float]:
+        return [1.0] * len(evidence)
+
+
+READER = Agreeing()
 QUOTES = [
     "The tenant Jane Doe pays a monthly rent of 900 euros to the landlord from May 2021.",
     "The landlord does not insure the furniture of the tenant against fire.",
@@ -25,7 +37,7 @@ def evidence() -> list[Evidence]:
 
 
 def judge(text: str, *numbers: int, question: str = "What does the tenant pay?") -> Sentence:
-    found = check(text, [(len(text), n) for n in numbers], evidence(), question, EMBEDDER)
+    found = check(text, [(len(text), n) for n in numbers], evidence(), question, EMBEDDER, READER)
     assert len(found) == 1
     return found[0]
 
@@ -69,12 +81,12 @@ def test_invented_numbers_are_kept_as_invalid() -> None:
 
 
 def test_without_quotes_nothing_is_supported() -> None:
-    found = check("The tenant pays.", [(3, 1)], [], "Who pays?", EMBEDDER)
+    found = check("The tenant pays.", [(3, 1)], [], "Who pays?", EMBEDDER, READER)
     assert (found[0].support, found[0].citations, found[0].invalid) == ("unsupported", (), (1,))
 
 
 def test_no_text_gives_no_sentences() -> None:
-    assert check(" \n", [(0, 1)], evidence(), "q", EMBEDDER) == ()
+    assert check(" \n", [(0, 1)], evidence(), "q", EMBEDDER, READER) == ()
 
 
 def test_marks_belong_to_the_sentence_they_stand_in_or_behind() -> None:
@@ -108,4 +120,4 @@ def test_a_number_must_be_whole_and_under_its_own_label(quote: str, text: str, s
     chunk = Shelf({"d": [quote]}).chunks()[0]
     vector = EMBEDDER.embed_documents([text])[0]  # as near as can be: only the rules may object
     found = Evidence(chunk, chunk.start, chunk.end, chunk.text, 1.0, 1.0, 1.0, vector)
-    assert [s.support for s in check(text, [(len(text), 1)], [found], "What is it?", EMBEDDER)] == [support]
+    assert [s.support for s in check(text, [(len(text), 1)], [found], "What is it?", EMBEDDER, READER)] == [support]

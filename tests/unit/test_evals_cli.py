@@ -10,7 +10,7 @@ import pytest
 from strongroom import app as wiring
 from strongroom.cli.run import run
 from strongroom.errors import ExitCode
-from strongroom.types import AskRequest, IngestRequest
+from strongroom.types import ApprovalRequest, AskRequest, IngestRequest
 from tests.fakes_engine import FakeEngine
 
 
@@ -112,3 +112,25 @@ def test_drafts_are_a_question_file_that_can_be_run(engine: FakeEngine, capsys: 
     assert all(d["draft"] for d in drafts)
     assert "Check each before use" in capsys.readouterr().err
     assert run(["eval", "run", "drafts.jsonl"]) == ExitCode.OK
+
+
+def test_approved_answers_become_questions_to_measure(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    document = engine.documents()[0].id
+    for verdict, start, end in (("approved", 4, 10), ("corrected", 39, 50), ("approved", 51, 54)):
+        asked = "When?" if start == 51 else "How long is the notice period?"
+        engine.approve(ApprovalRequest(asked, verdict, document, 0, start, end))  # type: ignore[arg-type]
+    engine.approve(ApprovalRequest("Who?", "rejected", document, 0, 0, 3))
+    assert run(["approvals", "export", "approved.jsonl"]) == ExitCode.OK
+    lines = [json.loads(line) for line in Path("approved.jsonl").read_text().splitlines()]
+    assert [(q["question"], q["kind"], q["document"]) for q in lines] == [
+        ("How long is the notice period?", "corrected", "policy.txt"),  # the last word on it
+        ("When?", "approved", "policy.txt"),
+    ]
+    assert run(["eval", "run", "approved.jsonl"]) == ExitCode.OK
+    capsys.readouterr()
+    assert run(["approvals", "list", "--json"]) == ExitCode.OK
+    kept = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(kept) == 4
+    assert run(["approvals", "remove", kept[0]["id"]]) == ExitCode.OK
+    assert len(engine.approvals()) == 3
+    assert run(["approvals", "export", "approved.jsonl"]) == ExitCode.USAGE

@@ -75,3 +75,9 @@ def test_broken_toml_is_an_error_naming_the_file(tmp_path: Path) -> None:
     file = write(tmp_path / "s.toml", "port = = 1")
     with pytest.raises(ConfigError, match=r"s\.toml"):
         load(config_file=file)
+
+
+@pytest.mark.parametrize(("old", "new"), [("quotes", "exact"), ("mixed", "fluent"), ("prose", "fluent")])
+def test_a_renamed_answer_style_names_its_new_name(old: str, new: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{old}` is `{new}`"):
+        load({"answer_style": old})

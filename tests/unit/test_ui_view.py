@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from strongroom.types import (
     Answer,
+    ApprovalRequest,
     Citation,
     DeletionReceipt,
     DocumentDetail,
@@ -19,6 +20,7 @@ from strongroom.types import (
     DocumentRef,
     DocumentState,
     DocumentVersion,
+    Exact,
     FileOutcome,
     IngestProgress,
     Locator,
@@ -118,11 +120,65 @@ def test_markup_in_text_stays_text(text: str) -> None:
         assert text in _parsed(markup).text
 
 
+def test_an_exact_answer_marks_the_words_in_their_quote_and_says_what_it_is() -> None:
+    quoted = replace(CITATION, quote="paid within thirty\n days", spans=(Span(4, 110, 134, page_index=3),))
+    found = Exact("thirty days", 2, 0.9, (Span(4, 122, 134, ((1, 2, 3, 4),), page_index=3),))
+    answer = replace(
+        ANSWER,
+        answer="thirty days",
+        citations=(quoted,),
+        sentences=(Sentence("“paid within thirty days”", "supported", (2,), verbatim=True),),
+        exact=(found,),
+    )
+    data = view.answer_data(answer)
+    assert (data["style"], data["exact"]) == ("exact", ["thirty days"])
+    assert data["styleLabel"] != view.answer_data(replace(answer, style="fluent"))["styleLabel"]
+    assert data["sentences"][0]["pieces"] == [
+        {"text": "paid within ", "mark": False},
+        {"text": "thirty\n days", "mark": True},
+    ]
+    shown = view.page_data(PAGE, quoted, "/image", exact=view.exact_spans(answer, 2))
+    assert shown["exact"] == [[1, 2, 3, 4]]
+    assert view.exact_spans(answer, 3) == ()
+
+
+QUOTED = replace(CITATION, quote="paid within thirty\n days", spans=(Span(4, 110, 134, page_index=3),))
+EXACT = replace(ANSWER, citations=(QUOTED,), exact=(Exact("thirty days", 2, 0.9, (Span(4, 122, 134, page_index=3),)),))
+
+
+@pytest.mark.parametrize(
+    ("choice", "place"),
+    [
+        ({"verdict": "approved"}, ("approved", 122, 134)),
+        ({"verdict": "rejected"}, ("rejected", 122, 134)),
+        ({"verdict": "corrected", "citation": 2, "start": 0, "end": 11}, ("corrected", 110, 121)),
+        ({"verdict": "corrected", "citation": 9, "start": 0, "end": 11}, None),
+        ({"verdict": "corrected", "citation": 2, "start": 5, "end": 500}, None),
+        ({"verdict": "corrected", "citation": 2, "start": -5, "end": 4}, None),
+        ({"verdict": "corrected", "citation": 2, "start": "0", "end": None}, None),
+        ({"verdict": "other"}, None),
+        (None, None),
+    ],
+)
+def test_what_the_browser_chose_becomes_a_judgement_or_nothing(
+    choice: object, place: tuple[str, int, int] | None
+) -> None:
+    turn = view.Turn("How long?", answer=EXACT)
+    wanted = None if place is None else ApprovalRequest("How long?", place[0], "d1", 3, *place[1:])  # type: ignore[arg-type]
+    assert view.judgement(turn, choice) == wanted
+
+
+def test_only_an_exact_answer_can_be_judged() -> None:
+    assert view.judgement(view.Turn("How long?", answer=ANSWER), {"verdict": "approved"}) is None
+    assert view.answer_data(EXACT, judged="approved")["judged"] == "Kept as right"
+
+
 def test_an_answer_says_in_words_what_is_not_supported() -> None:
     supported, unsupported = view.answer_data(ANSWER)["sentences"]
     assert supported == {
         "before": "",
         "text": "Thirty days.",
+        "pieces": [],
         "support": "supported",
         "label": "",
         "citations": [2],

@@ -13,8 +13,11 @@ export default function (component) {
     el("span", { class: "chip invalid", title: "The model named a source that does not exist" }, `${n}`,
       el("span", { class: "hidden" }, " (no such source)"));
 
+  const words = (s) => s.pieces.length
+    ? el("q", { class: "quoted", "data-n": s.citations[0] }, ...s.pieces.map((p) => (p.mark ? el("mark", {}, p.text) : p.text)))
+    : el("span", { class: "words" }, s.text);
   const sentence = (s) => {
-    const node = el("span", { class: `sentence ${s.support}` }, s.before, el("span", { class: "words" }, s.text));
+    const node = el("span", { class: `sentence ${s.support}` }, s.before, words(s));
     for (const n of s.citations) node.append(" ", chip(n));
     for (const n of s.invalid) node.append(" ", invalid(n));
     if (s.label)
@@ -32,6 +35,35 @@ export default function (component) {
           el("span", { class: "where" }, el("b", {}, c.name), ` · ${c.place}`),
           el("q", {}, c.quote))));
 
+  // What is selected inside a quote, in characters from its start; other selections are nothing.
+  const selected = () => {
+    const home = root.getRootNode();
+    const selection = home.getSelection ? home.getSelection() : document.getSelection();
+    if (!selection || !selection.rangeCount || selection.isCollapsed) return null;
+    const range = selection.getRangeAt(0);
+    const quote = [...root.querySelectorAll("q.quoted")].find((q) => q.contains(range.startContainer) && q.contains(range.endContainer));
+    if (!quote) return null;
+    const before = document.createRange();
+    before.selectNodeContents(quote);
+    before.setEnd(range.startContainer, range.startOffset);
+    const start = [...before.toString()].length;
+    return { citation: Number(quote.dataset.n), start, end: start + [...range.toString()].length };
+  };
+  const judge = () => {
+    if (data.judged) return el("p", { class: "judge", role: "status" }, data.judged);
+    const note = el("span", { class: "note", role: "status" });
+    const say = (verdict) => () => setTriggerValue("judge", { verdict });
+    const correct = () => {
+      const words = selected();
+      if (words) setTriggerValue("judge", { verdict: "corrected", ...words });
+      else note.textContent = "Mark the right words in a quote first.";
+    };
+    return el("p", { class: "judge" },
+      el("button", { type: "button", onclick: say("approved") }, "Right"),
+      el("button", { type: "button", onclick: say("rejected") }, "Not right"),
+      el("button", { type: "button", onclick: correct }, "The marked words are right"), note);
+  };
+
   const list = (items) => el("ul", {}, ...items.map(source));
   const parts = [];
   if (data.abstained) {
@@ -42,7 +74,13 @@ export default function (component) {
         : "No passage comes near this question."));
     if (data.citations.length) parts.push(el("h4", {}, "Nearest passages"), list(data.citations));
   } else {
-    parts.push(el("p", { class: "text" }, ...data.sentences.map(sentence)));
+    parts.push(el("p", { class: `style ${data.style}` }, data.styleLabel));
+    if (data.style === "exact") {
+      parts.push(el("p", { class: "exact" }, data.exact.join("; ")));
+      parts.push(...data.sentences.map((s) => el("blockquote", {}, sentence(s))), judge());
+    } else {
+      parts.push(el("p", { class: "text" }, ...data.sentences.map(sentence)));
+    }
     const cited = data.citations.filter((c) => c.cited);
     const rest = data.citations.filter((c) => !c.cited);
     if (cited.length) parts.push(el("h4", {}, "Sources"), list(cited));

@@ -17,6 +17,8 @@ export default function (component) {
     if (data.boxes.length) {
       const marks = data.boxes.map(([x0, y0, x1, y1]) =>
         svg("rect", { x: x0 - 1.5, y: y0 - 1.5, width: x1 - x0 + 3, height: y1 - y0 + 3, rx: 2, class: "mark" }));
+      marks.push(...data.exact.map(([x0, y0, x1, y1]) =>
+        svg("rect", { x: x0 - 1, y: y0 - 1, width: x1 - x0 + 2, height: y1 - y0 + 2, rx: 2, class: "exact" })));
       const overlay = svg("svg", { viewBox: `0 0 ${data.width} ${data.height}`, preserveAspectRatio: "none", role: "img",
         "aria-label": `Highlighted: ${data.quote}` }, ...marks);
       sheet.append(overlay);
@@ -26,7 +28,7 @@ export default function (component) {
     const first = sheet.querySelector(".mark");
     if (first) {
       const reveal = () => {
-        const top = (data.boxes[0][1] / data.height) * sheet.clientHeight;
+        const top = ((data.exact[0] || data.boxes[0])[1] / data.height) * sheet.clientHeight;
         frame.scrollTop = Math.max(0, top - frame.clientHeight / 3);
       };
       if (image.complete) reveal();

@@ -1,0 +1,68 @@
+"""Going on from a reader with approved answers: what is held apart, and an artefact that opens."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from strongroom.config import load
+
+
+def pairs(documents: int, each: int) -> list[dict[str, object]]:
+    out: list[dict[str, object]] = []
+    for d in range(documents):
+        passage = " ".join(
+            f"The pump in hall {d}-{n} was built by Firm {chr(65 + n)}{d} in {1900 + d}." for n in range(each)
+        )
+        for n in range(each):
+            words = f"Firm {chr(65 + n)}{d}"
+            at = passage.index(words)
+            asked = f"Who built the pump in hall {d}-{n}?"
+            out.append(
+                {"question": asked, "passage": passage, "start": at, "end": at + len(words), "document": f"d{d}"}
+            )
+    return out
+
+
+def test_documents_are_held_apart_whole_and_each_question_meets_a_wrong_passage() -> None:
+    from models.training.approved import split
+
+    examples, held = split(pairs(12, 3))
+    right = [e for e in examples if e.answerable]
+    wrong = [e for e in examples if not e.answerable]
+    assert held
+    assert not {e.group for e in examples} & {e.group for e in held}
+    assert len(right) + len(held) == 36
+    assert len(wrong) == len(right)
+    assert all(e.spans == () for e in wrong)
+    assert all(e.passage[e.spans[0][0] : e.spans[0][1]] == e.answers[0] for e in right if e.spans)
+
+
+@pytest.mark.models
+def test_the_child_leaves_a_reader_that_opens_and_says_how_it_compares(tmp_path: Path) -> None:
+    from models.defaults import open_reader
+    from strongroom.app.models import InstalledModels
+
+    settings = load().settings
+    models = InstalledModels(settings)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "models.training.approved"),
+            *("--artefact", str(models.reader_artefact()), "--base", str(models.reader_base()), "--out", str(tmp_path)),
+        ],
+        input="".join(json.dumps(p) + "\n" for p in pairs(8, 2)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["held"] > 0
+    assert 0 <= told["after"]["f1"] <= 1
+    reader = open_reader(settings.models_dir, tmp_path, "reference")
+    assert reader.read("Who built the pump?", ["The pump was built by Firm A."])[0].spans
+    assert [p.name for p in tmp_path.iterdir()] == ["reader.safetensors"]  # nothing else stays behind
