@@ -266,7 +266,7 @@ class FakeEngine:
             finished = True
             yield AnswerEvent(
                 Answer(answer, best < 0.5, best, sentences, citations, "fake-1", Usage(10, len(answer.split())),
-                       {"retrieve": 1.0, "first_token": 2.0, "total": 3.0}, id=request.id)
+                       {"retrieve": 1.0, "first_token": 2.0, "total": 3.0}, id=request.id, style="fluent")
             )  # fmt: skip
         finally:
             if not finished:

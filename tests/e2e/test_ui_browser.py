@@ -26,6 +26,7 @@ import pytest
 from strongroom.listen import bind
 from strongroom.signin import make_code
 from strongroom.types import DocumentState, IngestRequest
+from tests.egress import refused_connections
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import served, write_documents
 
@@ -344,18 +345,24 @@ def test_the_product_answers_from_the_samples(page: playwright.Page, watch: Watc
         # WHEN a person asks what the samples answer
         page.goto(link)
         _ask(page, wanted["question"])
-        seen = _seen_while_waiting(page, 1)
-        assert len(seen) >= 2
-        # THEN the first citation quotes the answer, and its page shows the words highlighted
+        _seen_while_waiting(page, 1)
+        # THEN the page says in which style it answers, and marks the words that answer in their sentence
+        assert page.get_by_text("In your documents' own words").is_visible()
+        assert page.locator("p.found").inner_text()
+        assert page.locator("q.quoted mark").count() >= 1
+        # AND keeps what the person says of it
+        page.get_by_role("button", name="Right", exact=True).click()
+        page.get_by_text("Kept as right").wait_for()
+        # AND the first citation quotes the answer, and its page shows the words highlighted
         assert (
             wanted["answer"].split("'")[0] in page.get_by_role("button", name=re.compile("^Open source 1")).inner_text()
         )
         page.get_by_role("button", name=CHIP).first.click()
         _check_highlight(page)
+        assert page.locator("rect.exact").count() >= 1
         assert page.get_by_text(f"Page {wanted['pages'][0]} of").is_visible()
         assert page.locator(".sr-doc").inner_text() == wanted["document"]
         # AND neither the page nor the product asked for anything elsewhere
         assert watch.hosts == _own(link)
         assert watch.complaints == []
-    egress = tmp_path / "data" / "egress.log"
-    assert not egress.exists()
+    assert refused_connections(tmp_path / "data") == []

@@ -76,7 +76,7 @@ export default function (component) {
   } else {
     parts.push(el("p", { class: `style ${data.style}` }, data.styleLabel));
     if (data.style === "exact") {
-      parts.push(el("p", { class: "exact" }, data.exact.join("; ")));
+      parts.push(el("p", { class: "found" }, data.exact.join("; ")));
       parts.push(...data.sentences.map((s) => el("blockquote", {}, sentence(s))), judge());
     } else {
       parts.push(el("p", { class: "text" }, ...data.sentences.map(sentence)));
