@@ -210,7 +210,7 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     from models.defaults import open_embedder, open_reader
     from models.training.data import DEV_GROUPS, TEST_GROUPS
 
-    embedder = _Remembering(open_embedder(args.models, args.embedder))
+    embedder = Remembering(open_embedder(args.models, args.embedder))
     rng = random.Random(7)  # noqa: S311 - sampling, not secrets
     groups = dict.fromkeys(DEV_GROUPS, True) | dict.fromkeys(TEST_GROUPS, False)
     more = squad(args.data / "training/squad2_more.json", groups, limit=args.questions, rng=rng)
@@ -238,7 +238,7 @@ def _fitted(questions: Sequence[Question], x: Floats) -> tuple[Floats, float, Fl
     return weights, bias, 1 / (1 + np.exp(-(x @ weights + bias)))
 
 
-class _Remembering:
+class Remembering:
     """An embedder that embeds each text once: questions share most of their passages."""
 
     def __init__(self, embedder: Embedder) -> None:
