@@ -15,7 +15,7 @@ def head_lines(page: TablePage, block: list[Row], borders: list[float], lines: l
     under = [sum(1 for row in block if row.middle < at) for at in lines]
     ruled = [count for count in under if 0 < count <= min(8, len(block) // 2 + 1)]
     if ruled and (first is None or first > 8 or all(row.x0 < borders[0] for row in block[ruled[0] : first])):
-        return ruled[0]
+        return 1 if _shaded(page, block, ruled[0], len(lines)) else ruled[0]
     if first is not None:
         # Label lines right above the first numbers belong to the body: they stand in the first column alone.
         left, right = min(row.x0 for row in block), max(row.x1 for row in block)
@@ -25,6 +25,16 @@ def head_lines(page: TablePage, block: list[Row], borders: list[float], lines: l
     # Words only: a first line of short phrases over longer ones
     first_row = page.segments(block[0], WORD_GAP)
     return 1 if len(first_row) > 1 and all(len(part.words) <= 5 for part in first_row) and len(block) > 2 else 0
+
+
+def _shaded(page: TablePage, block: list[Row], above_rule: int, rules: int) -> bool:
+    """True when the first rule is the one below the first row of the body, for a rule ends every row and the head has
+    colour instead: a line of short phrases, set off from the next by more than lines within a cell are."""
+    if rules < 3 or above_rule < 2:
+        return False
+    steps = [below.middle - above.middle for above, below in pairwise(block)]
+    phrases = page.segments(block[0], WORD_GAP)
+    return len(phrases) > 1 and all(len(part.words) <= 5 for part in phrases) and steps[0] > 1.25 * min(steps)
 
 
 def centered(row: Row, left: float, right: float) -> bool:
