@@ -35,12 +35,17 @@ class Memory(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(_SAMPLE_S):
-            self.peak = max(self.peak, sum(_pss(pid) for pid in _tree(self._pid)))
+            self.peak = max(self.peak, tree_memory(self._pid))
 
     def stop(self) -> int:
         self._ended.set()
         self.join()
         return self.peak
+
+
+def tree_memory(pid: int) -> int:
+    """Memory of a process and everything below it now, in bytes, shared pages once (PSS)."""
+    return sum(_pss(each) for each in _tree(pid))
 
 
 def _tree(pid: int) -> list[int]:

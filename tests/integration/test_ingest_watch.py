@@ -271,7 +271,7 @@ def test_a_look_at_some_paths_reports_nothing_else_as_vanished(bench: Bench, fol
 
 @contextmanager
 def appliance_over(data: Path) -> Iterator[Appliance]:
-    opened = Appliance(Settings(data_dir=data, answer_style="quotes"), purpose="test", models=FakeModels())
+    opened = Appliance(Settings(data_dir=data, answer_style="exact"), purpose="test", models=FakeModels())
     try:
         yield opened
     finally:

@@ -12,7 +12,7 @@ from retrieval.context import QUOTE_OVERHEAD
 from retrieval.evidence import Evidence
 from strongroom.types import Message
 from tests.answering import ACCESS, Shelf, ShelfSearch
-from tests.fakes import FakeChatModel, FakeEmbedder
+from tests.fakes import FakeChatModel, FakeEmbedder, FakeReader
 
 LLM = FakeChatModel()
 ZERO = np.zeros(4, dtype=np.float32)
@@ -62,7 +62,7 @@ def test_quotes_stay_within_the_budget_in_rank_order_and_the_best_is_whole(
 ) -> None:
     shelf, embedder = Shelf({"lease": pages}), FakeEmbedder(64)
     ranked, _ = ShelfSearch(shelf, embedder).search(question, access=ACCESS, k=8)
-    reading = context.read(question, ranked, PageReader(shelf.page), embedder)
+    reading = context.read(question, ranked, PageReader(shelf.page), embedder, FakeReader())
     chosen = context.choose(reading, count_tokens=LLM.count_tokens, budget=budget, max_quotes=most)
     assert bool(chosen) == bool(reading.candidates)
     if not chosen:
