@@ -59,6 +59,8 @@ from strongroom.types import (
 )
 from strongroom.wire import shown_uri
 
+_DRAWING = threading.Lock()  # PDFium takes one thread at a time, and a page of thumbnails asks from several
+
 _EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _STOP = frozenset(["the", "a", "an", "of", "is", "are", "what", "which", "who", "when", "how", "to", "in", "on", "for"])
 
@@ -331,9 +333,11 @@ class FakeEngine:
         document = self._get(document_id)
         if document.info.mime != "application/pdf" or not 0 <= index < len(document.pages):
             raise NotFoundError("this format has no page images")
-        pdf = pdfium.PdfDocument(document.data)
         out = io.BytesIO()
-        pdf[index].render(scale=dpi / 72).to_pil().save(out, "PNG")
+        with _DRAWING:
+            pdf = pdfium.PdfDocument(document.data)
+            pdf[index].render(scale=dpi / 72).to_pil().save(out, "PNG")
+            pdf.close()
         return out.getvalue()
 
     def original(self, document_id: str) -> bytes:
