@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from retrieval import lexical
 from retrieval.citations import PageReader
@@ -15,6 +16,7 @@ from retrieval.stream import plain
 from strongroom.types import Exact, ReadSpan
 
 MOST = 6  # spans of a list
+CELL_END = " | "  # between the cells of a table's row, as the parsers write it
 CLOSE = 0.5  # a further item of a list scores at least this share of the best
 _LIST = re.compile(
     r"^\s*(?:list|name|enumerate)\b"
@@ -35,11 +37,12 @@ def find(question: str, evidence: Sequence[Evidence], pages: PageReader) -> tupl
     best = evidence[0]
     if not best.spans:
         return (_exact(best, 1, ReadSpan(best.start, best.end, best.score), pages),)
-    first = best.spans[0]
+    first = _in_its_cell(best, best.spans[0])
     chosen = [(1, best, first)]
     if wants_list(question):
-        rest = [(n, e, s) for n, e in enumerate(evidence, start=1) for s in e.spans if s is not first]
-        for n, item, span in sorted(rest, key=lambda found: -found[2].score):
+        found = [(n, e, s) for n, e in enumerate(evidence, start=1) for s in e.spans if s is not best.spans[0]]
+        rest = [(n, e, _in_its_cell(e, s)) for n, e, s in found]
+        for n, item, span in sorted(rest, key=lambda each: -each[2].score):
             if len(chosen) == MOST or span.score < CLOSE * first.score:
                 break
             if not any(_says(span, item, other, held) for _, held, other in chosen):
@@ -49,6 +52,12 @@ def find(question: str, evidence: Sequence[Evidence], pages: PageReader) -> tupl
 
 def _words(item: Evidence, span: ReadSpan) -> str:
     return item.text[span.start - item.start : span.end - item.start]
+
+
+def _in_its_cell(item: Evidence, span: ReadSpan) -> ReadSpan:
+    """A span without what it took from the next cell of a table's row."""
+    words = _words(item, span).split(CELL_END, 1)[0]
+    return replace(span, end=span.start + len(words)) if words.strip() else span
 
 
 def _says(span: ReadSpan, item: Evidence, other: ReadSpan, held: Evidence) -> bool:

@@ -156,6 +156,12 @@ def test_several_words_answer_a_list_and_one_answers_the_rest() -> None:
     assert pointed("Orrin Ltd", "Basalt GmbH", question=asked, shelf=shelf).answer == "Orrin Ltd"
 
 
+def test_words_stay_in_their_cell_of_a_tables_row() -> None:
+    shelf = Shelf({"policy": ["Risk Owner | Held by: Maren Okafor | Duty: Signs the yearly statement."]})
+    answer = pointed("Maren Okafor | Duty", question="Who is the risk owner that signs?", shelf=shelf)
+    assert answer.answer == "Maren Okafor"
+
+
 def test_words_that_run_over_a_sentence_end_stay_whole_in_their_quote() -> None:
     answer = pointed("each month. The landlord")
     assert answer.answer == "each month. The landlord"
