@@ -16,7 +16,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,7 @@ from strongroom.types import DocumentRef, Locator, PageView, StoredChunk
 
 Floats = NDArray[np.float64]
 KINDS = ("answered", "silent", "near miss")
-WEIGHT = {"answered": 1.0, "silent": 1.0, "near miss": 0.35}  # near misses are mostly noise to these features
 K = 8
-READ_FROM = 4  # features from here on are the reader's
 
 
 @dataclass(frozen=True)
@@ -219,21 +217,24 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     corpora = {"squad": Corpus([*more[0], *dev[0]], embedder), "cuad": Corpus(contracts[0], embedder)}
     questions = [*more[1], *dev[1], *contracts[1]]
     x = measure(questions, corpora, embedder, open_reader(args.models, args.reader), rng)
-    weights, bias, p = _fitted(questions, x)
-    without = _fitted(questions, x[:, :READ_FROM])[2]
-    names = [f.name for f in fields(abstain.Features)]
-    say(f"{dict(zip(names, weights.round(3).tolist(), strict=True))} bias {bias:.3f}")
-    report(questions, {"calibrated": p, "no reader": without, "dense": x[:, 0], "sentence": x[:, 1]}, say)
+    speaks, says = _part(questions, x[:, abstain.TOPIC], "near miss"), _part(questions, x[:, abstain.ANSWER], "silent")
+    for name, (weights, bias, _) in (("topic", speaks), ("answer", says)):
+        say(f"{name}={tuple(weights.round(3).tolist())} {name}_bias={bias:.3f}")
+    report(questions, {"calibrated": speaks[2] * says[2], "topic alone": speaks[2], "dense": x[:, 0]}, say)
 
 
-def _fitted(questions: Sequence[Question], x: Floats) -> tuple[Floats, float, Floats]:
-    """Weights, bias and the probability of every question; prose and contracts count alike in the fit."""
-    train = np.array([q.train for q in questions])
+def _part(questions: Sequence[Question], x: Floats, without: str) -> tuple[Floats, float, Floats]:
+    """One of the two functions, fitted without a kind of question: weights, bias and its value for every question.
+
+    Prose and contracts count alike, and so do questions with and without an answer.
+    """
+    asked = [q.train and q.kind != without for q in questions]
+    train = np.array(asked)
     y = np.array([float(q.kind == "answered") for q in questions])
-    w = np.array([WEIGHT[q.kind] for q in questions])
-    for corpus in {q.corpus for q in questions}:
-        inside = train & np.array([q.corpus == corpus for q in questions])
-        w[inside] /= w[inside].sum() / 100
+    w = np.ones(len(questions))
+    for group in {(q.corpus, q.kind) for q in questions}:
+        inside = train & np.array([(q.corpus, q.kind) == group for q in questions])
+        w[inside] /= max(1.0, inside.sum() / 100)
     weights, bias = fit(x[train], y[train], w[train])
     return weights, bias, 1 / (1 + np.exp(-(x @ weights + bias)))
 

@@ -1,9 +1,9 @@
 """Decide outside the model whether the documents answer a question at all.
 
-A small logistic function over scores that search, sentences and the reader already made; small models do not refuse
-when they are told to. The weights are fitted offline by `evals/fit_abstention.py`; how good they are, and for which
-kind of question they are poor, is written in docs/decisions/abstention.md. Must not look at the language model or its
-words.
+Two small logistic functions over scores that search, sentences and the reader already made, multiplied: is the topic in
+the documents, and does a passage that was found hold an answer. Small models do not refuse when they are told to. The
+weights are fitted offline by `evals/fit_abstention.py`; how good they are, and for which kind of question they are
+poor, is written in docs/decisions/abstention.md. Must not look at the language model or its words.
 """
 
 from __future__ import annotations
@@ -26,21 +26,31 @@ class Features:
     passage_words: float  # rarity-weighted share of the question's words in the best passage (with name and headings)
     strangers: float  # share of the question's names and numbers that no passage holds; 0 when it has none
     answerable: float  # the reader's best probability that a passage holds an answer
-    span: float  # the score of its best span
-    relevant: float  # its best probability that a passage is the one to show
+
+
+TOPIC = slice(0, 4)  # features that tell whether the documents speak of it at all
+ANSWER = slice(3, 5)  # features that tell whether they answer
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Weights of the logistic function and its bias."""
+    """Weights and bias of the two logistic functions, in the order of the features."""
 
-    weights: tuple[float, ...]
-    bias: float
+    topic: tuple[float, ...]
+    topic_bias: float
+    answer: tuple[float, ...]
+    answer_bias: float
 
     def probability(self, features: Features) -> float:
-        """Calibrated probability (0..1) that the documents answer the question."""
-        total = self.bias + sum(w * x for w, x in zip(self.weights, astuple(features), strict=True))
-        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, total))))
+        """Probability (0..1) that the documents answer the question: that they speak of it, and that they say it."""
+        values = astuple(features)
+        speaks = _logistic(self.topic, values[TOPIC], self.topic_bias)
+        return speaks * _logistic(self.answer, values[ANSWER], self.answer_bias)
+
+
+def _logistic(weights: tuple[float, ...], values: tuple[float, ...], bias: float) -> float:
+    total = bias + sum(w * x for w, x in zip(weights, values, strict=True))
+    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, total))))
 
 
 def features(question: str, reading: Reading) -> Features:
@@ -62,12 +72,10 @@ def features(question: str, reading: Reading) -> Features:
         passage_words=max(lexical.coverage(asked, text, weights, missing) for text in texts),
         strangers=len(named - everywhere) / len(named) if named else 0.0,
         answerable=max((r.answerable for r in reading.said), default=0.0),
-        span=max((s.score for r in reading.said for s in r.spans), default=0.0),
-        relevant=max((r.relevant for r in reading.said), default=0.0),
     )
 
 
-THRESHOLD = 0.35  # answers below it are withheld
-DEFAULT = Calibration(
-    weights=(6.596, 5.244, 2.726, -2.305, 0.0, 0.0, 0.0), bias=-7.735
-)  # all-minilm-l6-v2: another embedder, another fit
+THRESHOLD = 0.3  # answers below it are withheld
+DEFAULT = Calibration(  # all-minilm-l6-v2 and the reader that comes with the product: others, another fit
+    topic=(8.915, 11.696, 4.954, -6.652), topic_bias=-11.369, answer=(-4.515, 1.553), answer_bias=-0.65
+)

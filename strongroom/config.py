@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     max_file_mb: int = Field(default=512, ge=1, description="Largest file that is ingested, in MiB.")
     search_k: int = Field(default=8, ge=1, le=100, description="Hits a search returns unless told otherwise.")
     abstain_below: float = Field(
-        default=0.35, ge=0, le=1, description='Answers whose confidence is lower are replaced by "not found".'
+        default=0.3, ge=0, le=1, description='Answers whose confidence is lower are replaced by "not found".'
     )
     qdrant_url: str | None = Field(default=None, description="Use this Qdrant server instead of the embedded index.")
     qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server.")

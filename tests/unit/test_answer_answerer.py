@@ -40,7 +40,7 @@ SHELF = Shelf(
 )
 RENT = "How much rent does the tenant pay each month?"
 # The fake embedder's cosines are not the real one's: half of the question's words in one passage is enough here.
-KEEN = Calibration(weights=(0.0, 0.0, 10.0, 0.0, 0.0, 0.0, 0.0), bias=-4.0)
+KEEN = Calibration(topic=(0.0, 0.0, 10.0, 0.0), topic_bias=-4.0, answer=(0.0, 0.0), answer_bias=30.0)
 
 
 class Desk:
@@ -230,7 +230,7 @@ def test_when_the_documents_are_silent_the_model_is_not_asked() -> None:
     assert (answer.answer, answer.abstained, answer.sentences) == (NOT_FOUND, True, ())
     assert desk.llm.prompts == []
     assert answer.citations  # the nearest passages
-    assert answer.confidence < 0.35
+    assert answer.confidence < abstain.THRESHOLD
 
 
 def test_an_empty_shelf_abstains() -> None:
@@ -316,14 +316,12 @@ def test_timings_are_complete_and_in_order() -> None:
 
 
 def test_probability_rises_with_the_evidence_and_falls_with_strangers() -> None:
-    good = abstain.Features(
-        dense=0.7, sentence=0.8, passage_words=0.8, strangers=0.0, answerable=0.9, span=0.9, relevant=0.9
-    )
-    poor = abstain.Features(
-        dense=0.15, sentence=0.2, passage_words=0.1, strangers=0.0, answerable=0.1, span=0.1, relevant=0.1
-    )
+    good = abstain.Features(dense=0.7, sentence=0.8, passage_words=0.8, strangers=0.0, answerable=0.9)
+    poor = abstain.Features(dense=0.15, sentence=0.2, passage_words=0.1, strangers=0.0, answerable=0.1)
+    silent = replace(good, answerable=0.02)
     odd = replace(good, strangers=1.0)
-    p_good, p_poor, p_odd = (abstain.DEFAULT.probability(f) for f in (good, poor, odd))
-    assert p_good > 0.8
+    p_good, p_poor, p_odd, p_silent = (abstain.DEFAULT.probability(f) for f in (good, poor, odd, silent))
+    assert p_good > 0.5
     assert p_poor < abstain.THRESHOLD
     assert p_odd < p_good
+    assert p_silent < p_good

@@ -71,7 +71,7 @@ def test_a_setting_to_measure_with_is_part_of_the_run(
     capsys.readouterr()
     assert run(["eval", "compare", "a", "b", "--json", "--html", "both.html"]) == ExitCode.OK
     found = json.loads(capsys.readouterr().out)
-    assert found["changed"] == {"abstain_below": [0.35, 0.9]}
+    assert found["changed"] == {"abstain_below": [0.3, 0.9]}
     assert found["metrics"]["quote@1"]["p"] == 1.0
     assert "Two configurations compared" in Path("both.html").read_text()
 
