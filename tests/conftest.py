@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def _nothing_leaves(request: pytest.FixtureRequest) -> Iterator[None]:
 def _own_data_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point the data directory at a fresh place, so that no test can touch the appliance of the person running it."""
     monkeypatch.setenv("STRONGROOM_DATA_DIR", str(tmp_path_factory.mktemp("data") / "strongroom"))
+
+
+@pytest.fixture(autouse=True)
+def _main_module() -> Iterator[None]:
+    """Put `__main__` back: Streamlit's test harness leaves its script there, and a spawned child would run it."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 def _default_models_present() -> bool:
