@@ -143,7 +143,8 @@ def _with_spans(sentences: Sequence[Candidate], said: Sequence[types.Reading]) -
                 held[place] = span
     out = []
     for c in sentences:
-        inside = [s for s in best[whose[c.rank]].values() if c.start <= s.start < c.end]
+        reach = c.base + len(c.window)  # a span of an overlapping passage may run on where this one was not read
+        inside = [s for s in best[whose[c.rank]].values() if c.start <= s.start < c.end and s.end <= reach]
         out.append(replace(c, spans=tuple(sorted(inside, key=lambda s: (-s.score, s.start)))))
     return out
 

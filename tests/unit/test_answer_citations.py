@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -11,8 +14,9 @@ from hypothesis import strategies as st
 from retrieval import context
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
+from retrieval.exact import find
 from strongroom.errors import IntegrityError, NotFoundError
-from strongroom.types import PageView
+from strongroom.types import PageView, Reading, ReadSpan
 from tests.answering import ACCESS, Shelf, ShelfSearch
 from tests.fakes import FakeEmbedder, FakeReader
 
@@ -149,3 +153,32 @@ def test_every_candidate_can_be_cited_wherever_chunks_and_pages_cut_it(pages: li
     for quote in context.choose(found, count_tokens=len, budget=10_000, max_quotes=50):
         citation = reader.cite(quote, 1)
         assert "".join(shelf.text("a")[s.start : s.end] for s in citation.spans) == citation.quote
+
+
+class Greedy(FakeReader):
+    """Names everything from each word of a passage to the passage's end."""
+
+    def read(self, question: str, passages: Sequence[str], *, spans: int = 3) -> list[Reading]:
+        return [
+            Reading(tuple(ReadSpan(m.start(), len(p), 0.9) for m in re.finditer(r"\S+", p)), answerable=1, relevant=1)
+            for p in passages
+        ]
+
+
+@given(
+    pages=st.lists(st.text(alphabet="ab .!?\n", min_size=1, max_size=60), min_size=1, max_size=4),
+    size=st.integers(min_value=5, max_value=40),
+    margin=st.integers(min_value=0, max_value=30),
+)
+def test_what_the_reader_names_can_be_cited_wherever_passages_overlap(pages: list[str], size: int, margin: int) -> None:
+    """A span that one passage holds may run on beyond what was read around another that holds its first words."""
+    shelf, embedder = Shelf({"a": pages}, chunk_chars=size), FakeEmbedder(64)
+    ranked, _ = ShelfSearch(shelf, embedder).search("ab ba", access=ACCESS, k=50)
+    with patch("retrieval.citations.MARGIN", margin):
+        reader = PageReader(shelf.page)
+        found = context.read("ab ba", ranked, reader, embedder, Greedy())
+        for quote in context.choose(found, count_tokens=len, budget=10_000, max_quotes=50):
+            citation = reader.cite(quote, 1)
+            assert "".join(shelf.text("a")[s.start : s.end] for s in citation.spans) == citation.quote
+            for exact in find("ab ba", [quote], reader):
+                assert exact.spans
