@@ -32,6 +32,8 @@ W_KIND = 0.05  # a number where one is asked for, a name where a person is
 W_READ = 0.5  # the reader's say against all of the above
 W_SPAN = 0.7  # within it: the best span of the sentence against the relevance of its passage
 SPANS = 3  # that the reader may name in one passage
+QUOTE_CHARS = 400  # a span that runs on is cut at the last sentence end before this: longer quotes go unread
+NEIGHBOURS = 6  # sentences over which a span may run on
 NEAR_DUPLICATE = 0.8  # Jaccard similarity of content words
 FALL_OFF = 0.25  # a quote this far below the best one is noise, not support
 THIN_TERMS = 4  # a sentence with fewer content words says too little alone
@@ -53,8 +55,8 @@ class RankedChunk(Protocol):
 class Candidate:
     """A sentence of a released passage with how well it fits the question.
 
-    `before` and `after` are the document offsets to which the quote may grow: the start of the sentence before and the
-    end of the sentence after, or the sentence's own. `window` is the text around it, beginning at document offset
+    `before` and `ends` are the document offsets to which the quote may grow: the start of the sentence before (or its
+    own), its own end and those of the sentences after it. `window` is the text around it, beginning at document offset
     `base`.
     """
 
@@ -63,7 +65,7 @@ class Candidate:
     start: int
     end: int
     before: int
-    after: int
+    ends: tuple[int, ...]
     base: int
     window: str
     terms: frozenset[str]
@@ -77,6 +79,16 @@ class Candidate:
     @property
     def text(self) -> str:
         return self.window[self.start - self.base : self.end - self.base]
+
+    @property
+    def after(self) -> int:
+        """The end of the sentence after it, or its own."""
+        return self.ends[min(1, len(self.ends) - 1)]
+
+    def reach(self, span: ReadSpan) -> int:
+        """The sentence end at which a quote that begins here and holds the span ends, so that it stays readable."""
+        fitting = [end for end in self.ends if end - self.start <= QUOTE_CHARS]
+        return next((end for end in fitting if end >= span.end), max([self.end, *fitting]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +155,8 @@ def _with_spans(sentences: Sequence[Candidate], said: Sequence[types.Reading]) -
                 held[place] = span
     out = []
     for c in sentences:
-        reach = c.base + len(c.window)  # a span of an overlapping passage may run on where this one was not read
-        inside = [s for s in best[whose[c.rank]].values() if c.start <= s.start < c.end and s.end <= reach]
+        here = [s for s in best[whose[c.rank]].values() if c.start <= s.start < c.end]
+        inside = [replace(s, end=min(s.end, c.reach(s))) for s in here]
         out.append(replace(c, spans=tuple(sorted(inside, key=lambda s: (-s.score, s.start)))))
     return out
 
@@ -162,8 +174,8 @@ def _sentences(chunk: StoredChunk, rank: int, pages: PageReader) -> list[Candida
         if end <= chunk.start or start >= chunk.end:
             continue
         before = base + spans[i - 1].start if i > 0 else start
-        after = base + spans[i + 1].end if i + 1 < len(spans) else end
-        out.append(Candidate(chunk, rank, start, end, before, after, base, window, terms, around | previous))
+        ends = tuple(base + s.end for s in spans[i : i + NEIGHBOURS])
+        out.append(Candidate(chunk, rank, start, end, before, ends, base, window, terms, around | previous))
     return out
 
 
@@ -262,9 +274,7 @@ def choose(
 
 def _grown(c: Candidate) -> Evidence:
     """The candidate as a quote, with a neighbour when it is a heading, says too little, or its words run on into it."""
-    start, end = c.start, max([c.end, *(s.end for s in c.spans[:1])])
-    if end > c.end:
-        end = max(end, c.after)
+    start, end = c.start, c.reach(c.spans[0]) if c.spans else c.end
     thin = end == c.end and (len(c.terms) < THIN_TERMS or c.text.endswith((":", "：")) or c.text.isupper())
     if thin and c.after > end and c.after - start <= MAX_CHARS:
         end = c.after

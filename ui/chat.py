@@ -11,11 +11,11 @@ import streamlit as st
 
 from strongroom.client import HttpEngine
 from strongroom.errors import StrongroomError
-from strongroom.types import AskEvent, AskRequest
+from strongroom.types import AskEvent, AskRequest, Style
 from ui import components, viewer
 from ui.connection import engine
 from ui.theme import NARROW
-from ui.view import Turn, answer_data, exact_spans, history, judgement, say, stage_line
+from ui.view import STYLE_CHOICES, STYLE_HELP, Turn, answer_data, exact_spans, history, judgement, say, stage_line
 
 _TICK = 0.25  # seconds between looks at the clock, and at whether the person pressed stop
 _STOPPED = "Stopped. Nothing above was checked against your documents."
@@ -55,11 +55,16 @@ def _choices(server: HttpEngine, turns: list[Turn]) -> None:
     names = server.collections()
     if len(names) > 1:
         st.selectbox("Search in", ["All collections", *names], key="collection")
+    st.selectbox("Answer in", list(STYLE_CHOICES), key="style", help=STYLE_HELP)
 
 
 def _collection() -> str | None:
     chosen = st.session_state.get("collection", "All collections")
     return None if chosen == "All collections" else str(chosen)
+
+
+def _style() -> Style | None:
+    return STYLE_CHOICES.get(st.session_state.get("style", ""))
 
 
 def _welcome(server: HttpEngine) -> None:
@@ -125,7 +130,7 @@ def _plain(text: str) -> str:
 def _ask(server: HttpEngine, turns: list[Turn]) -> None:
     """Stream the answer to the last turn, then draw the page again with it in place."""
     turn = turns[-1]
-    request = AskRequest(turn.question, collection=_collection(), history=history(turns[:-1]))
+    request = AskRequest(turn.question, collection=_collection(), history=history(turns[:-1]), style=_style())
     with st.chat_message("user", avatar=":material/person:"):
         st.html(say(turn.question, "sr-question"))
     with st.chat_message("assistant", avatar=":material/shield_lock:"):

@@ -28,6 +28,7 @@ from strongroom.types import (
     Sentence,
     Span,
     StoredChunk,
+    Style,
     Verdict,
 )
 from strongroom.wire import segments, shown_uri
@@ -130,8 +131,15 @@ STYLE_LABELS = {
     "exact": "In your documents' own words",
     "fluent": "Written by a model; each sentence checked against your documents",
 }
-
-
+STYLE_CHOICES: dict[str, Style | None] = {
+    "The usual way": None,
+    "The documents' own words": "exact",
+    "A model's words, checked": "fluent",
+}
+STYLE_HELP = (
+    "The usual way is what this appliance is set up for. Own words: only quotes, nothing is written. "
+    "A model's words: easier to read; what the quotes do not carry is marked."
+)
 JUDGED_LABELS = {
     "approved": "Kept as right",
     "corrected": "Kept: the words you marked are right",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from retrieval import context, prompt
 from retrieval.citations import PageReader
 from retrieval.context import QUOTE_OVERHEAD
 from retrieval.evidence import Evidence
-from strongroom.types import Message
+from strongroom.types import Message, Reading, ReadSpan
 from tests.answering import ACCESS, Shelf, ShelfSearch
 from tests.fakes import FakeChatModel, FakeEmbedder, FakeReader
 
@@ -75,3 +77,26 @@ def test_quotes_stay_within_the_budget_in_rank_order_and_the_best_is_whole(
     assert spent <= budget or len(chosen) == 1
     assert [quote.score for quote in chosen] == sorted((quote.score for quote in chosen), reverse=True)
     assert all(shelf.text("lease")[quote.start : quote.end] == quote.text for quote in chosen)
+
+
+class LongReader(FakeReader):
+    """Takes everything from its first word to the end of the passage for the answer."""
+
+    def read(self, question: str, passages: Sequence[str], *, spans: int = 3) -> list[Reading]:
+        return [Reading((ReadSpan(0, len(text), 0.9),), 0.9, 0.9) for text in passages]
+
+
+@given(sentences=st.lists(st.integers(0, 30), min_size=1, max_size=9))
+def test_words_that_run_on_are_cut_at_a_sentence_end_and_the_quote_stays_readable(sentences: list[int]) -> None:
+    page = " ".join(
+        f"The tenant of berth {'abcdefghi'[n]} pays {'monthly rent ' * words}and it ends here."
+        for n, words in enumerate(sentences)
+    )
+    shelf, embedder = Shelf({"lease": [page]}), FakeEmbedder(64)
+    ranked, _ = ShelfSearch(shelf, embedder).search("rent", access=ACCESS, k=8)
+    reading = context.read("rent", ranked, PageReader(shelf.page), embedder, LongReader())
+    for quote in context.choose(reading, count_tokens=LLM.count_tokens, budget=1 << 20):
+        alone = quote.text.count("ends here.") <= 1
+        assert alone or len(quote.text) <= context.QUOTE_CHARS
+        assert alone or quote.text.endswith("ends here.")
+        assert all(quote.start <= span.start < span.end <= quote.end for span in quote.spans)

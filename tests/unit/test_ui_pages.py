@@ -51,6 +51,18 @@ def test_an_empty_appliance_says_how_to_begin(tmp_path: Path) -> None:
         assert "No documents yet" in _markup(_page())
 
 
+@pytest.mark.parametrize(
+    ("choice", "style"),
+    [("The usual way", None), ("The documents' own words", "exact"), ("A model's words, checked", "fluent")],
+)
+def test_the_style_that_was_chosen_is_asked_for(up: Served, choice: str, style: str | None) -> None:
+    page = _page()
+    page.selectbox(key="style").select(choice).run()
+    page.chat_input[0].set_value(QUESTION).run()
+    assert not page.exception
+    assert up.engine.requests[-1].style == style
+
+
 def test_a_question_becomes_an_answered_turn(up: Served) -> None:
     page = _page()
     page.chat_input[0].set_value(QUESTION).run()
