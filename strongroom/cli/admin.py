@@ -9,9 +9,9 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    ask_passphrase,
     engine,
     load_settings,
+    own_appliance,
     print_json,
     printable,
     show_problems,
@@ -72,17 +72,12 @@ def reindex(json_output: Json = False, data_dir: DataDir = None, config: ConfigF
 
         strongroom reindex
     """
-    from strongroom.app.appliance import Appliance
     from strongroom.cli.progress import reporting
 
-    settings = load_settings(data_dir, config).settings
-    appliance = Appliance(settings, purpose="strongroom reindex", ask=ask_passphrase)
-    try:
+    with own_appliance("reindex", data_dir, config) as appliance:
         with reporting(json_output=False) as on_event:
             summary = appliance.reindex(on_event)
         appliance.audit.append("local", "reindex", chunks=summary.chunks)
-    finally:
-        appliance.close()
     if json_output:
         print_json({"summary": to_json(summary)})
     else:
@@ -130,14 +125,10 @@ def status(
 @index_app.command("info")
 def index_info(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Show which embedder and text format the index was built with, and how many points it holds."""
-    from strongroom.app.appliance import INDEX_META, Appliance
+    from strongroom.app.appliance import INDEX_META
 
-    settings = load_settings(data_dir, config).settings
-    appliance = Appliance(settings, purpose="strongroom index info", ask=ask_passphrase)
-    try:
+    with own_appliance("index info", data_dir, config) as appliance:
         info = {"fingerprint": appliance.catalog.get_meta(INDEX_META), "points": appliance.raw_index.count()}
-    finally:
-        appliance.close()
     if json_output:
         print_json(info)
     else:

@@ -17,6 +17,7 @@ from strongroom.cli.common import (
     Json,
     ask_passphrase,
     load_settings,
+    own_appliance,
     print_json,
     show_problems,
     to_json,
@@ -202,16 +203,10 @@ def rotate(
 
         strongroom audit rotate --keep 10000 --archive audit-2026.jsonl
     """
-    from strongroom.app.appliance import Appliance
-
-    settings = load_settings(data_dir, config).settings
-    appliance = Appliance(settings, purpose="strongroom audit rotate", ask=ask_passphrase)
-    try:
+    with own_appliance("audit rotate", data_dir, config) as appliance:
         moved = appliance.audit.rotate(archive.absolute(), keep=keep)
         if moved:
             appliance.store.scrub()
-    finally:
-        appliance.close()
     if json_output:
         print_json({"moved": moved, "archive": str(archive) if moved else None})
     else:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from strongroom.cli.common import ConfigFile, DataDir, Json, ask_passphrase, load_settings, print_json
+from strongroom.cli.common import ConfigFile, DataDir, Json, ask_passphrase, own_appliance, print_json
 
 app = typer.Typer(help="The appliance key, which wraps the key of every document.", no_args_is_help=True)
 
@@ -31,14 +31,9 @@ def status(json_output: Json = False, data_dir: DataDir = None, config: ConfigFi
 
         strongroom keys status
     """
-    from strongroom.app.appliance import Appliance
-
-    settings = load_settings(data_dir, config).settings
-    appliance = Appliance(settings, purpose="strongroom keys status", ask=ask_passphrase)
-    try:
-        found = {"source": settings.key_source, "directory": str(settings.keys), "keys": len(appliance.keys.ids())}
-    finally:
-        appliance.close()
+    with own_appliance("keys status", data_dir, config) as appliance:
+        source, directory = appliance.settings.key_source, str(appliance.settings.keys)
+        found = {"source": source, "directory": directory, "keys": len(appliance.keys.ids())}
     if json_output:
         print_json(found)
     else:
@@ -67,13 +62,11 @@ def rotate(
 
         STRONGROOM_APPLIANCE_KEY_NEW=$(strongroom keys generate) strongroom keys rotate --to credential
     """
-    from strongroom.app.appliance import Appliance
     from strongroom.crypto import source
 
-    settings = load_settings(data_dir, config).settings
-    target = to or settings.key_source
-    appliance = Appliance(settings, purpose="strongroom keys rotate", ask=ask_passphrase)
-    try:
+    with own_appliance("keys rotate", data_dir, config) as appliance:
+        settings = appliance.settings
+        target = to or settings.key_source
         if target == "file":
             count = appliance.keys.rotate(to_file=True)
         elif target == "prompt":
@@ -82,8 +75,6 @@ def rotate(
         else:
             count = appliance.keys.rotate(source.from_environment(source.VARIABLE + "_NEW"))
         appliance.audit.append("local", "keys.rotate", keys=count, source=target)
-    finally:
-        appliance.close()
     if json_output:
         print_json({"keys": count, "source": target})
         return
