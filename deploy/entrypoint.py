@@ -69,6 +69,7 @@ def serve() -> int:
     from strongroom.app.appliance import Appliance
     from strongroom.config import load
     from strongroom.errors import StrongroomError
+    from strongroom.tls import configured
 
     try:
         settings = load().settings
@@ -80,6 +81,7 @@ def serve() -> int:
             limits = ServerSettings(
                 spool_dir=settings.data_dir / "spool",
                 public_hosts=frozenset(settings.public_hosts),
+                tls=configured(settings.tls_certificate, settings.tls_key),
                 max_file_bytes=settings.max_file_mb << 20,
             )
             run(

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.types import Scope
 
 from server import errors, routes_answers, routes_documents, routes_health, routes_ingest, routes_watches
-from server.guard import Guard
+from server.guard import OPEN_PATHS, Guard
 from server.jobs import JobBoard
+from server.limits import Throttle, address_of, is_upload
 from server.metrics import Metrics
 from server.settings import ServerSettings
-from server.state import State
+from server.state import State, user_of
 from strongroom import __version__
 from strongroom.access import LOCAL_USER
 from strongroom.ports import Engine
@@ -71,5 +73,12 @@ def create_app(
     errors.install(app)
     for module in (routes_health, routes_answers, routes_documents, routes_ingest, routes_watches):
         app.include_router(module.router)
+    # The last one added stands outermost: addresses first, then the guard, then who the guard let in.
+    app.add_middleware(Throttle, rate=settings.person_rate, key=_person)
     app.add_middleware(Guard, token=token, hosts=settings.hosts, observe=metrics.observe)
+    app.add_middleware(Throttle, rate=settings.address_rate, key=address_of)
     return app
+
+
+def _person(scope: Scope) -> str | None:
+    return None if scope["path"] in OPEN_PATHS or is_upload(scope) else user_of(Request(scope))

@@ -40,6 +40,16 @@ class HostRefusedError(UsageError):
     http_status = 421
 
 
+class TooManyRequestsError(UsageError):
+    """One person or address asks more often than the server allows."""
+
+    http_status = 429
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__("too many requests in a short time", hint=f"Wait {seconds} s, then go on more slowly.")
+        self.seconds = seconds
+
+
 class UnexpectedError(StrongroomError):
     """A defect of the server; the log holds the traceback."""
 
@@ -60,7 +70,9 @@ def log_defect(where: str, exc: BaseException) -> None:
 
 def error_response(exc: StrongroomError) -> Response:
     """The response for an expected error."""
-    headers = {"WWW-Authenticate": "Bearer"} if exc.http_status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if exc.http_status == 401 else {}
+    if isinstance(exc, TooManyRequestsError):
+        headers["Retry-After"] = str(exc.seconds)
     return JSONResponse(error_body(exc), status_code=exc.http_status, headers=headers)
 
 

@@ -6,17 +6,28 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from server.errors import UnexpectedError, hidden_if_unreadable, log_defect
+from server.limits import Ticket
 from server.schema import takes
-from server.state import State, call, engine_of, read_request, state_of
+from server.state import State, call, engine_of, read_request, state_of, user_of
 from strongroom.errors import StrongroomError
 from strongroom.ports import Engine
-from strongroom.types import Approval, ApprovalRequest, AskEvent, AskRequest, ErrorEvent, SearchRequest, SearchResult
+from strongroom.types import (
+    Approval,
+    ApprovalRequest,
+    AskEvent,
+    AskRequest,
+    ErrorEvent,
+    SearchRequest,
+    SearchResult,
+    StageEvent,
+)
 from strongroom.wire import dump_ask_event, dump_sse, dumps
 
 router = APIRouter(prefix="/api", tags=["answers"])
@@ -35,9 +46,12 @@ async def search(request: Request) -> Response:
 
 @router.post("/ask", openapi_extra=takes(AskRequest))
 async def ask(request: Request) -> Response:
-    """Stream an answer. Each event's name is its `kind`; comment lines are heartbeats. Leaving cancels the answer."""
+    """Stream an answer. Each event's name is its `kind`; comment lines are heartbeats. Leaving cancels the answer.
+
+    While others are answered first, the stage is `waiting` and its detail says how many come before.
+    """
     wanted = await read_request(request, AskRequest)
-    stream = _AskStream(state_of(request), engine_of(request), wanted)
+    stream = _AskStream(state_of(request), engine_of(request), wanted, user=user_of(request))
     return StreamingResponse(stream.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
@@ -66,8 +80,10 @@ async def withdraw(request: Request, approval_id: str) -> Response:
 class _AskStream:
     """Carries events from the engine's blocking iterator, in a pool thread, to the response on the event loop."""
 
-    def __init__(self, state: State, engine: Engine, wanted: AskRequest) -> None:
+    def __init__(self, state: State, engine: Engine, wanted: AskRequest, *, user: str) -> None:
+        state.line.refuse_when_long(user)
         self._state = state
+        self._user = user
         self._engine = engine
         self._wanted = wanted
         self._cancel = threading.Event()
@@ -77,10 +93,16 @@ class _AskStream:
     async def events(self) -> AsyncIterator[bytes]:
         """Server-sent events. Closing this (the client left, the server stops) cancels the generation."""
         started, first, end = time.monotonic(), True, "left"
-        self._state.asks.submit(contextvars.copy_context().run, self._produce)
+        context = contextvars.copy_context()
+        ticket = self._state.line.enter(self._user)
+        ticket.when_called(lambda: self._state.asks.submit(context.run, self._produce, ticket))
         self._state.metrics.asking.inc()
+        told: int | None = None
         try:
             while True:
+                if not ticket.called and told != ticket.ahead:
+                    told = ticket.ahead
+                    yield _sse(StageEvent("waiting", f"{told} before you"))
                 try:
                     event = await asyncio.wait_for(self._queue.get(), self._state.settings.heartbeat)
                 except TimeoutError:
@@ -95,13 +117,15 @@ class _AskStream:
                     end = "abstained" if event.answer.abstained else "answered"
                 elif event.kind == "error":
                     end = "error"
-                yield dump_sse(event.kind, dump_ask_event(event))
+                yield _sse(event)
         finally:
             self._cancel.set()
+            if not ticket.called:
+                self._state.line.leave(ticket)
             self._state.metrics.asking.dec()
             self._state.metrics.answers.labels(end).inc()
 
-    def _produce(self) -> None:
+    def _produce(self, ticket: Ticket) -> None:
         try:
             if not self._cancel.is_set():
                 for event in self._engine.ask(self._wanted, cancel=self._cancel):
@@ -116,7 +140,15 @@ class _AskStream:
             self._put(ErrorEvent(str(defect), defect.hint, int(defect.exit_code)))
         finally:
             self._put(None)
+            self._soon(self._state.line.leave, ticket)
 
     def _put(self, event: AskEvent | None) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+        self._soon(self._queue.put_nowait, event)
+
+    def _soon(self, function: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def _sse(event: AskEvent) -> bytes:
+    return dump_sse(event.kind, dump_ask_event(event))

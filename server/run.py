@@ -38,11 +38,12 @@ def run(
     token = token or new_token()
     app = create_app(engine_for, token=token, settings=settings, ready=ready)
     sock = bind(host, port, allow_remote=allow_remote)
-    info = write_server_info(data_dir, url=url_of(sock), token=token)
+    tls = settings.tls
+    info = write_server_info(data_dir, url=url_of(sock, tls), token=token, certificate="" if tls is None else tls.pem())
     try:
         if on_start is not None:
             on_start(info)
-        serve(app, sock)
+        serve(app, sock, tls=tls, patience=settings.patience)
     finally:
         remove_server_info(data_dir, info)
         sock.close()
@@ -64,8 +65,11 @@ def running(
     token = token or new_token()
     app = create_app(engine_for, token=token, settings=settings, ready=ready)
     sock = bind(host, port, allow_remote=allow_remote)
-    with BackgroundServer(app, sock):
-        info = write_server_info(data_dir, url=url_of(sock), token=token)
+    tls = settings.tls
+    with BackgroundServer(app, sock, tls=tls, patience=settings.patience):
+        info = write_server_info(
+            data_dir, url=url_of(sock, tls), token=token, certificate="" if tls is None else tls.pem()
+        )
         try:
             yield info
         finally:

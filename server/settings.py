@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.limits import Rate
+from strongroom.connections import Patience
+from strongroom.tls import Tls
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names that a browser or client on this machine uses. Anything else must be configured."""
 
@@ -13,17 +17,23 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 class ServerSettings:
     """Limits and names of one server.
 
-    Sizes are in bytes, times in seconds. `spool_dir` holds uploads until they are ingested; it must be on a disk with
-    room for `upload_slots` files a job and is emptied at start.
+    Sizes are in bytes, times in seconds. `answers_at_once` is for all people, `questions_waiting` for one of them.
+    `spool_dir` holds uploads until they are ingested; it must be on a disk with room for `upload_slots` files a job
+    and is emptied at start.
     """
 
     spool_dir: Path
     public_hosts: frozenset[str] = field(default_factory=frozenset)
+    tls: Tls | None = None
+    patience: Patience = field(default_factory=Patience)
     max_json_bytes: int = 1 << 20
     max_offer_bytes: int = 16 << 20
     max_file_bytes: int = 512 << 20
     call_threads: int = 8
-    ask_threads: int = 16
+    answers_at_once: int = 4
+    questions_waiting: int = 64
+    address_rate: Rate = field(default_factory=lambda: Rate(20, 200))
+    person_rate: Rate = field(default_factory=lambda: Rate(100, 500))
     ingest_threads: int = 4
     upload_slots: int = 16
     heartbeat: float = 1.0

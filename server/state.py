@@ -14,6 +14,7 @@ from fastapi import Request
 
 from server.errors import TooLargeError
 from server.jobs import JobBoard
+from server.limits import Line
 from server.metrics import Metrics
 from server.settings import ServerSettings
 from strongroom.access import LOCAL_USER
@@ -35,10 +36,12 @@ class State:
     verifying: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: ThreadPoolExecutor = field(init=False)
     asks: ThreadPoolExecutor = field(init=False)
+    line: Line = field(init=False)
 
     def __post_init__(self) -> None:
         self.calls = ThreadPoolExecutor(self.settings.call_threads, thread_name_prefix="call")
-        self.asks = ThreadPoolExecutor(self.settings.ask_threads, thread_name_prefix="ask")
+        self.asks = ThreadPoolExecutor(self.settings.answers_at_once, thread_name_prefix="ask")
+        self.line = Line(self.settings.answers_at_once, longest_each=self.settings.questions_waiting)
 
     def close(self) -> None:
         """Cancel jobs and let running calls finish in their threads."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ T = TypeVar("T")
 OnEvent = Callable[[IngestEvent], None]
 Discover = Callable[[Sequence[str]], Iterable[SourceFile | FileOutcome]]
 
+_PATIENT_TRIES = 5
+_LONGEST_PAUSE_S = 5.0
+
 
 class ServerUnreachableError(StrongroomError):
     """Nothing answers at the server's address, or it went away in the middle."""
@@ -86,6 +90,7 @@ class ServerInfo:
     pid: int
     started: int  # the process's start time in clock ticks since boot, so that a reused pid is not taken for it
     token: str
+    certificate: str = ""  # PEM of the certificate it shows, the only one that is accepted; empty without TLS
 
     def __repr__(self) -> str:  # the token must not reach logs by accident
         return f"ServerInfo(url={self.url!r}, pid={self.pid})"
@@ -95,10 +100,10 @@ def _info_path(data_dir: Path) -> Path:
     return data_dir / "run" / "server.json"
 
 
-def write_server_info(data_dir: Path, *, url: str, token: str) -> ServerInfo:
+def write_server_info(data_dir: Path, *, url: str, token: str, certificate: str = "") -> ServerInfo:
     """Tell this user's processes where this process's server is. Replaces the file in one step, mode 0600."""
     pid = os.getpid()
-    info = ServerInfo(url=url, pid=pid, started=_process_start(pid) or 0, token=token)
+    info = ServerInfo(url=url, pid=pid, started=_process_start(pid) or 0, token=token, certificate=certificate)
     path = _info_path(data_dir)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".server.{pid}.json")
@@ -184,9 +189,22 @@ def _mapped(url: str) -> Iterator[None]:
 class Connection:
     """HTTP with our token, our errors and our limits; shared by the parts of `HttpEngine`."""
 
-    def __init__(self, base_url: str, token: str, *, as_user: str | None = None, timeout: float = 120.0) -> None:
-        """`timeout` is the longest silence on one request, in seconds. Raises `UsageError` for a malformed address."""
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        as_user: str | None = None,
+        timeout: float = 120.0,
+        certificate: str = "",
+    ) -> None:
+        """`timeout` is the longest silence on one request, in seconds; `certificate` is the only one accepted (PEM).
+
+        Raises `UsageError` for a malformed address.
+        """
         import httpx
+
+        from strongroom.tls import pinned
 
         self.url = base_url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
@@ -200,14 +218,22 @@ class Connection:
             timeout=httpx.Timeout(timeout, connect=5.0),
             trust_env=False,
             follow_redirects=False,
+            verify=pinned(certificate) if certificate else True,
         )
         self.patient = httpx.Timeout(None, connect=5.0)
         """For requests that may wait their turn; heartbeats or the peer's death end them."""
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request. Raises the `StrongroomError` that the server answered with."""
-        with _mapped(self.url):
-            response = self._client.request(method, path, **options)
+        """One request, repeated for a while when the server asks to slow down.
+
+        Raises the `StrongroomError` that the server answered with.
+        """
+        for _ in range(_PATIENT_TRIES):
+            with _mapped(self.url):
+                response = self._client.request(method, path, **options)
+            if response.status_code != 429:
+                break
+            time.sleep(min(float(response.headers.get("retry-after", 1)), _LONGEST_PAUSE_S))
         _raise_for(response)
         return response
 
@@ -268,9 +294,13 @@ class HttpEngine:
         discover: Discover = _no_discover,
         as_user: str | None = None,
         timeout: float = 120.0,
+        certificate: str = "",
     ) -> None:
-        """`as_user` acts as another user, which the server permits to administrators and audits."""
-        self._http = Connection(base_url, token, as_user=as_user, timeout=timeout)
+        """`as_user` acts as another user, which the server permits to administrators and audits.
+
+        `certificate` (PEM) is the only one that is accepted from an `https://` address, as `ServerInfo` tells it.
+        """
+        self._http = Connection(base_url, token, as_user=as_user, timeout=timeout, certificate=certificate)
         self._discover = discover
 
     # -------------------------------------------------------------------------------- ingest

@@ -59,8 +59,13 @@ class Settings(BaseSettings):
     ui_port: int = Field(default=8601, ge=0, le=65535, description="Port of the UI.")
     allow_remote: bool = Field(
         default=False,
-        description="Permit listening on an address that is not loopback. Put a TLS reverse proxy in front first.",
+        description="Permit listening on an address that is not loopback. First set a certificate, or put a TLS proxy in "
+        "front.",
     )
+    tls_certificate: Path | None = Field(
+        default=None, description="Certificate of server and UI (PEM, with its chain); both then speak TLS alone."
+    )
+    tls_key: Path | None = Field(default=None, description="Private key of the certificate (PEM, mode 0600).")
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="Hosts of the organisation that the appliance may connect to. Empty: loopback only."
     )
@@ -129,7 +134,16 @@ class Settings(BaseSettings):
         default=None, description="Send every audit entry to this syslog collector: udp://host:514 or tcp://host:601."
     )
 
-    @field_validator("data_dir", "models_dir", "keys_dir", "qdrant_ca", "audit_checkpoint_dir", "audit_file")
+    @field_validator(
+        "data_dir",
+        "models_dir",
+        "keys_dir",
+        "tls_certificate",
+        "tls_key",
+        "qdrant_ca",
+        "audit_checkpoint_dir",
+        "audit_file",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -1,4 +1,5 @@
-"""Listen and serve, for the server and the UI alike: loopback unless told otherwise, no access log, a graceful end."""
+"""Listen and serve, for the server and the UI alike: loopback unless told otherwise, TLS where there is a certificate,
+deadlines for slow clients, no access log, a graceful end."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ from strongroom.errors import NotPermittedError, StrongroomError
 if TYPE_CHECKING:
     import uvicorn
 
+    from strongroom.connections import Patience
+    from strongroom.tls import Tls
+
 _GRACE_SECONDS = 5
+_LONGEST_HEAD = 32 << 10  # a file's URI and name in headers of an upload have 4,096 characters each, percent-encoded
 
 
 def is_loopback(host: str) -> bool:
@@ -35,7 +40,7 @@ def bind(host: str, port: int, *, allow_remote: bool = False) -> socket.socket:
     if not allow_remote and not is_loopback(host):
         raise NotPermittedError(
             f"refusing to listen on {host}: it is not a loopback address",
-            hint="Put a TLS reverse proxy in front, then set `allow_remote = true`.",
+            hint="Set `tls_certificate` and `tls_key`, or put a TLS proxy in front; then set `allow_remote = true`.",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -56,18 +61,33 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def url_of(sock: socket.socket) -> str:
-    """The `http://` address by which this machine reaches a bound socket."""
+def url_of(sock: socket.socket, tls: Tls | None = None) -> str:
+    """The address by which this machine reaches a bound socket."""
     host, port = sock.getsockname()[:2]
     host = reachable(host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _uvicorn(app: Any) -> uvicorn.Server:
+def _uvicorn(app: Any, tls: Tls | None, patience: Patience | None) -> uvicorn.Server:
     import uvicorn
 
+    from strongroom.connections import Patience, protocol
+
+    patience = patience or Patience()
+    context = None if tls is None else tls.context()
+    secured: dict[str, Any] = (
+        {}
+        if tls is None
+        # uvicorn speaks TLS where a file is named; what it speaks is the context of ours.
+        else {"ssl_certfile": tls.certificate, "ssl_context_factory": lambda _config, _default: context}
+    )
     config = uvicorn.Config(
         app,
+        **secured,
+        http=protocol(patience),
+        limit_concurrency=patience.connections,
+        h11_max_incomplete_event_size=_LONGEST_HEAD,
         log_level="warning",
         access_log=False,  # request lines hold document ids and sign-in codes
         server_header=False,
@@ -79,17 +99,19 @@ def _uvicorn(app: Any) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(app: Any, sock: socket.socket) -> None:
+def serve(app: Any, sock: socket.socket, *, tls: Tls | None = None, patience: Patience | None = None) -> None:
     """Serve until SIGINT or SIGTERM (in the main thread), then close connections within seconds."""
-    _uvicorn(app).run(sockets=[sock])
+    _uvicorn(app, tls, patience).run(sockets=[sock])
 
 
 class BackgroundServer:
     """The same server in a thread of its own; a context manager that stops it."""
 
-    def __init__(self, app: Any, sock: socket.socket) -> None:
-        self.url = url_of(sock)
-        self._server = _uvicorn(app)
+    def __init__(
+        self, app: Any, sock: socket.socket, *, tls: Tls | None = None, patience: Patience | None = None
+    ) -> None:
+        self.url = url_of(sock, tls)
+        self._server = _uvicorn(app, tls, patience)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [sock]}, name="http-server", daemon=True
         )

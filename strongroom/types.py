@@ -467,7 +467,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StageEvent:
-    """The pipeline moved on: `retrieving`, `reading`, `writing`, `checking`."""
+    """The pipeline moved on: `waiting` (for its turn), `retrieving`, `reading`, `writing`, `checking`."""
 
     stage: str
     detail: str = ""

@@ -14,6 +14,7 @@ from server.run import running
 from server.settings import ServerSettings
 from strongroom.client import HttpEngine
 from strongroom.ports import Engine
+from strongroom.tls import pinned
 from tests.fakes_engine import FakeEngine, make_pdf, walk
 
 
@@ -44,8 +45,9 @@ def served(
     settings = ServerSettings(spool_dir=tmp_path / "spool", **{"heartbeat": 0.1, **limits})
     with running(engine_for or (lambda _user: fake), data_dir=tmp_path, settings=settings, port=0, ready=ready) as info:
         headers = {"Authorization": f"Bearer {info.token}"}
-        with httpx.Client(base_url=info.url, headers=headers, trust_env=False, timeout=20) as http:
-            client = HttpEngine(info.url, info.token, discover=walk)
+        verify = pinned(info.certificate) if info.certificate else True
+        with httpx.Client(base_url=info.url, headers=headers, trust_env=False, timeout=20, verify=verify) as http:
+            client = HttpEngine(info.url, info.token, discover=walk, certificate=info.certificate)
             yield Served(info.url, info.token, fake, tmp_path, settings.spool_dir, http, client)
             client.close()
 

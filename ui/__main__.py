@@ -25,12 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--allow-remote", action="store_true")
     parser.add_argument("--public-host", action="append", default=[], metavar="NAME")
     parser.add_argument("--secure-cookie", action="store_true", help="behind a TLS proxy")
+    parser.add_argument("--tls-certificate", type=Path, help="PEM, with its chain")
+    parser.add_argument("--tls-key", type=Path)
     options = parser.parse_args(arguments)
     airgap.enforce(log=options.data_dir / "egress.log")
     try:
         info = read_server_info(options.data_dir)
         if info is None:
             raise StrongroomError(f"no server runs for {options.data_dir}", hint="Start it with `strongroom up`.")
+        from strongroom.tls import configured
         from ui.serve import run
 
         run(
@@ -41,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             allow_remote=options.allow_remote,
             public_hosts=frozenset(options.public_host),
             secure=options.secure_cookie,
+            certificate=info.certificate,
+            tls=configured(options.tls_certificate, options.tls_key),
         )
     except StrongroomError as exc:
         sys.stderr.write(f"{exc}\n{exc.hint}\n")

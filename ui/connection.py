@@ -20,9 +20,9 @@ class _Shared:
 _shared = _Shared()
 
 
-def configure(url: str, token: str) -> HttpEngine:
+def configure(url: str, token: str, certificate: str = "") -> HttpEngine:
     """Set the server for this process. Called once, before the first page is served."""
-    _shared.engine = HttpEngine(url, token)
+    _shared.engine = HttpEngine(url, token, certificate=certificate)
     _shared.local = (urlsplit(url).hostname or "") in _LOOPBACK
     return _shared.engine
 

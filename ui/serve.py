@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.listen import bind, serve
 from strongroom.signin import CodeBook
+from strongroom.tls import Tls
 from ui import connection
 from ui.files import ROUTES
 from ui.gate import Gate, content_security_policy
@@ -21,18 +22,23 @@ log = logging.getLogger("strongroom.ui")
 
 
 def build_app(
-    *, server_url: str, token: str, public_hosts: frozenset[str] = frozenset(), secure: bool = False
+    *,
+    server_url: str,
+    token: str,
+    certificate: str = "",
+    public_hosts: frozenset[str] = frozenset(),
+    secure: bool = False,
 ) -> ASGIApp:
     """The UI as an ASGI app. One a process: Streamlit's options and the server connection are process-wide.
 
     `token` opens the server and checks sign-in codes (`strongroom.signin.make_code`). `secure` marks the session
-    cookie for TLS only; set it behind a TLS proxy.
+    cookie for TLS only; set it behind a TLS proxy. `certificate` is the one that the server must show.
     """
     import streamlit
     from streamlit.web import bootstrap
 
     bootstrap.load_config_options(OPTIONS)
-    connection.configure(server_url, token)
+    connection.configure(server_url, token, certificate)
     app = streamlit.App(
         Path(__file__).with_name("script.py"),
         routes=ROUTES,
@@ -64,7 +70,19 @@ def run(
     allow_remote: bool = False,
     public_hosts: frozenset[str] = frozenset(),
     secure: bool = False,
+    certificate: str = "",
+    tls: Tls | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `NotPermittedError` for a public address without `allow_remote`."""
+    """Serve until SIGINT or SIGTERM. Raises `NotPermittedError` for a public address without `allow_remote`.
+
+    `certificate` is the one that the server must show; `tls` is the UI's own.
+    """
     sock = bind(host, port, allow_remote=allow_remote)
-    serve(build_app(server_url=server_url, token=token, public_hosts=public_hosts, secure=secure), sock)
+    app = build_app(
+        server_url=server_url,
+        token=token,
+        certificate=certificate,
+        public_hosts=public_hosts,
+        secure=secure or tls is not None,
+    )
+    serve(app, sock, tls=tls)

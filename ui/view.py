@@ -38,6 +38,7 @@ UPLOAD = "upload:///"
 """How the URIs of files that came through the browser begin; the percent-encoded file name follows."""
 
 STAGES = {
+    "waiting": "Waiting for your turn",
     "retrieving": "Looking through your documents",
     "reading": "Reading the best passages",
     "writing": "Writing",

@@ -26,7 +26,7 @@ def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None,
     if served is not None:
         from ingest.discover import discover
 
-        return HttpEngine(served.url, served.token, discover=discover, as_user=as_user)
+        return HttpEngine(served.url, served.token, discover=discover, as_user=as_user, certificate=served.certificate)
     from strongroom.app.appliance import Appliance
 
     appliance = Appliance(settings, purpose=purpose, ask=ask)

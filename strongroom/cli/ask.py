@@ -95,7 +95,8 @@ def stream_answer(opened: Engine, request: AskRequest) -> None:
     begun = False
     for event in opened.ask(request):
         if isinstance(event, StageEvent) and not begun and sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[2K{event.stage}…")
+            detail = f" ({event.detail})" if event.detail else ""
+            sys.stderr.write(f"\r\x1b[2K{event.stage}{detail}…")
             sys.stderr.flush()
         elif isinstance(event, TextEvent):
             if not begun and sys.stderr.isatty():

@@ -30,6 +30,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
     from server.run import running
     from server.settings import ServerSettings
     from strongroom.app.appliance import Appliance
+    from strongroom.tls import configured
 
     started = time.monotonic()
     stop = threading.Event()
@@ -42,6 +43,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
         server_settings = ServerSettings(
             spool_dir=settings.spool,
             public_hosts=frozenset(settings.public_hosts),
+            tls=configured(settings.tls_certificate, settings.tls_key),
             max_file_bytes=settings.max_file_mb << 20,
         )
         with running(
@@ -100,6 +102,8 @@ def user_interface(settings: Settings, info: ServerInfo, stop: threading.Event) 
     command += ["--allow-remote"] if settings.allow_remote else []
     for name in settings.public_hosts:
         command += ["--public-host", name]
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        command += ["--tls-certificate", str(settings.tls_certificate), "--tls-key", str(settings.tls_key)]
     child = subprocess.Popen(command)
     died = threading.Event()
     try:
@@ -122,7 +126,8 @@ def sign_in_address(settings: Settings, token: str) -> str:
 
     host = reachable(settings.ui_host)
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.ui_port}/login?token={make_code(token)}"
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://{host}:{settings.ui_port}/login?token={make_code(token)}"
 
 
 def _stop_with(child: subprocess.Popen[bytes], stop: threading.Event, died: threading.Event) -> None:
