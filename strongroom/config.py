@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     ui_port: int = Field(default=8601, ge=0, le=65535, description="Port of the UI.")
     allow_remote: bool = Field(
         default=False,
-        description="Permit listening on an address that is not loopback. Set a certificate, or put a TLS proxy in front, "
-        "first.",
+        description="Permit listening on an address that is not loopback. First set a certificate, or put a TLS "
+        "proxy in front.",
     )
     tls_certificate: Path | None = Field(
         default=None, description="Certificate of server and UI (PEM, with its chain); both then speak TLS alone."
