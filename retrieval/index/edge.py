@@ -6,12 +6,15 @@ when the index is opened.
 
 Search is exact until enough points have gathered, then HNSW. The engine builds HNSW only when told to, and it holds
 Python's global lock while it does (measured: 20 s for 20,000 points on a busy two-core machine, during which no thread
-of the process ran). So a child process writes the points of a copy of the shard into a new one and builds it there,
-while this one keeps answering; writes made meanwhile are applied to both, and the new shard takes the old one's place.
+of the process ran). So a child process builds it in a copy of the shard, segment by segment, while this one keeps
+answering; what is written meanwhile is repeated in the copy, which then takes the old shard's place.
 Queries hold the global lock too, which is why one lock around everything here costs nothing.
 
-The engine only marks points as deleted: their vectors stay in its segments and its log. A new shard holds living points
-alone, so the same rewriting is what makes a deletion physical (`compact`).
+The engine only marks points as deleted: their vectors stay in its segments and its log. So `compact` has the child fill
+a new shard with the living points alone, which makes a deletion physical.
+
+New points lie in the engine's writable segment, in memory, about 1.8 kB each; built ones lie in mapped files. So builds
+are also what keeps memory flat, and storing waits for a build that falls behind.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +47,20 @@ from strongroom.ports import IndexPoint, Vector
 
 _log = logging.getLogger(__name__)
 _STATE = "active.json"
+_PLACE = qe.Memory.Cached
 _PAGE = 2_000  # points a scroll page
 _BATCH = 512  # points an upsert operation
+_AHEAD = 2  # times as many points as start a build may be stored while one runs; then storing waits for it
+_WAIT_S = 0.5
 BUILD_AT = 20_000  # points without HNSW at which a build starts; exact search over them takes about 7 ms of CPU
+
+
+@dataclass(slots=True)
+class _Journal:
+    """What a build does not know of: points stored since it began, by id, and every other change, in its order."""
+
+    stored: set[str] = field(default_factory=set)
+    changes: list[Any] = field(default_factory=list)
 
 
 class EdgeIndex(HybridIndex):
@@ -69,7 +84,7 @@ class EdgeIndex(HybridIndex):
         self._path = path
         self._build_at, self._patience = build_at, patience
         self._lock = threading.RLock()
-        self._journal: list[Any] | None = None  # operations since the copy was made; None when no build runs
+        self._journal: _Journal | None = None  # what was written since the copy was made; None when no build runs
         self._builder: threading.Thread | None = None
         self._child: Any = None
         self._build_failed = False
@@ -81,7 +96,7 @@ class EdgeIndex(HybridIndex):
             if self._state is None:
                 self._start_empty()
             else:
-                self._shard = qe.EdgeShard.load(str(self._path / self._state["shard"]))
+                self._shard = _load(self._path / self._state["shard"], self._dimension)
             self._remove_leftovers()
 
     # -------------------------------------------------------------------------------------------- writing
@@ -90,7 +105,12 @@ class EdgeIndex(HybridIndex):
         """Insert or replace points by id. Raises `IndexMismatchError` for vectors of another size."""
         check_points(points, self._dimension)
         for batch in batches(points, _BATCH):
-            self._write("store points", qe.UpdateOperation.upsert_points([self._point(p) for p in batch]))
+            self._wait_for_build()
+            made = qe.UpdateOperation.upsert_points([self._point(p) for p in batch])
+            with self._lock, self._mapped("store points"):
+                self._open_shard().update(made)
+                if self._journal is not None:
+                    self._journal.stored.update(p.id for p in batch)
 
     def delete_versions(self, version_ids: Sequence[str]) -> None:
         self._delete_by(filters.VERSION, version_ids)
@@ -211,7 +231,7 @@ class EdgeIndex(HybridIndex):
         with self._lock, self._mapped(action):
             self._open_shard().update(operation)
             if self._journal is not None:
-                self._journal.append(operation)
+                self._journal.changes.append(operation)
 
     def _scroll(self, where: Any, *, with_payload: bool | list[str]) -> Iterator[Any]:
         offset = None
@@ -296,8 +316,10 @@ class EdgeIndex(HybridIndex):
         return int(2 * info.points_count - info.indexed_vectors_count) - self._unbuildable()
 
     def _start_build(self) -> None:
-        """Copy the flushed shard and let a child process rewrite the copy as a new shard. Called under the lock."""
-        copy, name = _new_name(), _new_name()
+        """Copy the flushed shard and let a child process build HNSW in the copy, or in a new shard that it fills from
+        the copy when deletions are to leave the files. Called under the lock."""
+        name = _new_name()
+        copy = _new_name() if self._to_rewrite() else name
         try:
             shutil.copytree(self._path / self._current(), self._path / copy)
         except OSError as exc:  # no room for a copy: what was asked for, the flush, has been done
@@ -305,7 +327,7 @@ class EdgeIndex(HybridIndex):
             self._build_failed = True
             shutil.rmtree(self._path / copy, ignore_errors=True)
             return
-        self._journal = []
+        self._journal = _Journal()
         self._rewriting = self._to_rewrite()
         child = multiprocessing.get_context("spawn").Process(
             target=_build,
@@ -320,7 +342,8 @@ class EdgeIndex(HybridIndex):
 
     def _finish_build(self, child: Any, copy: str, name: str) -> None:
         child.join()
-        shutil.rmtree(self._path / copy, ignore_errors=True)
+        if copy != name:
+            shutil.rmtree(self._path / copy, ignore_errors=True)
         with self._lock:
             journal, self._journal, self._child = self._journal, None, None
             if journal is None or self._shard is None:  # abandoned, cleared or closed meanwhile
@@ -336,16 +359,15 @@ class EdgeIndex(HybridIndex):
                 self._build_failed = True
                 shutil.rmtree(self._path / name, ignore_errors=True)
 
-    def _take_over(self, name: str, journal: list[Any]) -> None:
+    def _take_over(self, name: str, journal: _Journal) -> None:
         """Apply what was written during the build to the built copy and make it the shard in use."""
-        built = qe.EdgeShard.load(str(self._path / name))
+        built = _load(self._path / name, self._dimension)
         try:
             info = built.info()
             rest = int(2 * info.points_count - info.indexed_vectors_count)
             if info.points_count < self._build_at:  # too few for HNSW: none of them was meant to be in it
                 rest = 0
-            for operation in journal:
-                built.update(operation)
+            self._catch_up(built, journal)
             built.flush()
             previous, wanted = self._current(), self._to_rewrite()
             # what was deleted while this was written is in the new shard's files too: that is for the next rewriting
@@ -356,6 +378,29 @@ class EdgeIndex(HybridIndex):
         old, self._shard = self._shard, built
         old.close()
         shutil.rmtree(self._path / previous, ignore_errors=True)
+
+    def _catch_up(self, built: Any, journal: _Journal) -> None:
+        """Bring a built copy to the state of the shard in use.
+
+        Deletions and changes of access first, in their order, then every point that was stored meanwhile as it is now
+        (or is gone now): the shard in use has the last word, and nothing but ids had to be remembered.
+        """
+        for operation in journal.changes:
+            built.update(operation)
+        for ids in batches(sorted(journal.stored), _BATCH):
+            records = self._shard.retrieve(list(ids), with_payload=True, with_vector=True)
+            if records:
+                built.update(qe.UpdateOperation.upsert_points([_copied(record) for record in records]))
+            if gone := {*ids} - {str(record.id) for record in records}:
+                built.update(qe.UpdateOperation.delete_points(sorted(gone)))
+
+    def _wait_for_build(self) -> None:
+        """Let a build end first when more was stored meanwhile than is to be held in memory."""
+        while (builder := self._builder) is not None and builder is not threading.current_thread():
+            journal = self._journal
+            if journal is None or len(journal.stored) < _AHEAD * max(self._build_at, _BATCH):
+                return
+            builder.join(_WAIT_S)
 
     def _abandon_build(self) -> None:
         """Stop a running build; its copy is removed by the thread that waits for it."""
@@ -401,15 +446,29 @@ def _filter(conditions: Conditions) -> Any:
 
 
 def _create(path: Path, dimension: int) -> Any:
-    config = qe.EdgeConfig(
-        vectors={filters.DENSE: qe.EdgeVectorParams(size=dimension, distance=qe.Distance.Cosine)},
-        sparse_vectors={filters.SPARSE: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf)},
-    )
-    shard = qe.EdgeShard.create(str(path), config)
-    for field in filters.KEYWORD_FIELDS:
-        shard.update(qe.UpdateOperation.create_field_index(field, qe.KeywordIndexParams()))
+    shard = qe.EdgeShard.create(str(path), _config(dimension))
+    for keyword in filters.KEYWORD_FIELDS:
+        shard.update(qe.UpdateOperation.create_field_index(keyword, qe.KeywordIndexParams(memory=_PLACE)))
     shard.flush()
     return shard
+
+
+def _load(path: Path, dimension: int) -> Any:
+    """Open a shard; one from before its parts lay in files keeps them in memory until it is next rewritten."""
+    return qe.EdgeShard.load(str(path), _config(dimension))
+
+
+def _config(dimension: int) -> Any:
+    """Vectors, words, filters and ids lie in mapped files, which the kernel can take out of memory, once built."""
+    return qe.EdgeConfig(
+        vectors={filters.DENSE: qe.EdgeVectorParams(size=dimension, distance=qe.Distance.Cosine)},
+        sparse_vectors={filters.SPARSE: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf, memory=_PLACE)},
+        id_tracker_memory=_PLACE,
+    )
+
+
+def _copied(record: Any) -> Any:
+    return qe.Point(record.id, record.vector or {}, record.payload)
 
 
 def _built_with(dimension: int) -> dict[str, Any]:
@@ -422,21 +481,32 @@ def _new_name() -> str:
 
 
 def _build(source: str, target: str, dimension: int, build_at: int) -> None:
-    """Body of the child process: write the living points of one shard into a new one, with HNSW where it pays."""
+    """Body of the child process: HNSW where it pays, in a copy of a shard or a new one that its living points fill."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process when it leaves
     os.nice(10)
-    old, new = qe.EdgeShard.load(source), _create(Path(target), dimension)
-    offset = None
+    if source == target:
+        shard = _load(Path(target), dimension)
+    else:
+        shard = _create(Path(target), dimension)
+        _fill(shard, _load(Path(source), dimension))
+    if shard.info().points_count >= build_at:
+        shard.optimize()
+    shard.flush()
+    shard.close()
+
+
+def _fill(new: Any, old: Any) -> None:
+    """Write the living points of one shard into another, which builds as it grows so that memory stays flat."""
+    offset, waiting = None, 0
     while True:
         request = qe.ScrollRequest(offset=offset, limit=_BATCH, filter=None, with_payload=True, with_vector=True)
         records, offset = old.scroll(request)
-        points = [qe.Point(record.id, record.vector or {}, record.payload) for record in records]
-        if points:
-            new.update(qe.UpdateOperation.upsert_points(points))
+        if records:
+            new.update(qe.UpdateOperation.upsert_points([_copied(record) for record in records]))
+        waiting += len(records)
+        if waiting >= BUILD_AT:
+            new.optimize()
+            waiting = 0
         if offset is None:
             break
     old.close()
-    if new.info().points_count >= build_at:
-        new.optimize()
-    new.flush()
-    new.close()
