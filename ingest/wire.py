@@ -10,9 +10,9 @@ import json
 import math
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
-from strongroom.types import Chunk, Heading, Locator, Page, ParsedDocument
+from strongroom.types import Chunk, Flag, FlagKind, Heading, Locator, Page, ParsedDocument
 
 _HEADER = struct.Struct("<BQ")
 _WORD_RECORD = 24
@@ -21,6 +21,7 @@ _MAX_REPEATED = 16  # characters of chunks for each character of text; an honest
 HELLO, RESULT, REFUSED, BEAT, BROKEN, BYTES, MEMBER = 1, 2, 3, 4, 5, 6, 7
 _KINDS = frozenset({HELLO, RESULT, REFUSED, BEAT, BROKEN, BYTES, MEMBER})
 _MAX_PATH = 2048
+MOST_FLAGS = 500  # of one document
 
 Read = Callable[[int], bytes]  # exactly that many bytes, or raises
 
@@ -83,6 +84,7 @@ def encode_result(document: ParsedDocument, chunks: list[Chunk]) -> bytes:
             ]
             for p in document.pages
         ],
+        "flags": [[f.kind, f.start, f.end, f.detail] for f in document.flags],
         "chunks": [[c.start, c.end, list(c.headings), list(c.pages)] for c in chunks],
     }
     body = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
@@ -129,6 +131,7 @@ def _document(head: dict[str, Any], layouts: memoryview) -> tuple[ParsedDocument
             Heading(*_span(start, end, length, least=0), int(level)) for start, end, level in head["headings"]
         ),
         warnings=tuple(_typed(warning, str) for warning in head["warnings"]),
+        flags=_flags(head["flags"], length),
     )
     return document, _chunks(head["chunks"], document)
 
@@ -144,6 +147,15 @@ def _chunks(rows: list[Any], document: ParsedDocument) -> list[Chunk]:
         path = tuple(_typed(heading, str) for heading in headings)
         chunks.append(Chunk(ordinal, start, end, document.text[start:end], path, tuple(touched)))
     return chunks
+
+
+def _flags(rows: list[Any], length: int) -> tuple[Flag, ...]:
+    _expect(len(rows) <= MOST_FLAGS, "too many flags")
+    flags = []
+    for kind, start, end, detail in rows:
+        _expect(kind in get_args(FlagKind), "unknown kind of flag")
+        flags.append(Flag(kind, *_span(start, end, length), _typed(detail, str)[:200]))
+    return tuple(flags)
 
 
 def _check_layout(layout: bytes, start: int, end: int) -> None:

@@ -20,6 +20,7 @@ from retrieval.context import RankedChunk, Reading
 from retrieval.evidence import Evidence
 from strongroom.access import AccessFilter
 from strongroom.errors import CancelledError
+from strongroom.flags import described, touching
 from strongroom.ports import ChatModel, Embedder, GenerationOptions, Reader
 from strongroom.types import (
     Answer,
@@ -44,6 +45,7 @@ PROMPT_TOKENS = 600  # for all of them: on two cores every hundred tokens cost t
 SHOWN_QUOTES = 3  # of an exact answer
 CLOSE_BEHIND = 0.12  # a further quote is shown when its score is within this of the best
 NEAREST = 3  # passages shown with "not found"
+MOST_WARNINGS = 10
 
 
 class Retriever(Protocol):
@@ -260,15 +262,14 @@ def _shown(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
 
 
 def _warnings(evidence: Sequence[Evidence]) -> tuple[str, ...]:
-    """One line for each passage that reads like an instruction to the model."""
+    """One line for each thing about the quotes' passages that was flagged when their documents were read."""
     out: dict[str, None] = {}
     for item in evidence:
-        words = prompt.suspicious(item.chunk.text)
-        if words is not None:
-            place = f"{item.chunk.document.name}, {item.chunk.locator.kind} {item.chunk.locator.label}".rstrip()
-            line = f"{stream.plain(place)}: reads like an instruction to the model (“{stream.plain(words)}”)"
-            out[line] = None
-    return tuple(out)
+        chunk = item.chunk
+        place = f"{chunk.document.name}, {chunk.locator.kind} {chunk.locator.label}".rstrip()
+        for flag in touching(chunk.flags, min(chunk.start, item.start), max(chunk.end, item.end)):
+            out[stream.plain(f"{place}: {described(flag)}")] = None
+    return tuple(out)[:MOST_WARNINGS]
 
 
 def _finish(

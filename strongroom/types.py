@@ -22,6 +22,7 @@ Verdict = Literal["approved", "corrected", "rejected"]
 Role = Literal["system", "user", "assistant"]
 OcrMode = Literal["auto", "always", "never"]
 IngestEngine = Literal["processes", "ray"]
+FlagKind = Literal["hidden", "characters", "encoded", "instruction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,21 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """Text at `[start, end)` that people are not meant to see, or that talks to a machine; see `ingest.parse.hostile`.
+
+    `hidden`: not visible on the page as displayed. `characters`: zero-width or direction characters that hide or
+    reorder words. `encoded`: a long run of base64 or hexadecimal digits. `instruction`: reads like an instruction to a
+    language model. `detail` says what was seen, and may hold words of the document.
+    """
+
+    kind: FlagKind
+    start: int
+    end: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A document inside another: an attachment of a mail, a member of an archive or a mailbox.
 
@@ -125,6 +141,7 @@ class ParsedDocument:
     headings: tuple[Heading, ...] = ()
     warnings: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
+    flags: tuple[Flag, ...] = ()  # in order of their starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +224,7 @@ class PageFacts:
     characters: int
     chunks: int
     ocr_confidence: float | None = None
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +263,7 @@ class StoredChunk:
     pages: tuple[int, ...]  # 0-based page indexes
     page_numbers: tuple[int, ...]  # 1-based numbers where the format has pages, else empty
     locator: Locator  # of the first page touched
+    flags: tuple[Flag, ...] = ()  # of the pages that it touches
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +284,7 @@ class PageView:
     layout: bytes
     mime: str
     ocr_confidence: float | None = None
+    flags: tuple[Flag, ...] = ()  # that touch the page
 
 
 # ------------------------------------------------------------------------------------------------ ingest outcomes

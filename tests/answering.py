@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from retrieval import lexical
 from retrieval.search import ScoredChunk
 from strongroom.access import AccessFilter
 from strongroom.errors import NotFoundError
 from strongroom.layout import pack_words
-from strongroom.types import DocumentRef, Locator, Message, PageView, StoredChunk
+from strongroom.types import DocumentRef, Flag, Locator, Message, PageView, StoredChunk
 from tests.fakes import FakeEmbedder
 
 ACCESS = AccessFilter(frozenset({"user:local"}))
@@ -24,6 +24,7 @@ class Shelf:
     documents: dict[str, list[str]]
     chunk_chars: int | None = None
     gap: str = ""  # white space between pages that belongs to neither
+    flags: dict[str, tuple[Flag, ...]] = field(default_factory=dict)  # by document
 
     def page(self, document_id: str, version_id: str, index: int) -> PageView:
         """What a catalogue would return; raises `NotFoundError` for what is not there."""
@@ -69,6 +70,7 @@ class Shelf:
                         start=start,
                         end=end,
                         text=whole[start:end],
+                        flags=self.flags.get(name, ()),
                         headings=(),
                         pages=touched,
                         page_numbers=tuple(i + 1 for i in touched),

@@ -6,12 +6,14 @@ import streamlit as st
 
 from strongroom.client import HttpEngine
 from strongroom.errors import StrongroomError
+from strongroom.flags import described
 from strongroom.types import Citation, PageView, Span
 from ui import components
 from ui.files import image_url, original_url
 from ui.view import Shown, page_data, place, say
 
 _KEY = "shown"
+_MOST_FLAGS = 20
 
 
 def shown() -> Shown | None:
@@ -88,6 +90,8 @@ def _header(page: PageView) -> None:
         if page.ocr_confidence is not None:
             total += f", read by OCR, {page.ocr_confidence:.0%} sure"
         st.html(say(f"{where[:1].upper()}{where[1:]}{total}", "sr-where"), width="content")
+    for line in dict.fromkeys(described(flag) for flag in page.flags[:_MOST_FLAGS]):
+        st.html(say(f"Suspicious on this page: {line}", "sr-where"))
 
 
 def _with_boxes(engine: HttpEngine, page: PageView, citation: Citation | None) -> Citation | None:

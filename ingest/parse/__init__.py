@@ -12,6 +12,7 @@ from pathlib import Path
 from ingest.mime import detect
 from ingest.parse.archive import ARCHIVES
 from ingest.parse.formats import format_of
+from ingest.parse.hostile import flagged
 from ingest.parse.inside import Nowhere, Sink
 from ingest.parse.locked import MAY_BE_LOCKED, unlocked
 from strongroom.errors import ParseError
@@ -19,7 +20,7 @@ from strongroom.ports import SpeechModel
 from strongroom.types import OcrMode, ParsedDocument
 
 # Part of what a version's parse is keyed by: raise it whenever any parser would give another text for the same bytes.
-RECIPE = "parse-7"
+RECIPE = "parse-8"
 
 # Types whose text only lists what lies inside: nothing of it is worth searching.
 LISTINGS = ARCHIVES | {"application/mbox"}
@@ -71,4 +72,4 @@ def parse_file(
         if mime.startswith("image/"):
             raise ParseError("no text was found in the image", hint="only pictures of text can be searched")
         raise ParseError("no text found in the document", hint=NO_TEXT)
-    return document
+    return flagged(document)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.parse.hostile import located, merged, odd_characters
 from ingest.parse.letters import normalised
-from strongroom.types import Heading, Locator, LocatorKind, Page, ParsedDocument
+from strongroom.types import Flag, FlagKind, Heading, Locator, LocatorKind, Page, ParsedDocument
 
 _PAGE_BREAK = "\n\n"
+_SAME = 0.05  # points by which a box may differ after it was turned and turned back
 
 
 Boxes = NDArray[np.float32]
@@ -56,9 +59,29 @@ class DocumentBuilder:
         self._pages: list[Page] = []
         self._headings: list[Heading] = []
         self._warnings: list[str] = []
+        self._flags: list[Flag] = []
 
     def warn(self, warning: str) -> None:
         self._warnings.append(warning)
+
+    def flag_words(self, kind: FlagKind, detail: str, boxes: Boxes) -> None:
+        """Flag the words of the page added last whose boxes are among `boxes`."""
+        records = np.frombuffer(self._pages[-1].layout, dtype=_RECORD)
+        hit = np.zeros(len(records), dtype=bool)
+        for box in boxes[~np.isnan(boxes[:, 0])]:
+            hit |= (np.abs(records["box"] - box) < _SAME).all(axis=1)
+        spans = [(int(r["start"]), int(r["end"]), detail) for r in records[hit]]
+        self._flags += [Flag(kind, start, end, why) for start, end, why in merged(spans)]
+
+    def flag_texts(self, kind: FlagKind, detail: str, pieces: Sequence[str]) -> None:
+        """Flag words of the page added last that have no box."""
+        if pieces:
+            start = self._pages[-1].start
+            text = "".join(self._pieces)[start:]
+            self._flags += [
+                replace(f, start=start + f.start, end=start + f.end)
+                for f in located(text, [(piece, detail) for piece in pieces], kind)
+            ]
 
     def add_page(
         self,
@@ -117,6 +140,8 @@ class DocumentBuilder:
         begin = self._length
         for raw, level in paragraphs:
             text = normalised(raw)
+            if (odd := odd_characters(raw)) is not None:
+                self._flags.append(Flag("characters", self._length, self._length + max(len(text), 1), odd))
             if not text.strip():
                 continue
             if level is not None:
@@ -141,6 +166,8 @@ class DocumentBuilder:
         ]
 
     def build(self, mime: str, *, title: str | None = None) -> ParsedDocument:
+        last = self._length - 1  # where a paragraph of nothing but invisible characters was the last
+        flags = [replace(f, start=min(f.start, last), end=min(f.end, self._length)) for f in self._flags]
         return ParsedDocument(
             text="".join(self._pieces),
             pages=tuple(self._pages),
@@ -148,4 +175,5 @@ class DocumentBuilder:
             title=title,
             headings=tuple(self._headings),
             warnings=tuple(self._warnings),
+            flags=tuple(flags) if last >= 0 else (),
         )

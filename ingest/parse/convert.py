@@ -50,7 +50,7 @@ def parse_with_pandoc(path: Path, mime: str) -> ParsedDocument:
     with scratch() as folder:
         source = folder / f"source.{reader}"
         if mime.startswith("text/"):
-            text, warnings = read_text(path)
+            text, warnings, _ = read_text(path)
             source.write_text(text, encoding="utf-8")
             for warning in warnings:
                 builder.warn(warning)

@@ -2,7 +2,8 @@
 
 A quote is compared with the text that is stored, and that is this one, so a span still holds exactly its words.
 Kept: the joiners U+200C and U+200D, which change Persian and Indic words and emoji. Removed: soft hyphens, zero-width
-spaces, byte-order marks, and direction marks: text is in logical order, and the marks can make it look like another.
+spaces, byte-order marks, tag characters (an invisible second ASCII), and direction marks: text is in logical order, and
+the marks can make it look like another.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 _LIGATURES = re.compile(
     "[\ufb00-\ufb06\ufb13-\ufb17\ufb1d\ufb1f\ufb20-\ufb28\ufb2a-\ufb4f\ufb50-\ufbb1\ufbd3-\ufd3d\ufdf0-\ufdff\ufe70-\ufefc]+"
 )

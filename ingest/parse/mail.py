@@ -11,12 +11,14 @@ import email.policy
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage, Message
 from pathlib import Path
 
 from ingest.encoding import decode
 from ingest.parse.build import DocumentBuilder
+from ingest.parse.hidden import hidden_in_html
+from ingest.parse.hostile import located
 from ingest.parse.inside import Members, Sink
 from ingest.parse.text import is_cipher_text
 from strongroom.errors import ParseError, QuarantineError
@@ -90,7 +92,10 @@ def document_of(mail: Mail, mime: str, members: Members) -> ParsedDocument:
         builder.warn(f"{len(members.notes)} attachments were not read: {'; '.join(members.notes[:20])}")
     subject = dict(mail.headers).get("Subject")
     builder.add_block(paragraphs, kind="message", label=subject or "message")
-    return builder.build(mime, title=subject)
+    document = builder.build(mime, title=subject)
+    if not mail.html.strip():
+        return document
+    return replace(document, flags=(*document.flags, *located(document.text, hidden_in_html(mail.html))))
 
 
 def parse_mailbox(path: Path, *, sink: Sink) -> ParsedDocument:

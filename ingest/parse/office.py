@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from typing import Any
 from ingest.mime import DOCX, PPTX
 from ingest.parse.archive import check_archive
 from ingest.parse.build import DocumentBuilder
-from ingest.parse.text import read_text
+from ingest.parse.hidden import Piece, hidden_in_docx, hidden_in_html
+from ingest.parse.hostile import located
+from ingest.parse.text import Decoded, read_text
 from ingest.parse.verbs import VERBS
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.types import ParsedDocument
@@ -38,16 +41,24 @@ def parse_office(path: Path, mime: str) -> ParsedDocument:
     if mime == PPTX:
         return _slides(path)
     warnings: tuple[str, ...] = ()
+    hidden: list[Piece] = []
+    decoded: Decoded | None = None
     if mime == DOCX:
         elements = _partition("docx", filename=str(path))
+        hidden = hidden_in_docx(path)
     else:
-        text, warnings = read_text(path)
+        decoded = read_text(path)
+        text, warnings = decoded.text, decoded.warnings
         elements = _partition("html" if mime == "text/html" else "md", text=text)
+        if mime == "text/html":
+            hidden = hidden_in_html(text)
     builder = DocumentBuilder()
     for warning in warnings:
         builder.warn(warning)
     title = add_sections(builder, blocks(elements))
-    return builder.build(mime, title=title or (_html_title(text) if mime == "text/html" else None))
+    document = builder.build(mime, title=title or (_html_title(text) if mime == "text/html" else None))
+    odd = decoded.flags(document.text) if decoded is not None else ()
+    return replace(document, flags=(*document.flags, *odd, *located(document.text, hidden)))
 
 
 def html_blocks(html: str) -> list[Block]:

@@ -23,6 +23,7 @@ from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import GARBAGE, gibberish, read_picture, read_scan, usable
 from ingest.parse.tables import Table, find_tables
+from ingest.parse.unseen import OUTSIDE, Looks
 from strongroom.errors import LOCKED, LOCKED_HINT, ParseError, QuarantineError
 from strongroom.types import OcrMode, ParsedDocument
 
@@ -51,7 +52,8 @@ def parse_pdf(
         count = len(document)
         if count == 0:
             raise ParseError("the PDF has no pages", hint="get a fresh copy of the file")
-        pages = [read_page(document, index, ocr) for index in range(count)]
+        looks = Looks()
+        pages = [read_page(document, index, ocr, looks) for index in range(count)]
         if all(page.problem and not page.ocr for page in pages):
             raise ParseError("damaged PDF: none of its pages can be read", hint="get a fresh copy of the file")
         builder = DocumentBuilder()
@@ -69,6 +71,11 @@ def parse_pdf(
                     pictures += _read_pictures(builder, document, index, page, MOST_PICTURES - pictures)
                     heartbeat()
                 carried = _add(builder, words_of(page, words), page, words, carried, quarters=page.quarters)
+                for why, boxes in page.unseen.items():
+                    builder.flag_words("hidden", why, boxes)
+                for what, boxes in page.odd:
+                    builder.flag_words("characters", what, boxes)
+                builder.flag_texts("hidden", OUTSIDE, page.outside)
             pages[index] = RawPage("", None, None)  # its text and boxes are in the builder now
         if (attached := document.count_attachments()) > 0:
             builder.warn(f"{attached} files are attached to it and were not read: save them and ingest them")

@@ -21,10 +21,12 @@ import pypdfium2.raw as raw
 from ingest.parse.build import Boxes, Words, no_boxes
 from ingest.parse.drawings import rulings_of
 from ingest.parse.geometry import to_display, turned
+from ingest.parse.hostile import odd_characters
 from ingest.parse.notes import notes_of
 from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import needs_ocr, unread_pictures, usable
+from ingest.parse.unseen import Looks, unseen_words, words_outside
 from strongroom.types import Box, OcrMode
 
 _ASKED = 7
@@ -66,6 +68,9 @@ class RawPage:
     quarters: int = 0
     notes: Words | None = None  # what forms and comments say, with boxes as displayed
     ocr: bool = False
+    unseen: dict[str, Boxes] = field(default_factory=dict)  # boxes, as displayed, of words that do not show, by reason
+    outside: list[str] = field(default_factory=list)  # runs of words that lie outside the page
+    odd: list[tuple[str, Boxes]] = field(default_factory=list)  # words with odd characters in them, and what is odd
     pictures: list[Box] = field(default_factory=list)  # large pictures without words over them, as displayed
     problem: str | None = None
 
@@ -73,7 +78,8 @@ class RawPage:
 # ------------------------------------------------------------------------------------------------ reading pages
 
 
-def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage:
+def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode, looks: Looks | None = None) -> RawPage:
+    """Read a page. With `looks`, words that do not show on it are noted too."""
     try:
         page = document[index]
     except pdfium.PdfiumError:
@@ -91,6 +97,10 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage
             if not result.ocr or usable(text):
                 result.spans = [match.span() for match in WORD.finditer(text)]
                 result.boxes = _measure(page, textpage, result.spans, char_of)
+                if looks is not None:
+                    result.unseen = unseen_words(page, textpage, result.spans, result.boxes, char_of, looks)
+                    result.outside = words_outside(text, result.spans, result.boxes)
+                    result.odd = _odd(text, result.spans, result.boxes)
                 if ocr == "auto" and not result.ocr:
                     result.pictures = unread_pictures(page, result.boxes)
                 result.quarters = _quarters(page, textpage, result.spans, char_of)
@@ -105,6 +115,20 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode) -> RawPage
             textpage.close()
     finally:
         page.close()
+
+
+def _odd(text: str, spans: list[tuple[int, int]], boxes: Boxes) -> list[tuple[str, Boxes]]:
+    """Lines with odd characters: what is odd, and the boxes of their words."""
+    if text.isascii() or odd_characters(text) is None:
+        return []
+    found, at = [], 0
+    for line in text.splitlines(keepends=True):
+        what = odd_characters(line)
+        if what is not None:
+            inside = [i for i, (start, end) in enumerate(spans) if start < at + len(line) and end > at]
+            found.append((what, boxes[inside]))
+        at += len(line)
+    return found
 
 
 def _text_of(textpage: pdfium.PdfTextPage) -> tuple[str, Callable[[int], int] | None]:

@@ -165,7 +165,7 @@ def _xls_text(book: Any, cell: Any) -> str:
 
 def parse_delimited(path: Path, mime: str) -> ParsedDocument:
     """A CSV or TSV file as one sheet; ragged rows, quotes, UTF-16 and semicolons are fine."""
-    text, warnings = read_text(path)
+    text, warnings, _ = read_text(path)
     delimiter = "\t" if mime == "text/tab-separated-values" else sniff_delimiter(text)
     csv.field_size_limit(10_000_000)
     builder = DocumentBuilder()

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ingest.encoding import decode
+from ingest.parse.hostile import located, odd_characters
 from ingest.parse.letters import normalised
 from strongroom.errors import ParseError, QuarantineError
-from strongroom.types import Heading, Locator, Page, ParsedDocument
+from strongroom.types import Flag, Heading, Locator, Page, ParsedDocument
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 LINES_PER_PAGE = 60
 
 
-def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
+class Decoded(NamedTuple):
+    """A file's text. `odd` are lines with characters that hide or reorder words, and what is odd about each."""
+
+    text: str
+    warnings: tuple[str, ...]
+    odd: tuple[tuple[str, str], ...]
+
+    def flags(self, text: str) -> tuple[Flag, ...]:
+        """Where the odd lines stand in the text that a parser made of this one."""
+        return tuple(located(text, self.odd, "characters"))
+
+
+def read_text(path: Path) -> Decoded:
     """The decoded text of a file and warnings about it. Raises `ParseError` when there is none."""
     data = path.read_bytes()
     if not data:
@@ -25,7 +40,14 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
         raise ParseError("no text found: the file holds only white space", hint="replace the file, or remove it")
     lost = cleaned.count("\ufffd")
     warnings = (f"{lost} characters could not be decoded as {encoding}",) if lost else ()
-    return cleaned, warnings
+    return Decoded(cleaned, warnings, tuple(_odd_lines(text)))
+
+
+def _odd_lines(raw: str) -> Iterator[tuple[str, str]]:
+    if odd_characters(raw) is not None:
+        for line in raw.splitlines():
+            if (what := odd_characters(line)) is not None:
+                yield re.sub(r"<[^<>]{1,300}>", " ", normalised(line)), what
 
 
 def is_cipher_text(data: bytes) -> bool:
@@ -38,11 +60,17 @@ def parse_text(path: Path, mime: str) -> ParsedDocument:
 
     Raises `ParseError` when there is none, `QuarantineError` when it is encrypted.
     """
-    text, warnings = read_text(path)
+    decoded = read_text(path)
+    text, warnings = decoded.text, decoded.warnings
     if is_cipher_text(text[:200].encode("utf-8", "replace")):
         raise QuarantineError("encrypted with PGP", hint="decrypt it and ingest that")
     return ParsedDocument(
-        text=text, pages=line_pages(text), mime=mime, headings=plain_headings(text), warnings=warnings
+        text=text,
+        pages=line_pages(text),
+        mime=mime,
+        headings=plain_headings(text),
+        warnings=warnings,
+        flags=decoded.flags(text),
     )
 
 

@@ -47,7 +47,7 @@ class DetailMixin(ReadingMixin):
             ).all()
             kept = conn.execute(
                 select(pages.c.idx, pages.c.number, pages.c.kind, pages.c.label, pages.c.start, pages.c.end)
-                .add_columns(pages.c.ocr_confidence)
+                .add_columns(pages.c.ocr_confidence, pages.c.flags)
                 .where(pages.c.version_id == info.version)
                 .order_by(pages.c.idx)
             ).all()
@@ -80,6 +80,7 @@ class DetailMixin(ReadingMixin):
                     characters=p.end - p.start,
                     chunks=per_page[p.idx],
                     ocr_confidence=p.ocr_confidence,
+                    flags=self._flags(p.flags, f"{info.version}/{p.idx}"),
                 )
                 for p in kept
             ),

@@ -444,6 +444,7 @@ class IngestingMixin(CatalogBase):
     def _page_values(self, key_id: str, version_id: str, parsed: ParsedDocument, i: int) -> dict[str, object]:
         page = parsed.pages[i]
         row = f"{version_id}/{page.index}"
+        found = [[f.kind, f.start, f.end, f.detail] for f in parsed.flags if f.start < page.end and f.end > page.start]
         return {
             "version_id": version_id,
             "idx": page.index,
@@ -457,6 +458,7 @@ class IngestingMixin(CatalogBase):
             "ocr_confidence": page.ocr_confidence,
             "text": self.vault.seal_text(key_id, parsed.text[page.start : page.end], f"pages.text:{row}"),
             "layout": self.vault.seal_packed(key_id, page.layout, f"pages.layout:{row}"),
+            "flags": self.vault.seal_json(key_id, found, f"pages.flags:{row}") if found else None,
         }
 
     def _chunk_values(self, key_id: str, version_id: str, chunk: Chunk) -> dict[str, object]:

@@ -17,8 +17,9 @@ from strongroom.access import AccessFilter
 from strongroom.catalog import grants
 from strongroom.catalog.base import CatalogBase
 from strongroom.catalog.tables import chunks, collections, documents, pages, versions
+from strongroom.crypto import Sealed
 from strongroom.errors import NotFoundError
-from strongroom.types import DocumentInfo, DocumentRef, DocumentState, Locator, PageView, StoredChunk
+from strongroom.types import DocumentInfo, DocumentRef, DocumentState, Flag, Locator, PageView, StoredChunk
 
 _BATCH = 500
 
@@ -178,10 +179,16 @@ class ReadingMixin(CatalogBase):
             layout=self.vault.open_packed(page.layout, f"pages.layout:{key}"),
             mime=row.mime,
             ocr_confidence=page.ocr_confidence,
+            flags=self._flags(page.flags, key),
         )
+
+    def _flags(self, sealed: Sealed | None, key: str) -> tuple[Flag, ...]:
+        """Flags of the page `version/index`."""
+        return () if sealed is None else tuple(Flag(*row) for row in self.vault.open_json(sealed, f"pages.flags:{key}"))
 
     def _stored_chunk(self, row: Row[Any], touched: Sequence[Row[Any]], document: DocumentRef) -> StoredChunk:
         first = touched[0]
+        flags = [f for p in touched if p.flags is not None for f in self._flags(p.flags, f"{row.version_id}/{p.idx}")]
         return StoredChunk(
             id=row.id,
             document=document,
@@ -194,6 +201,7 @@ class ReadingMixin(CatalogBase):
             pages=tuple(range(row.page_first, row.page_last + 1)),
             page_numbers=tuple(p.number for p in touched if p.number is not None),
             locator=Locator(first.kind, self.vault.open_text(first.label, f"pages.label:{row.version_id}/{first.idx}")),
+            flags=tuple(dict.fromkeys(flags)),
         )
 
     def _ref(self, document_id: str, row: Row[Any]) -> DocumentRef:
@@ -237,7 +245,7 @@ _CHUNK_QUERY: Select[Any] = (
 )
 
 _TOUCHED_PAGES_QUERY: Select[Any] = (
-    select(chunks.c.id.label("chunk_id"), pages.c.idx, pages.c.number, pages.c.kind, pages.c.label)
+    select(chunks.c.id.label("chunk_id"), pages.c.idx, pages.c.number, pages.c.kind, pages.c.label, pages.c.flags)
     .join(
         pages,
         and_(pages.c.version_id == chunks.c.version_id, pages.c.idx.between(chunks.c.page_first, chunks.c.page_last)),

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 
 from strongroom.errors import IntegrityError
 
-HEAD = "0005"
+HEAD = "0006"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 

@@ -115,6 +115,7 @@ pages = Table(
     Column("ocr_confidence", Float),
     Column("text", EncryptedText, nullable=False),
     Column("layout", EncryptedText, nullable=False),
+    Column("flags", EncryptedText),  # JSON rows [kind, start, end, detail]; NULL for the many pages that have none
 )
 
 chunks = Table(

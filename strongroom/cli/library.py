@@ -26,6 +26,7 @@ from strongroom.cli.common import (
 from strongroom.cli.progress import reporting, size
 from strongroom.cli.report import doubtful, library_page, require_writable, write
 from strongroom.errors import ExitCode, NotFoundError, UsageError
+from strongroom.flags import described
 from strongroom.types import DocumentInfo, DocumentState, IngestOptions, IngestSummary, SourceFile
 
 if TYPE_CHECKING:
@@ -434,6 +435,11 @@ def _print_detail(detail: DocumentDetail) -> None:
             )
             for p in detail.pages
         ],
+    )
+    section(
+        "Suspicious text",
+        ("place", "what"),
+        [(f"{p.locator.kind} {p.locator.label}", described(flag)) for p in detail.pages for flag in p.flags],
     )
     section("Inside it", ("id", "name"), [(m.id, m.name) for m in detail.members])
 
