@@ -60,6 +60,7 @@ class DocumentBuilder:
         self._headings: list[Heading] = []
         self._warnings: list[str] = []
         self._flags: list[Flag] = []
+        self._first = 0  # of the pieces of the page added last
 
     def warn(self, warning: str) -> None:
         self._warnings.append(warning)
@@ -77,7 +78,7 @@ class DocumentBuilder:
         """Flag words of the page added last that have no box."""
         if pieces:
             start = self._pages[-1].start
-            text = "".join(self._pieces)[start:]
+            text = "".join(self._pieces[self._first :])
             self._flags += [
                 replace(f, start=start + f.start, end=start + f.end)
                 for f in located(text, [(piece, detail) for piece in pieces], kind)
@@ -106,6 +107,7 @@ class DocumentBuilder:
             start = int(edges[2 * mark.first]) if mark.first < n else int(edges[-1])
             end = int(edges[2 * mark.stop - 1]) if mark.stop > mark.first else start
             self._headings.append(Heading(start, end, mark.level))
+        self._first = len(self._pieces)
         self._pieces += pieces
         position = int(edges[-1]) if n else begin
         if n:
