@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ingest.dense import DenseEncoder
 from ingest.flow import Channel, Halt, Halted
 from ingest.progress import Tally
+from ingest.regrant import write_points
 from ingest.work import REMOVING, Parts, Verdict, Work, ends_run, verdict, weight
 from strongroom.catalog.records import Begun, PointSource
 from strongroom.errors import IntegrityError, NotFoundError
@@ -150,7 +151,7 @@ class Finisher:
         while batch := self._points.get_many(self._parts.settings.embed_weight):
             points = [point for message in batch if not message.work.given_up for point in message.points]
             if points:
-                self._parts.index.upsert(points)
+                write_points(self._parts.catalog, self._parts.index, points)
             for message in batch:
                 message.work.left -= len(message.points)
                 if message.failed is not None:
@@ -265,7 +266,7 @@ def reword(parts: Parts, encoder: DenseEncoder, version_id: str, old_name: str) 
         vectors = parts.index.vectors([source.chunk_id for source in batch])
         found = [source for source in batch if source.chunk_id in vectors]  # the others are for a repair
         dense = [vectors[source.chunk_id] for source in found]
-        parts.index.upsert(_renamed(parts, encoder, found, dense, old_name))
+        write_points(parts.catalog, parts.index, _renamed(parts, encoder, found, dense, old_name))
 
 
 def _renamed(

@@ -32,6 +32,7 @@ from ingest.members import Entry, entries_of, forget
 from ingest.moves import Carried, is_local
 from ingest.progress import Tally
 from ingest.prune import Seen
+from ingest.regrant import tell_index
 from ingest.work import REMOVING, ParserPool, Parts, Work, ends_run, held, verdict
 from strongroom.catalog.records import Existing, Twin
 from strongroom.errors import HeldError, IntegrityError, NotFoundError, ParseError, QuarantineError
@@ -251,21 +252,13 @@ class Intake:
             self._stamps.clear()
 
     def _granted(self, done: FileOutcome) -> FileOutcome:
-        """Let the run's groups read a document that needs no other work.
-
-        The index goes first: it only narrows, and what it lets through too early the catalogue still holds back. In the
-        other order a crash in between would leave a grant that finds nothing.
-        """
-        groups = self._options.groups
+        """Let the run's groups read a document that needs no other work."""
+        groups, catalog = self._options.groups, self._parts.catalog
         if not groups or done.document_id is None:
             return done
-        change = self._parts.catalog.with_groups(self._collection_id, done.document_id, groups)
-        if change is None:
+        if not catalog.grant_groups(self._collection_id, done.document_id, groups):
             return done
-        allow, deny = change
-        self._parts.index.set_access(done.document_id, allow, deny)
-        self._parts.index.flush()
-        self._parts.catalog.grant_groups(done.document_id, groups)
+        tell_index(catalog, self._parts.index)
         return replace(done, reason=done.reason or f"May now be read by {', '.join(groups)}.")
 
     def _stays_out(self, entry: Entry, sha256: str) -> bool:

@@ -22,6 +22,7 @@ from ingest.members import Entry
 from ingest.moves import Carried, Move, is_local, match, missing_here
 from ingest.progress import Tally, cancelled, run_stages
 from ingest.prune import Seen
+from ingest.regrant import tell_index
 from ingest.work import Parts, ends_run, explained, held, verdict
 from strongroom.catalog.records import Collection, Twin
 from strongroom.errors import HeldError, LockedError, NotFoundError
@@ -63,15 +64,17 @@ class Pipeline:
         on_event: OnEvent,
         cancel: threading.Event | None = None,
         passwords: Sequence[str] = (),
+        hidden: frozenset[str] = frozenset(),
     ) -> IngestSummary:
         """Ingest `files`; each ends in exactly one `FileOutcome`, in the order they get done.
 
         `passwords` are tried in order on what is locked, also on what was found locked before; kept nowhere.
+        `hidden` are documents that whoever asks may not read: they are not reported as vanished, not pruned, not moved.
         `dry_run` reports what would happen and writes nothing at all. Raises `CancelledError` when `cancel` is set, and
         what makes going on senseless (index unreachable, disk full); what was finished by then stays finished, and
         nothing unfinished is visible.
         """
-        seen = Seen(options.roots, options.within)
+        seen = Seen(options.roots, options.within, hidden=hidden)
         if options.dry_run:
             return self._plan(files, options, seen, on_event=on_event, cancel=cancel)
         halt = Halt()
@@ -179,6 +182,7 @@ class Pipeline:
     ) -> tuple[RecoveryReport, set[str]]:
         parts = self.parts
         parts.catalog.finish_deletions()
+        tell_index(parts.catalog, parts.index)
         removed = self._remove_stale()
         left = parts.catalog.unindexed()
         if left:
@@ -254,6 +258,8 @@ class Pipeline:
         """Which of the parked files are documents of the collection that moved. The listing has ended."""
 
         def gone(file: SourceFile, twin: Twin) -> bool:
+            if twin.existing.document_id in seen.hidden:
+                return False
             if seen.believed(twin.uri):
                 return seen.gone(twin.uri)
             return is_local(file) and not seen.listed(twin.uri) and missing_here(twin.uri)

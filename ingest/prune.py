@@ -22,8 +22,14 @@ MOST = 0.5
 class Seen:
     """What one listing came across. Filled by one thread, asked after it has ended."""
 
-    def __init__(self, roots: Iterable[str], within: Iterable[str] | None = None) -> None:
-        """`roots` are the source URIs of the files and folders that were listed, `within` the parts that were."""
+    def __init__(
+        self, roots: Iterable[str], within: Iterable[str] | None = None, *, hidden: frozenset[str] = frozenset()
+    ) -> None:
+        """`roots` are the source URIs of the files and folders that were listed, `within` the parts that were.
+
+        `hidden` are ids of documents that whoever lists may not read: nothing is said of them.
+        """
+        self.hidden = hidden
         self._within = None if within is None else {shown_uri(uri).rstrip("/") or "/": uri for uri in within}
         self._roots = {shown_uri(uri).rstrip("/") or "/": uri for uri in roots}
         self._uris: set[str] = set()
@@ -47,7 +53,8 @@ class Seen:
 
     def vanished(self, sources: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """`(document id, URI)` of the documents in what was listed whose file is gone, by URI."""
-        listed = (pair for pair in sources if self._was_looked_for(pair[1]) and self.gone(pair[1]))
+        shown = (pair for pair in sources if pair[0] not in self.hidden)
+        listed = (pair for pair in shown if self._was_looked_for(pair[1]) and self.gone(pair[1]))
         return sorted(listed, key=lambda pair: pair[1])
 
     @property

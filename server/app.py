@@ -12,7 +12,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from starlette.types import Scope
 
-from server import errors, routes_answers, routes_documents, routes_health, routes_ingest, routes_watches
+from server import (
+    errors,
+    routes_answers,
+    routes_documents,
+    routes_health,
+    routes_ingest,
+    routes_permissions,
+    routes_watches,
+)
 from server.guard import OPEN_PATHS, Guard
 from server.jobs import JobBoard
 from server.limits import Throttle, address_of, is_upload
@@ -71,7 +79,14 @@ def create_app(
     )
     app.state.strongroom = state
     errors.install(app)
-    for module in (routes_health, routes_answers, routes_documents, routes_ingest, routes_watches):
+    for module in (
+        routes_health,
+        routes_answers,
+        routes_documents,
+        routes_ingest,
+        routes_permissions,
+        routes_watches,
+    ):
         app.include_router(module.router)
     # The last one added stands outermost: addresses first, then the guard, then who the guard let in.
     app.add_middleware(Throttle, rate=settings.person_rate, key=_person)

@@ -48,6 +48,7 @@ class IngestJob:
         self.cancelled = threading.Event()
         self.finished = False
         self.closed = False
+        self.failure: StrongroomError | None = None  # what ended it before all files were taken
         self.touched = time.monotonic()
         self.folder = settings.spool_dir / self.id
         self._engine = engine
@@ -158,7 +159,9 @@ class IngestJob:
                 self._waiting.discard(changed)
 
     def refuse_if_closed(self) -> None:
-        """Raise `UsageError` once the job takes no more files."""
+        """Raise what ended the job early, or `UsageError` once it takes no more files."""
+        if self.failure is not None:
+            raise self.failure
         if self.closed or self.finished:
             raise UsageError("this ingest job takes no more files", hint="Open a new job.")
 
@@ -172,7 +175,7 @@ class IngestJob:
             if self.cancelled.is_set():
                 raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")
         except StrongroomError as exc:
-            end = exc
+            end = self.failure = exc
         except Exception as exc:  # noqa: BLE001 - the outermost edge of the job's thread
             log_defect(f"ingest job {self.id}", exc)
             end = UnexpectedError()

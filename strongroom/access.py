@@ -23,16 +23,18 @@ def group_principal(group: str) -> str:
 class AccessFilter:
     """The principals a person acts as, and the collections the question is about.
 
-    `collections` are collection ids; `None` means every collection the principals can read. The index narrows by
-    this; the catalogue rechecks every hit before release.
+    `collections` are collection ids; `None` means every collection the principals can read. `barred` are the groups
+    behind a wall: what any of them may read is hidden, whatever else would allow it. The index narrows by this; the
+    catalogue rechecks every hit before release.
     """
 
     principals: frozenset[str]
     collections: frozenset[str] | None = None
+    barred: frozenset[str] = frozenset()
 
     def may_read(self, allow: frozenset[str], deny: frozenset[str]) -> bool:
-        """True when some principal is allowed and none is denied; deny wins."""
-        return bool(self.principals & allow) and not (self.principals & deny)
+        """True when some principal is allowed, none is denied, and nobody behind a wall is allowed. Deny wins."""
+        return bool(self.principals & allow) and not (self.principals & deny) and not (self.barred & allow)
 
 
 NOBODY = AccessFilter(frozenset(), frozenset())

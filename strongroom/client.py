@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from strongroom.client_permissions import HttpPermissions
 from strongroom.errors import (
     CancelledError,
     IndexUnreachableError,
@@ -431,6 +432,10 @@ class HttpEngine:
 
     def collections(self) -> list[str]:
         return loads(list[str], self._http.send("GET", "/api/collections").content)
+
+    @property
+    def permissions(self) -> HttpPermissions:
+        return HttpPermissions(self._http)
 
     def status(self) -> Status:
         return loads(Status, self._http.send("GET", "/api/status").content)

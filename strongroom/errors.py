@@ -60,6 +60,13 @@ class IndexUnreachableError(StrongroomError):
     http_status = 503
 
 
+class WallError(StrongroomError):
+    """A membership or a grant would bring together what a wall keeps apart."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+    http_status = 409
+
+
 class LockedError(StrongroomError):
     """Another process owns the data directory."""
 

@@ -26,6 +26,9 @@ from strongroom.types import (
     DocumentInfo,
     DoubtfulPage,
     FileOutcome,
+    Grant,
+    GrantRequest,
+    Group,
     IndexHit,
     IngestEvent,
     IngestOptions,
@@ -43,6 +46,7 @@ from strongroom.types import (
     StoredChunk,
     Usage,
     VerifyReport,
+    Wall,
     Watch,
 )
 
@@ -298,6 +302,42 @@ class Parser(Protocol):
 # ------------------------------------------------------------------------------------------------ engine
 
 
+class Permissions(Protocol):
+    """Who may read and write what, as one person may see and change it.
+
+    Administrators decide about everything. Whoever may write into a collection, or a document, decides about its
+    grants; what a person may not decide about answers like what does not exist. Errors as for `Engine`.
+    """
+
+    def groups(self) -> list[Group]: ...
+
+    def join(self, group: str, user: str) -> None:
+        """Put a user into a group; being there already is fine. Raises `NotFoundError`, `WallError`."""
+        ...
+
+    def leave(self, group: str, user: str) -> None: ...
+
+    def grants(self, *, collection: str | None = None, document: str | None = None) -> list[Grant]:
+        """Grants of a collection (by name) or a document (by id), or all that the asker decides about."""
+        ...
+
+    def grant(self, request: GrantRequest) -> Grant:
+        """Add a grant, or change the right of the one that there is. Counts at once. Raises `WallError`."""
+        ...
+
+    def revoke(self, grant_id: str) -> None:
+        """Take a grant away. Counts at once."""
+        ...
+
+    def walls(self) -> list[Wall]: ...
+
+    def add_wall(self, one: str, other: str) -> Wall:
+        """Keep two groups apart. Raises `WallError` when they have somebody or something in common."""
+        ...
+
+    def remove_wall(self, one: str, other: str) -> None: ...
+
+
 class Engine(Protocol):
     """Everything a front end can ask for, as one user.
 
@@ -394,6 +434,9 @@ class Engine(Protocol):
 
     def collections(self) -> list[str]: ...
 
+    @property
+    def permissions(self) -> Permissions: ...
+
     def status(self) -> Status: ...
 
     def verify(self) -> VerifyReport: ...
@@ -412,6 +455,7 @@ __all__ = [
     "IndexQuery",
     "OnEvent",
     "Parser",
+    "Permissions",
     "Reader",
     "Tokenizer",
     "Vector",

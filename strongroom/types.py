@@ -20,6 +20,9 @@ Support = Literal["supported", "partial", "unsupported"]
 Style = Literal["exact", "fluent"]
 Verdict = Literal["approved", "corrected", "rejected"]
 Role = Literal["system", "user", "assistant"]
+Effect = Literal["allow", "deny"]
+Right = Literal["read", "write"]
+TwoPersonAction = Literal["export", "delete"]
 OcrMode = Literal["auto", "always", "never"]
 IngestEngine = Literal["processes", "ray"]
 FlagKind = Literal["hidden", "characters", "encoded", "instruction"]
@@ -571,7 +574,7 @@ class IngestRequest(IngestOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Folders that a server keeps in step. `id` and `state` are the server's to say."""
+    """Folders that a server keeps in step. `id`, `by` and `state` are the server's to say."""
 
     paths: tuple[str, ...]
     collection: str = "default"
@@ -579,6 +582,7 @@ class Watch:
     prune: bool = False
     poll: float | None = None  # seconds between looks at everything, instead of waiting for the system's events
     id: str = ""
+    by: str = "local"  # who added it, and as whom it ingests
     state: str = "waits for a server"
 
 
@@ -641,6 +645,82 @@ class TrainedReader:
     at: datetime
     documents: int
     scores: dict[str, float]
+
+
+# ------------------------------------------------------------------------------------------------ permissions
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """People who are given the same grants. It is there while somebody is in it or something is granted to it."""
+
+    name: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantRequest:
+    """Who (`user:NAME` or `group:NAME`) may or may not do what with a collection (by name) or a document (by id).
+
+    `write` includes reading. `deny` takes all rights away, and wins over every `allow`.
+    """
+
+    principal: str
+    collection: str | None = None
+    document: str | None = None
+    effect: Effect = "allow"
+    right: Right = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant as it is kept. `name` is the collection's, or the document's for whoever may read it, else empty."""
+
+    id: str
+    principal: str
+    resource: Literal["collection", "document"]
+    resource_id: str
+    name: str
+    effect: Effect
+    right: Right
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """Two groups that must have no member and nothing to read in common."""
+
+    one: str
+    other: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearanceRequest:
+    """What a person asks another one to allow: to export or to delete a document (by id) or a whole collection."""
+
+    action: TwoPersonAction
+    reason: str
+    collection: str | None = None
+    document: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """A request for a second person's consent, and what became of it."""
+
+    id: str
+    action: TwoPersonAction
+    collection: str
+    document: str | None
+    reason: str
+    by: str
+    at: datetime
+    expires: datetime
+    state: Literal["waiting", "allowed", "denied", "expired"]
+    decided_by: str | None = None
+    decided_at: datetime | None = None
 
 
 # ------------------------------------------------------------------------------------------------ health

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from strongroom.errors import CancelledError, NotFoundError, UsageError
+from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.layout import boxes_for, pack_words
+from strongroom.ports import Permissions
 from strongroom.types import (
     Answer,
     AnswerEvent,
@@ -378,6 +379,10 @@ class FakeEngine:
 
     def collections(self) -> list[str]:
         return sorted({d.info.collection for d in self._documents.values()} | {"default"})
+
+    @property
+    def permissions(self) -> Permissions:
+        raise NotPermittedError("everybody reads everything here", hint="Use the appliance.")
 
     def status(self) -> Status:
         infos = self.documents()

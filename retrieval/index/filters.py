@@ -51,7 +51,10 @@ def access_conditions(access: AccessFilter) -> Conditions | None:
     must: tuple[tuple[str, tuple[str, ...]], ...] = ((ALLOW, principals),)
     if access.collections is not None:
         must += ((COLLECTION, tuple(sorted(access.collections))),)
-    return Conditions(must=must, must_not=((DENY, principals),))
+    must_not: tuple[tuple[str, tuple[str, ...]], ...] = ((DENY, principals),)
+    if access.barred:
+        must_not += ((ALLOW, tuple(sorted(access.barred))),)
+    return Conditions(must=must, must_not=must_not)
 
 
 def field_is(field: str, values: tuple[str, ...]) -> Conditions:

@@ -351,9 +351,16 @@ class Appliance:
         pending = self.catalog.unindexed() or self.catalog.removals() or self.catalog.stale_points()
         if pending or self.index.count() != self.catalog.counts()[2]:
             self.pipeline.recover()
+        self.tell_index()
         self.settle_deletions()
         for version_id in set(self.blobs.ids()) - {version for _, version, _ in self.catalog.version_files()}:
             self.blobs.delete(version_id)
+
+    def tell_index(self) -> int:
+        """Let the index know of grants that changed; before every search, so that a change counts from its commit."""
+        from ingest.regrant import tell_index
+
+        return tell_index(self.catalog, self.raw_index)
 
     def reindex(self, on_event: OnEvent) -> IngestSummary:
         """Rebuild the index from the catalogue with the embedder that is configured now."""

@@ -6,13 +6,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from strongroom import __version__
+from strongroom.access import AccessFilter
 from strongroom.app.disk import disk_use
+from strongroom.app.permissions import LocalPermissions
 from strongroom.app.verify import verify
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.types import (
@@ -100,9 +103,15 @@ class LocalEngine:
                 self._appliance.forget_images(gone)
             on_event(event)
 
+        catalog = self._appliance.catalog
+        if not options.dry_run:
+            catalog.open_collection(options.collection, user=self._user, groups=options.groups)
+        elif catalog.collection_id(options.collection) is not None:
+            self._require_write(options.collection)
+        hidden = catalog.hidden_within(options.collection, catalog.access_for(self._user))
         try:
             summary = self._appliance.pipeline.run(
-                files, options, on_event=recorded, cancel=cancel, passwords=passwords
+                files, options, on_event=recorded, cancel=cancel, passwords=passwords, hidden=hidden
             )
         except CancelledError:
             self._audit("ingest.cancelled")
@@ -119,27 +128,30 @@ class LocalEngine:
         self, offers: Iterable[tuple[str, str]], *, collection: str, ocr: OcrMode | None = None
     ) -> dict[str, FileOutcome]:
         self._require_writer("ingest")
+        if not self._may_write(collection):
+            return {}  # as for a collection that does not exist
         return self._appliance.pipeline.settled(offers, collection=collection, ocr=ocr)
 
     def watches(self) -> list[Watch]:
-        self._require_admin("watch")
+        self._require_admin("watch folders")
         return [self._appliance.watching.shown(watch) for watch in self._appliance.catalog.watches()]
 
     def add_watch(self, watch: Watch) -> Watch:
-        self._require_admin("watch")
+        self._require_admin("watch folders")
         for path in watch.paths:
             if not Path(path).is_absolute() or not Path(path).exists():
                 raise UsageError(f"{path} is no path of this machine", hint="Give an absolute path that exists here.")
         if not watch.paths or not watch.collection.strip():
             raise UsageError("a watch needs paths and a collection", hint="See `strongroom watch add --help`.")
-        added = self._appliance.catalog.add_watch(watch)
+        self._appliance.catalog.open_collection(watch.collection, user=self._user, groups=watch.groups)
+        added = self._appliance.catalog.add_watch(replace(watch, by=self._user))
         self._audit("watch.add", added.id)
         if self._appliance.serving:
             self._appliance.watching.take_up(added)
         return self._appliance.watching.shown(added)
 
     def remove_watch(self, watch_id: str) -> None:
-        self._require_admin("watch")
+        self._require_admin("watch folders")
         self._appliance.catalog.remove_watch(watch_id)
         self._appliance.watching.drop(watch_id)
         self._audit("watch.remove", watch_id)
@@ -149,7 +161,7 @@ class LocalEngine:
     def search(self, request: SearchRequest) -> SearchResult:
         from retrieval.search import to_search_result
 
-        access = self._appliance.catalog.access_for(self._user, request.collection)
+        access = self._asking(request.collection)
         scored, timings = self._appliance.searcher.search(
             request.question, access=access, k=request.k, history=request.history
         )
@@ -162,7 +174,7 @@ class LocalEngine:
         return result
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
-        access = self._appliance.catalog.access_for(self._user, request.collection)
+        access = self._asking(request.collection)
         answerer = self._appliance.answerer(self._style(request), access, request.model)
         for event in answerer.answer(request, access=access, cancel=cancel):
             if isinstance(event, AnswerEvent):
@@ -175,6 +187,11 @@ class LocalEngine:
                     documents=_distinct(c.document.id for c in event.answer.citations),
                 )
             yield event
+
+    def _asking(self, collection: str | None) -> AccessFilter:
+        """The asker's filter, once the index knows of every grant that has changed."""
+        self._appliance.tell_index()
+        return self._appliance.catalog.access_for(self._user, collection)
 
     def _style(self, request: AskRequest) -> Style:
         """Who names a model wants its words; raises `UsageError` for a style that contradicts the rest."""
@@ -247,7 +264,8 @@ class LocalEngine:
     def delete(self, document_id: str) -> DeletionReceipt:
         self._require_writer("delete")
         with self._reading("delete", document_id):
-            self.document(document_id)  # the same NotFoundError for unknown and unreadable
+            document = self.document(document_id)  # the same NotFoundError for unknown and unreadable
+        self._require_write(document.collection, document_id)
         return self._appliance.delete(document_id, by=self._user)
 
     def collections(self) -> list[str]:
@@ -255,6 +273,10 @@ class LocalEngine:
         if self._appliance.catalog.role(self._user) == "admin":
             readable |= {c.name for c in self._appliance.catalog.collections()}
         return sorted(readable, key=str.casefold)
+
+    @property
+    def permissions(self) -> LocalPermissions:
+        return LocalPermissions(self._appliance, self._user)
 
     # ------------------------------------------------------------------------------------------------ health
 
@@ -285,7 +307,7 @@ class LocalEngine:
         )
 
     def verify(self) -> VerifyReport:
-        self._require_writer("verify")
+        self._require_admin("verify")
         return verify(self._appliance)
 
     def close(self) -> None:
@@ -295,10 +317,22 @@ class LocalEngine:
     # ------------------------------------------------------------------------------------------------
 
     def _require_admin(self, action: str) -> None:
-        """Watching reads files of this machine, whoever asks: only administrators may start it."""
+        """For what reads files of this machine, whoever asks, and for what tells of all documents."""
         if self._appliance.catalog.role(self._user) != "admin":
             self._audit(action, outcome="refused")
-            raise NotPermittedError(f"{self._user} may not {action} folders", hint="Ask an administrator.")
+            raise NotPermittedError(f"{self._user} may not {action}", hint="Ask an administrator.")
+
+    def _may_write(self, collection: str, document_id: str | None = None) -> bool:
+        catalog = self._appliance.catalog
+        return catalog.may_write(catalog.access_for(self._user), collection, document_id)
+
+    def _require_write(self, collection: str, document_id: str | None = None) -> None:
+        if not self._may_write(collection, document_id):
+            self._audit("write", document_id or "", outcome="refused")
+            raise NotPermittedError(
+                f"{self._user} may not write into a collection called {collection!r}",
+                hint="Ask an administrator for a grant to write.",
+            )
 
     def _require_writer(self, action: str) -> None:
         if self._appliance.catalog.role(self._user) not in WRITERS:

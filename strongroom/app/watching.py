@@ -10,7 +10,6 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from strongroom.access import LOCAL_USER
 from strongroom.errors import StrongroomError
 from strongroom.types import FileOutcome, IngestEvent, IngestRequest, IngestSummary, Watch
 
@@ -91,6 +90,7 @@ class Watching:
 
     def _follow(self, running: _Running) -> None:
         from ingest.watch import follow
+        from strongroom.app.engine import LocalEngine
 
         watch = running.watch
         request = IngestRequest(watch.paths, collection=watch.collection, groups=watch.groups, prune=watch.prune)
@@ -105,7 +105,7 @@ class Watching:
             running.state = ", ".join(["in step", *filter(None, troubles)])
 
         follow(
-            self._appliance.as_user(LOCAL_USER),
+            LocalEngine(self._appliance, watch.by),
             request,
             on_event=on_event,
             on_summary=on_summary,

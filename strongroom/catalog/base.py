@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.catalog.store import Store
-from strongroom.catalog.tables import meta
+from strongroom.catalog.tables import documents, meta
 from strongroom.crypto import Vault
 
 
@@ -19,6 +21,17 @@ class CatalogBase:
 
     def _source_mac(self, uri: str) -> bytes:
         return self.vault.mac("source", uri)
+
+    def _inside(self, conn: Connection, document_ids: Sequence[str]) -> list[str]:
+        """Ids of the documents inside these, at any depth, outer ones first."""
+        found: list[str] = []
+        above = list(document_ids)
+        while above:
+            batch, above = above[:500], above[500:]
+            below = list(conn.execute(select(documents.c.id).where(documents.c.parent_id.in_(batch))).scalars())
+            found += below
+            above += below
+        return found
 
     def get_meta(self, key: str) -> str | None:
         with self.store.read() as conn:

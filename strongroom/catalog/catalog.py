@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from strongroom.access import LOCAL_USER, user_principal
-from strongroom.catalog import grants
+from strongroom.access import LOCAL_USER
 from strongroom.catalog.approving import ApprovingMixin
 from strongroom.catalog.detail import DetailMixin
+from strongroom.catalog.granting import GrantingMixin
 from strongroom.catalog.holding import HoldingMixin, refuse_if_held
 from strongroom.catalog.keeping import KeepingMixin
 from strongroom.catalog.learning import LearningMixin
@@ -34,7 +34,6 @@ from strongroom.catalog.tables import (
     grants as grants_table,
 )
 from strongroom.catalog.watching import WatchingMixin
-from strongroom.crypto import CATALOGUE_KEY
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.types import DeletionReceipt
 
@@ -44,7 +43,9 @@ OUT_OF_REACH = (
 )
 
 
-class Catalog(KeepingMixin, WatchingMixin, HoldingMixin, ApprovingMixin, LearningMixin, DetailMixin, ReadingMixin):
+class Catalog(
+    KeepingMixin, GrantingMixin, WatchingMixin, HoldingMixin, ApprovingMixin, LearningMixin, DetailMixin, ReadingMixin
+):
     """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
 
     # ------------------------------------------------------------------------------------------------ collections
@@ -56,19 +57,7 @@ class Catalog(KeepingMixin, WatchingMixin, HoldingMixin, ApprovingMixin, Learnin
             found = conn.execute(select(collections.c.id).where(collections.c.name_mac == name_mac)).scalar()
             if found is not None:
                 return Collection(found, name)
-            collection_id = str(uuid.uuid4())
-            conn.execute(
-                insert(collections).values(
-                    id=collection_id,
-                    name_mac=name_mac,
-                    name=self.vault.seal_text(CATALOGUE_KEY, name, f"collections.name:{collection_id}"),
-                    created_at=utc_now(),
-                )
-            )
-            owner_id = conn.execute(select(users.c.id).where(users.c.name == owner)).scalar()
-            if owner_id is not None:
-                grants.add_grant(conn, user_principal(owner_id), "collection", collection_id)
-        return Collection(collection_id, name)
+            return self._new_collection(conn, name, owner=owner)
 
     def collection(self, name: str) -> Collection:
         """The collection of that name. Raises `NotFoundError`."""

@@ -108,6 +108,7 @@ class DetailMixin(ReadingMixin):
                 .where(pages.c.ocr_confidence < below)
                 .order_by(pages.c.ocr_confidence, documents.c.id, pages.c.idx)
             ).all()
+            access = grants.as_of_now(conn, access)
             principals = grants.principals_by_resource(conn, list({i for r in rows for i in (r.id, r.collection_id)}))
         found = []
         for row in rows:
@@ -150,6 +151,7 @@ class DetailMixin(ReadingMixin):
                     documents.c.parent_id == document_id
                 )
             ).all()
+            access = grants.as_of_now(conn, access)
             principals = grants.principals_by_resource(conn, list({i for r in rows for i in (r.id, r.collection_id)}))
         readable = [
             self._ref(r.id, cast(Row[Any], r))

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import group_principal
-from strongroom.catalog import grants
+from strongroom.catalog import grants, walls
 from strongroom.catalog.base import CatalogBase
+from strongroom.catalog.granting import named
 from strongroom.catalog.holding import hold_on, refuse_if_held
 from strongroom.catalog.learning import retire_readers
 from strongroom.catalog.records import Begun, Existing, PointSource
@@ -61,7 +62,8 @@ class IngestingMixin(CatalogBase):
 
         The version id follows from document, content and recipe, so a resumed run makes the same ids again. With
         `parent` the document lies inside that one and gets its grants; raises `NotFoundError` when that was deleted
-        meanwhile: deletion wins. Raises `HeldError` when other content would replace what a legal hold keeps.
+        meanwhile: deletion wins. Raises `HeldError` when other content would replace what a legal hold keeps, and
+        `WallError` when the groups may not have it in common with those that read it already.
         """
         now = utc_now()
         with self.store.write() as conn:
@@ -103,11 +105,16 @@ class IngestingMixin(CatalogBase):
                 .where(documents.c.id == document_id)
                 .values(newest_version_id=version_id, updated_at=now)
             )
+            before = grants.document_principals(conn, document_id, collection_id)
             for group in groups:
-                grants.add_grant(conn, group_principal(group), "document", document_id)
+                grants.add_grant(conn, group_principal(named(group)), "document", document_id)
             if parent is not None:
                 self._place_inside(conn, document_id, parent)
             allow, deny = grants.document_principals(conn, document_id, collection_id)
+            if (allow, deny) != before:
+                walls.refuse_grants(conn, (document_id,))
+                if current is not None:  # the version that it replaces answers until then
+                    grants.note_change(conn, "document", document_id)
         return Begun(document_id, version_id, collection_id, tuple(sorted(allow)), tuple(sorted(deny)))
 
     def store_parsed(
@@ -376,25 +383,13 @@ class IngestingMixin(CatalogBase):
             .where(documents.c.id == document_id)
             .values(parent_id=parent.document_id, parent_version_id=parent.version_id)
         )
-        allow, deny = grants.principals_by_resource(conn, [parent.document_id])[parent.document_id]
-        for effect, principals in (("allow", allow), ("deny", deny)):
-            for principal in principals:
-                grants.add_grant(conn, principal, "document", document_id, effect)
+        given = conn.execute(select(grants_table).where(grants_table.c.resource_id == parent.document_id)).all()
+        for row in given:
+            grants.add_grant(conn, row.principal, "document", document_id, row.effect, right=row.right)
 
     def _one_less(self, conn: Connection, version_id: str | None) -> None:
         fewer = {"member_count": versions.c.member_count - 1}
         conn.execute(update(versions).where(versions.c.id == version_id).values(fewer))
-
-    def _inside(self, conn: Connection, document_ids: Sequence[str]) -> list[str]:
-        """Ids of the documents inside these, at any depth, outer ones first."""
-        found: list[str] = []
-        above = list(document_ids)
-        while above:
-            batch, above = above[:500], above[500:]
-            below = list(conn.execute(select(documents.c.id).where(documents.c.parent_id.in_(batch))).scalars())
-            found += below
-            above += below
-        return found
 
     def _delete_rows(self, conn: Connection, document_id: str, *, by: str) -> tuple[str, dict[str, int]]:
         """Delete a document's rows and enter it in the ledger; returns its key, yet to be destroyed, and counts."""

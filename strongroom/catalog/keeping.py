@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from strongroom.access import group_principal
-from strongroom.catalog import grants
 from strongroom.catalog.ingesting import IngestingMixin
 from strongroom.catalog.records import Begun, PointSource, Twin
 from strongroom.catalog.store import utc_now
@@ -165,33 +163,6 @@ class KeepingMixin(IngestingMixin):
         with self.store.write() as conn:
             for version_id, stamp in stamps:
                 conn.execute(update(versions).where(versions.c.id == version_id).values(stamp=stamp))
-
-    # ------------------------------------------------------------------------------------------------ grants
-
-    def with_groups(
-        self, collection_id: str, document_id: str, groups: Sequence[str]
-    ) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-        """The principals that may and may not read a document of the collection once `groups` may.
-
-        `None` when they may already, and when the collection has no such document.
-        """
-        wanted = {group_principal(group) for group in groups}
-        with self.store.read() as conn:
-            here = (documents.c.id == document_id, documents.c.collection_id == collection_id)
-            if conn.execute(select(documents.c.id).where(*here)).first() is None:
-                return None
-            own = grants.principals_by_resource(conn, (document_id,))[document_id]
-            if wanted <= own[0]:
-                return None
-            allow, deny = grants.document_principals(conn, document_id, collection_id)
-        return tuple(sorted(allow | wanted)), tuple(sorted(deny))
-
-    def grant_groups(self, document_id: str, groups: Sequence[str]) -> None:
-        """Let groups read a document; a document that is gone is passed over."""
-        with self.store.write() as conn:
-            if conn.execute(select(documents.c.id).where(documents.c.id == document_id)).first() is not None:
-                for group in groups:
-                    grants.add_grant(conn, group_principal(group), "document", document_id)
 
     # ------------------------------------------------------------------------------------------------ tombstones
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
@@ -71,8 +72,8 @@ class LearningMixin(CatalogBase):
 
     def may_use_reader(self, reader_id: str, access: AccessFilter) -> bool:
         """Whether `access` reads every document that a reader was trained on: its weights are made of their words."""
-        whole = AccessFilter(access.principals)
         with self.store.read() as conn:
+            whole = replace(grants.as_of_now(conn, access), collections=None)
             rows = conn.execute(
                 select(reader_sources.c.document_id, documents.c.collection_id)
                 .outerjoin(documents, documents.c.id == reader_sources.c.document_id)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, text
 
 from strongroom.access import AccessFilter
 from strongroom.catalog import grants
@@ -33,18 +34,17 @@ class ReadingMixin(CatalogBase):
         Raises `NotFoundError` for a collection that does not exist or holds nothing the user may read: both look alike.
         """
         with self.store.read() as conn:
-            principals = grants.user_principals(conn, user)
-        if collection is None:
-            return AccessFilter(principals)
-        with self.store.read() as conn:
+            access = grants.reader(conn, user)
+            if collection is None:
+                return access
             collection_id = conn.execute(
                 select(collections.c.id).where(collections.c.name_mac == self.vault.mac("collection", collection))
             ).scalar()
-        if collection_id is None or not self._reads_something(collection_id, principals):
-            raise NotFoundError(
-                f"collection {collection!r} does not exist", hint="`strongroom collections` lists them."
-            )
-        return AccessFilter(principals, frozenset({collection_id}))
+            if not self._reads_something(conn, collection_id or "", access):
+                raise NotFoundError(
+                    f"collection {collection!r} does not exist", hint="`strongroom collections` lists them."
+                )
+        return replace(access, collections=frozenset({str(collection_id)}))
 
     def release(self, chunk_ids: Sequence[str], access: AccessFilter) -> list[StoredChunk]:
         """The chunks among `chunk_ids` that `access` may read now, in the order given.
@@ -62,6 +62,7 @@ class ReadingMixin(CatalogBase):
                 rows += conn.execute(_CHUNK_QUERY.where(batch)).all()
                 for page in conn.execute(_TOUCHED_PAGES_QUERY.where(batch)):
                     touched[page.chunk_id].append(page)
+            access = grants.as_of_now(conn, access)
             principals = grants.principals_by_resource(
                 conn, [i for row in rows for i in (row.document_id, row.collection_id)]
             )
@@ -79,6 +80,7 @@ class ReadingMixin(CatalogBase):
     def documents(self, access: AccessFilter) -> list[DocumentInfo]:
         """Every document that `access` may read, by name."""
         with self.store.read() as conn:
+            access = grants.as_of_now(conn, access)
             rows = conn.execute(_DOCUMENT_QUERY).all()
             names = {r.id: r.name for r in conn.execute(select(collections.c.id, collections.c.name))}
             principals = grants.principals_by_resource(conn, [*names, *(r.id for r in rows)])
@@ -132,29 +134,30 @@ class ReadingMixin(CatalogBase):
 
     # ------------------------------------------------------------------------------------------------
 
-    def _reads_something(self, collection_id: str, principals: frozenset[str]) -> bool:
-        with self.store.read() as conn:
-            own = grants.principals_by_resource(conn, [collection_id])[collection_id]
-            if AccessFilter(principals).may_read(*own):
-                return True
-            ids = list(conn.execute(select(documents.c.id).where(documents.c.collection_id == collection_id)).scalars())
-            per = grants.principals_by_resource(conn, ids)
-        return any(AccessFilter(principals).may_read(*grants.merge(p, own)) for p in per.values())
+    def _reads_something(self, conn: Connection, collection_id: str, access: AccessFilter) -> bool:
+        """Whether the collection or a document in it can be read. Looks at the reader's own grants only, so that a
+        collection that is hidden takes as long as one that does not exist."""
+        own = grants.principals_by_resource(conn, [collection_id])[collection_id]
+        if access.may_read(*own):
+            return True
+        granted = {"principals": list(access.principals), "collection": collection_id}
+        ids = list(conn.execute(_GRANTED_DOCUMENTS, granted).scalars())
+        per = grants.principals_by_resource(conn, ids)
+        return any(access.may_read(*grants.merge(p, own)) for p in per.values())
 
     def _readable_row(self, document_id: str, access: AccessFilter) -> tuple[Row[Any], str]:
         with self.store.read() as conn:
-            row = conn.execute(_DOCUMENT_QUERY.where(documents.c.id == document_id)).first()
-            readable = False
-            if row is not None:
-                readable = access.may_read(*grants.document_principals(conn, row.id, row.collection_id))
-                name = conn.execute(
-                    select(collections.c.name).where(collections.c.id == row.collection_id)
-                ).scalar_one()
-        if row is None or not readable:
-            raise NotFoundError(
-                f"document {document_id} does not exist", hint="`strongroom documents list` lists them."
-            )
-        return row, self.vault.open_text(name, f"collections.name:{row.collection_id}")
+            # the same steps for a document that is hidden and for one that never was: no clock tells them apart
+            place = conn.execute(select(documents.c.collection_id).where(documents.c.id == document_id)).scalar()
+            now = grants.as_of_now(conn, access)
+            readable = now.may_read(*grants.document_principals(conn, document_id, place or document_id))
+            row = conn.execute(_DOCUMENT_QUERY.where(documents.c.id == document_id)).first() if readable else None
+            if row is None:
+                raise NotFoundError(
+                    f"document {document_id} does not exist", hint="`strongroom documents list` lists them."
+                )
+            name = conn.execute(select(collections.c.name).where(collections.c.id == place)).scalar_one()
+        return row, self.vault.open_text(name, f"collections.name:{place}")
 
     def _page(self, row: Row[Any], index: int) -> PageView:
         with self.store.read() as conn:
@@ -230,6 +233,12 @@ class ReadingMixin(CatalogBase):
             parent=row.parent_id,
         )
 
+
+# CROSS JOIN fixes the order: from the reader's grants to documents, whatever the collection holds.
+_GRANTED_DOCUMENTS = text(
+    "SELECT d.id FROM grants g CROSS JOIN documents d ON d.id = g.resource_id "
+    "WHERE g.principal IN :principals AND g.effect = 'allow' AND d.collection_id = :collection"
+).bindparams(bindparam("principals", expanding=True))
 
 _CHUNK_QUERY: Select[Any] = (
     select(

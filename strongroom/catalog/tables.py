@@ -249,9 +249,46 @@ grants = Table(
     Column("resource", String(16), nullable=False),  # collection | document
     Column("resource_id", String(36), nullable=False),
     Column("effect", String(8), nullable=False),  # allow | deny
+    Column("right", String(8), nullable=False, server_default="read"),  # read | write, which includes reading
     Column("created_at", String(32), nullable=False),
     UniqueConstraint("principal", "resource", "resource_id", "effect", name="uq_grants"),
     Index("ix_grants_resource", "resource_id"),
+)
+
+# Documents whose principals the index must be told: written in the transaction that changed a grant, emptied once the
+# index has them.
+regrants = Table(
+    "regrants",
+    metadata,
+    Column("document_id", String(36), primary_key=True),
+    Column("change", String(36), nullable=False),  # which change it was: a later one must not be taken off with it
+)
+
+# Groups that must have nobody and nothing in common, in alphabetical order.
+walls = Table(
+    "walls",
+    metadata,
+    Column("one", String(64), primary_key=True),
+    Column("other", String(64), primary_key=True),
+    Column("by", String(64), nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
+# What one person asked for and another must allow.
+clearances = Table(
+    "clearances",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("action", String(16), nullable=False),  # export | delete
+    Column("collection_id", String(36), nullable=False),
+    Column("document_id", String(36)),  # NULL: the whole collection
+    Column("reason", EncryptedText, nullable=False),
+    Column("by", String(36), nullable=False),  # user id
+    Column("at", String(32), nullable=False),
+    Column("expires", String(32), nullable=False),
+    Column("decision", String(16)),  # allowed | denied; NULL while it waits
+    Column("decided_by", String(36)),
+    Column("decided_at", String(32)),
 )
 
 audit = Table(

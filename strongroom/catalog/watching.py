@@ -27,6 +27,7 @@ class WatchingMixin(CatalogBase):
             "groups": watch.groups,
             "prune": watch.prune,
             "poll": watch.poll,
+            "by": watch.by,
         }
         with self.store.write() as conn:
             sealed = self.vault.seal_json(CATALOGUE_KEY, body, f"watches.body:{watch_id}")

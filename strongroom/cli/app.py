@@ -18,6 +18,7 @@ from strongroom.cli import (
     keys,
     library,
     models,
+    permissions,
     search,
     up,
     watch,
@@ -64,6 +65,9 @@ app.command()(library.collections)
 app.add_typer(models.app, name="models")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(evaluation.app, name="eval")
+app.add_typer(permissions.groups_app, name="groups")
+app.add_typer(permissions.grants_app, name="grants")
+app.add_typer(permissions.walls_app, name="walls")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(keeping.holds_app, name="holds")

@@ -480,23 +480,23 @@ def test_a_group_is_granted_to_documents_that_need_no_work(bench: Bench, folder:
     assert len(bench.parsed) == 1
 
 
-def test_a_grant_broken_off_between_index_and_catalogue_is_made_good_by_the_next_run(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_grant_that_the_index_was_not_told_of_is_made_good_by_the_next_run(bench: Bench, folder: Path) -> None:
     write(folder, "a.txt", "words")
     document_id = str(run(bench, folder)["a.txt"].document_id)
-    original = bench.catalog.grant_groups
+    original = bench.index.set_access
 
     def killed(*_args: Any) -> None:
         raise SystemExit
 
-    bench.catalog.grant_groups = killed  # type: ignore[method-assign]
+    bench.index.set_access = killed  # type: ignore[method-assign]
     with pytest.raises(SystemExit):
         run(bench, folder, groups=("legal",))
-    bench.catalog.grant_groups = original  # type: ignore[method-assign]
-    run(bench, folder, groups=("legal",))
-    version = str(bench.catalog.current_version(document_id))
-    assert "group:legal" in bench.catalog.point_sources(version)[0].allow
+    bench.index.set_access = original  # type: ignore[method-assign]
+    assert "group:legal" not in bench.index.access[document_id][0]
+    assert "group:legal" in bench.catalog.principals_of([document_id])[document_id][0]
+    run(bench, folder)
+    assert "group:legal" in bench.index.access[document_id][0]
+    assert bench.catalog.regrants() == {}
 
 
 def test_a_settled_outcome_from_elsewhere_grants_only_in_its_own_collection(bench: Bench, folder: Path) -> None:

@@ -1,0 +1,126 @@
+"""Who may read and write what, as one person may see and change it. Implements `strongroom.ports.Permissions`.
+
+Administrators decide about everything; whoever may write into a collection decides who reads it. Nobody needs to read
+a document to decide about it, and deciding about it does not let them read it. Every change is audited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from strongroom.errors import NotFoundError, NotPermittedError, StrongroomError, UsageError
+from strongroom.types import Grant, GrantRequest, Group, Wall
+
+if TYPE_CHECKING:
+    from strongroom.app.appliance import Appliance
+    from strongroom.audit.log import Outcome
+
+
+class LocalPermissions:
+    """Permissions in process, for one user. Thread-safe."""
+
+    def __init__(self, appliance: Appliance, user: str) -> None:
+        self._appliance = appliance
+        self._catalog = appliance.catalog
+        self._user = user
+
+    # ------------------------------------------------------------------------------------------------ groups
+
+    def groups(self) -> list[Group]:
+        self._require_admin("group.list")
+        return self._catalog.groups()
+
+    def join(self, group: str, user: str) -> None:
+        self._require_admin("group.add")
+        try:
+            self._catalog.join(group, user)
+        except StrongroomError:
+            self._audit("group.add", outcome="refused", group=group, user=user)
+            raise
+        self._audit("group.add", group=group, user=user)
+
+    def leave(self, group: str, user: str) -> None:
+        self._require_admin("group.remove")
+        self._catalog.leave(group, user)
+        self._audit("group.remove", group=group, user=user)
+
+    # ------------------------------------------------------------------------------------------------ grants
+
+    def grants(self, *, collection: str | None = None, document: str | None = None) -> list[Grant]:
+        if collection is not None or document is not None:
+            _, resource_id = self._resource(collection, document)
+            return self._catalog.grants(resource_id)
+        access = self._catalog.access_for(self._user)
+        if self._admin():
+            return self._catalog.grants()
+        mine = self._catalog.writable(access)
+        return [grant for grant in self._catalog.grants() if grant.resource_id in mine]
+
+    def grant(self, request: GrantRequest) -> Grant:
+        resource, resource_id = self._resource(request.collection, request.document)
+        facts: dict[str, Any] = {"principal": request.principal, "effect": request.effect, "right": request.right}
+        try:
+            made = self._catalog.grant(request.principal, resource, resource_id, request.effect, request.right)
+        except StrongroomError:
+            self._audit("grant.add", resource_id, outcome="refused", **facts)
+            raise
+        self._audit("grant.add", resource_id, grant=made.id, resource=resource, **facts)
+        self._appliance.tell_index()
+        return made
+
+    def revoke(self, grant_id: str) -> None:
+        found = next((g for g in self.grants() if g.id == grant_id), None)
+        if found is None:
+            raise NotFoundError(f"grant {grant_id} does not exist", hint="`strongroom grants list` shows them.")
+        self._catalog.revoke(grant_id)
+        facts: dict[str, Any] = {"principal": found.principal, "effect": found.effect, "right": found.right}
+        self._audit("grant.remove", found.resource_id, grant=grant_id, resource=found.resource, **facts)
+        self._appliance.tell_index()
+
+    # ------------------------------------------------------------------------------------------------ walls
+
+    def walls(self) -> list[Wall]:
+        self._require_admin("wall.list")
+        return self._catalog.walls()
+
+    def add_wall(self, one: str, other: str) -> Wall:
+        self._require_admin("wall.add")
+        wall = self._catalog.add_wall(one, other, by=self._user)
+        self._audit("wall.add", one=wall.one, other=wall.other)
+        return wall
+
+    def remove_wall(self, one: str, other: str) -> None:
+        self._require_admin("wall.remove")
+        self._catalog.remove_wall(one, other)
+        self._audit("wall.remove", one=one, other=other)
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _resource(self, collection: str | None, document: str | None) -> tuple[str, str]:
+        """Kind and id of what a grant is about. What a person may not decide about answers like what is not there."""
+        if (collection is None) == (document is None):
+            raise UsageError("a grant is about one thing", hint="Name either a collection or a document.")
+        found = None
+        if collection is not None:
+            if self._admin() or self._catalog.may_write(self._catalog.access_for(self._user), collection):
+                found = self._catalog.collection_id(collection)
+            what = f"collection {collection!r}"
+        else:
+            if self._admin() or document in self._catalog.writable(self._catalog.access_for(self._user)):
+                found = document
+            what = f"document {document}"
+        if found is None:
+            self._audit("grant", outcome="refused")
+            raise NotFoundError(f"{what} does not exist", hint="Or it is not yours to decide about.")
+        return ("collection" if collection is not None else "document"), found
+
+    def _admin(self) -> bool:
+        return self._catalog.role(self._user) == "admin"
+
+    def _require_admin(self, action: str) -> None:
+        if not self._admin():
+            self._audit(action, outcome="refused")
+            raise NotPermittedError(f"{self._user} may not decide about groups and walls", hint="Ask an administrator.")
+
+    def _audit(self, action: str, subject: str = "", *, outcome: Outcome = "ok", **detail: object) -> None:
+        self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)

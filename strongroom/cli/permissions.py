@@ -1,0 +1,263 @@
+"""`strongroom groups`, `grants` and `walls`: who may read and write what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from strongroom.cli.common import (
+    AsUser,
+    ConfigFile,
+    DataDir,
+    Json,
+    engine,
+    load_settings,
+    print_json,
+    printable,
+    to_json,
+)
+from strongroom.errors import UsageError
+from strongroom.types import Effect, Grant, GrantRequest, Right
+
+if TYPE_CHECKING:
+    from strongroom.ports import Engine
+
+groups_app = typer.Typer(help="Groups of people: list them, add and remove members.", no_args_is_help=True)
+grants_app = typer.Typer(help="Who may read and write which collection or document.", no_args_is_help=True)
+walls_app = typer.Typer(help="Walls between groups that must have nothing in common.", no_args_is_help=True)
+
+GroupName = Annotated[str, typer.Argument(help="Name of the group.", show_default=False)]
+UserName = Annotated[str, typer.Argument(help="Name of the user.", show_default=False)]
+OnCollection = Annotated[str | None, typer.Option("--collection", "-c", help="About this collection.")]
+OnDocument = Annotated[
+    str | None, typer.Option("--document", metavar="DOCUMENT", help="About one document: its id, name or path.")
+]
+
+
+@groups_app.command("list")
+def list_groups(
+    as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
+) -> None:
+    """List the groups that have members or grants.
+
+    Example:
+
+        strongroom groups list
+    """
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom groups", as_user=as_user) as opened:
+        found = opened.permissions.groups()
+    for group in found:
+        if json_output:
+            print_json(to_json(group))
+        else:
+            members = ", ".join(map(printable, group.members)) or "nobody"
+            typer.echo(f"{printable(group.name)}: {members}")
+    if not found and not json_output:
+        typer.echo("No groups.")
+
+
+@groups_app.command("add")
+def add_member(
+    group: GroupName,
+    user: UserName,
+    as_user: AsUser = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Put a user into a group. The group begins to exist with its first member or grant.
+
+    Example:
+
+        strongroom groups add legal ada
+    """
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom groups", as_user=as_user) as opened:
+        opened.permissions.join(group, user)
+    typer.echo(f"{user} is in {group}", err=True)
+
+
+@groups_app.command("remove")
+def remove_member(
+    group: GroupName,
+    user: UserName,
+    as_user: AsUser = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take a user out of a group. Counts from the next page, search or answer on."""
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom groups", as_user=as_user) as opened:
+        opened.permissions.leave(group, user)
+    typer.echo(f"{user} is no longer in {group}", err=True)
+
+
+@grants_app.command("list")
+def list_grants(
+    collection: OnCollection = None,
+    document: OnDocument = None,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """List grants: of one collection or document, or all that you may decide about.
+
+    Examples:
+
+        strongroom grants list
+
+        strongroom grants list --collection contracts --json
+    """
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom grants", as_user=as_user) as opened:
+        if document is not None:
+            document = _document(opened, document)
+        found = opened.permissions.grants(collection=collection, document=document)
+    if json_output:
+        for grant in found:
+            print_json(to_json(grant))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("id", "who", "may", "what", box=None, header_style="bold")
+    for grant in found:
+        table.add_row(grant.id, Text(printable(grant.principal)), _may(grant), Text(printable(_what(grant))))
+    Console().print(table if found else "No grants.")
+
+
+@grants_app.command("add")
+def add_grant(
+    principal: Annotated[str, typer.Argument(metavar="WHO", help="user:NAME or group:NAME.", show_default=False)],
+    collection: OnCollection = None,
+    document: OnDocument = None,
+    deny: Annotated[bool, typer.Option("--deny", help="Take all rights away instead; wins over every grant.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="May also add, replace and delete documents, and grant.")
+    ] = False,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Let somebody read (or write) a collection or a document, or deny it. Counts at once.
+
+    A grant of a collection is about all its documents, those to come included; one of a document also about what lies
+    inside it. Adding a grant that is there changes its right.
+
+    Examples:
+
+        strongroom grants add group:legal --collection contracts
+
+        strongroom grants add user:ada --collection contracts --write
+
+        strongroom grants add user:bob --document merger.pdf --deny
+    """
+    if deny and write:
+        raise UsageError("a denial takes all rights away", hint="Leave `--write` out.")
+    effect: Effect = "deny" if deny else "allow"
+    right: Right = "write" if write else "read"
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom grants", as_user=as_user) as opened:
+        if document is not None:
+            document = _document(opened, document)
+        made = opened.permissions.grant(
+            GrantRequest(principal=principal, collection=collection, document=document, effect=effect, right=right)
+        )
+    if json_output:
+        print_json(to_json(made))
+    else:
+        typer.echo(f"{printable(made.principal)} {_may(made)} {printable(_what(made))}")
+
+
+@grants_app.command("remove")
+def remove_grant(
+    grant_id: Annotated[str, typer.Argument(help="Id, from `strongroom grants list`.", show_default=False)],
+    as_user: AsUser = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take a grant or a denial away. Counts at once."""
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom grants", as_user=as_user) as opened:
+        opened.permissions.revoke(grant_id)
+    typer.echo(f"removed {grant_id}", err=True)
+
+
+@walls_app.command("list")
+def list_walls(
+    as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
+) -> None:
+    """List the walls."""
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom walls", as_user=as_user) as opened:
+        found = opened.permissions.walls()
+    for wall in found:
+        if json_output:
+            print_json(to_json(wall))
+        else:
+            typer.echo(f"{printable(wall.one)} | {printable(wall.other)}  since {wall.at:%Y-%m-%d} by {wall.by}")
+    if not found and not json_output:
+        typer.echo("No walls.")
+
+
+@walls_app.command("add")
+def add_wall(
+    one: GroupName,
+    other: GroupName,
+    as_user: AsUser = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Keep two groups apart: nobody may be in both, and nothing may be open to both.
+
+    Refused while they have a member or a document in common. From then on memberships and grants that would bring them
+    together are refused, and whoever is in one of them reads nothing that is granted to the other.
+
+    Example:
+
+        strongroom walls add matter-17 matter-23
+    """
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom walls", as_user=as_user) as opened:
+        opened.permissions.add_wall(one, other)
+    typer.echo(f"a wall stands between {one} and {other}", err=True)
+
+
+@walls_app.command("remove")
+def remove_wall(
+    one: GroupName,
+    other: GroupName,
+    as_user: AsUser = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take a wall away."""
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom walls", as_user=as_user) as opened:
+        opened.permissions.remove_wall(one, other)
+    typer.echo(f"no wall stands between {one} and {other}", err=True)
+
+
+def _document(opened: Engine, named: str) -> str:
+    """Id of a document by whatever name, where the asker reads it; else as it is given: administrators name ids."""
+    from strongroom.cli.library import find
+    from strongroom.errors import NotFoundError
+
+    try:
+        return find(opened, named).id
+    except NotFoundError:
+        return named
+
+
+def _may(grant: Grant) -> str:
+    if grant.effect == "deny":
+        return "may not read or write"
+    return "may read and write" if grant.right == "write" else "may read"
+
+
+def _what(grant: Grant) -> str:
+    return f"{grant.resource} {grant.name or grant.resource_id}"
