@@ -83,6 +83,7 @@ class ParseSetup:
     chunk_tokens: int = MAX_TOKENS
     overlap_tokens: int = OVERLAP_TOKENS
     ocr: OcrMode = "auto"
+    personal: bool = False
 
 
 # ------------------------------------------------------------------------------------------------ on the workers
@@ -116,6 +117,7 @@ def _pool(setup: ParseSetup) -> ParserPool:
             chunk_tokens=setup.chunk_tokens,
             overlap_tokens=setup.overlap_tokens,
             ocr=setup.ocr,
+            personal=setup.personal,
         )
         atexit.register(_pools[setup].close)
     return _pools[setup]

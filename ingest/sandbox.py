@@ -67,7 +67,8 @@ class ParserPool:
     `tokenizer` and `speech` must be picklable; each child gets its own. Children start when files arrive.
     `egress_log` is where a child's socket guard notes refused attempts. Children keep their temporary folders in
     `spool`, and what lies inside a file waits there too: `ParsedDocument.members` name it, the caller removes it.
-    A child reads the installation, the copy of the one file that it is given, and `readable` (models); nothing else.
+    With `personal` children look for personal data too. A child reads the installation, the copy of the one file that
+    it is given, and `readable` (models); nothing else.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ParserPool:
         chunk_tokens: int = MAX_TOKENS,
         overlap_tokens: int = OVERLAP_TOKENS,
         ocr: OcrMode = "auto",
+        personal: bool = False,
         egress_log: Path | None = None,
         spool: Path | None = None,
         readable: Sequence[Path] = (),
@@ -97,6 +99,7 @@ class ParserPool:
         self._setup: dict[str, object] = {
             "chunker": chunker,
             "ocr": ocr,
+            "personal": personal,
             "speech": speech,
             "memory_bytes": self.limits.memory_bytes,
             "cpu_seconds": self.limits.total_seconds,

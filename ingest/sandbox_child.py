@@ -15,12 +15,14 @@ import struct
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ingest import wire
 from ingest.confine import Layers, cap, die_with_parent, landlock, no_privileges, own_namespaces
 from strongroom.errors import ModelError, ParseError, QuarantineError, StrongroomError
+from strongroom.types import PersonalData
 
 if TYPE_CHECKING:
     from ingest.chunk import Chunker
@@ -66,6 +68,8 @@ def _serve(request: dict[str, str], chunker: Chunker, setup: dict[str, Any], res
             members=_Pipe(results),
             passwords=setup["passwords"],
         )
+        if setup["personal"]:
+            document = replace(document, personal=_personal(document.text))
         payload = wire.encode_result(document, [] if document.mime in LISTINGS else chunker.chunk(document))
     except MemoryError:
         _refuse(results, "memory", "", "")
@@ -88,6 +92,16 @@ def _serve(request: dict[str, str], chunker: Chunker, setup: dict[str, Any], res
             )
     else:
         _send(results, wire.RESULT, payload)
+
+
+def _personal(text: str) -> PersonalData | None:
+    """Personal data in a text, or `None` when the search failed: the document then counts as not looked into."""
+    from ingest.privacy import DETECTOR, find
+
+    try:
+        return PersonalData(DETECTOR, find(text))
+    except (RecursionError, ValueError, TypeError, LookupError):
+        return None
 
 
 class _Pipe:

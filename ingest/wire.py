@@ -12,7 +12,18 @@ import struct
 from collections.abc import Callable
 from typing import Any, get_args
 
-from strongroom.types import Chunk, Flag, FlagKind, Heading, Locator, Page, ParsedDocument
+from strongroom.types import (
+    PERSONAL_KINDS,
+    Chunk,
+    Flag,
+    FlagKind,
+    Heading,
+    Locator,
+    Page,
+    ParsedDocument,
+    PersonalData,
+    PersonalSpan,
+)
 
 _HEADER = struct.Struct("<BQ")
 _WORD_RECORD = 24
@@ -86,6 +97,9 @@ def encode_result(document: ParsedDocument, chunks: list[Chunk]) -> bytes:
         ],
         "flags": [[f.kind, f.start, f.end, f.detail] for f in document.flags],
         "chunks": [[c.start, c.end, list(c.headings), list(c.pages)] for c in chunks],
+        "personal": None
+        if document.personal is None
+        else [document.personal.detector, [[s.kind, s.start, s.end, s.score] for s in document.personal.spans]],
     }
     body = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return b"".join([struct.pack("<Q", len(body)), body, *(p.layout for p in document.pages)])
@@ -132,8 +146,23 @@ def _document(head: dict[str, Any], layouts: memoryview) -> tuple[ParsedDocument
         ),
         warnings=tuple(_typed(warning, str) for warning in head["warnings"]),
         flags=_flags(head["flags"], length),
+        personal=_personal(head["personal"], length),
     )
     return document, _chunks(head["chunks"], document)
+
+
+def _personal(found: Any, length: int) -> PersonalData | None:
+    if found is None:
+        return None
+    detector, rows = found
+    spans, position = [], 0
+    for kind, start, end, score in rows:
+        start, end = _span(start, end, length)
+        _expect(kind in PERSONAL_KINDS, "an unknown kind of personal data")
+        _expect(start >= position, "findings overlap")
+        spans.append(PersonalSpan(kind, start, end, min(1.0, _number(score) or 0.0)))
+        position = end
+    return PersonalData(_typed(detector, str)[:32], tuple(spans))
 
 
 def _chunks(rows: list[Any], document: ParsedDocument) -> list[Chunk]:

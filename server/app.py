@@ -20,6 +20,7 @@ from server import (
     routes_ingest,
     routes_permissions,
     routes_watches,
+    routes_withholding,
 )
 from server.guard import OPEN_PATHS, Guard
 from server.jobs import JobBoard
@@ -86,6 +87,7 @@ def create_app(
         routes_ingest,
         routes_permissions,
         routes_watches,
+        routes_withholding,
     ):
         app.include_router(module.router)
     # The last one added stands outermost: addresses first, then the guard, then who the guard let in.

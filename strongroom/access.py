@@ -25,16 +25,23 @@ class AccessFilter:
 
     `collections` are collection ids; `None` means every collection the principals can read. `barred` are the groups
     behind a wall: what any of them may read is hidden, whatever else would allow it. The index narrows by this; the
-    catalogue rechecks every hit before release.
+    catalogue rechecks every hit before release. `withheld` are the kinds of personal data that the person does not see,
+    by collection id; "" stands for the collections that are not named.
     """
 
     principals: frozenset[str]
     collections: frozenset[str] | None = None
     barred: frozenset[str] = frozenset()
+    withheld: tuple[tuple[str, frozenset[str]], ...] = ()
 
     def may_read(self, allow: frozenset[str], deny: frozenset[str]) -> bool:
         """True when some principal is allowed, none is denied, and nobody behind a wall is allowed. Deny wins."""
         return bool(self.principals & allow) and not (self.principals & deny) and not (self.barred & allow)
+
+    def withheld_in(self, collection_id: str) -> frozenset[str]:
+        """Kinds of personal data that are blacked out in documents of a collection."""
+        rules = dict(self.withheld)
+        return rules.get(collection_id, rules.get("", frozenset()))
 
 
 NOBODY = AccessFilter(frozenset(), frozenset())

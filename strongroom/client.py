@@ -51,6 +51,7 @@ from strongroom.types import (
     StoredChunk,
     VerifyReport,
     Watch,
+    Withholding,
 )
 from strongroom.wire import (
     PageReply,
@@ -423,6 +424,12 @@ class HttpEngine:
 
     def original(self, document_id: str) -> bytes:
         return self._http.send("GET", f"{_document(document_id)}/original").content
+
+    def withholding(self) -> list[Withholding]:
+        return loads(list[Withholding], self._http.send("GET", "/api/withholding").content)
+
+    def withhold(self, rule: Withholding, *, remove: bool = False) -> None:
+        self._http.send("DELETE" if remove else "PUT", "/api/withholding", content=dumps(rule))
 
     def delete(self, document_id: str) -> DeletionReceipt:
         response = self._http.send("DELETE", _document(document_id), timeout=self._http.patient)

@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=0, ge=0, description="Parser processes; 0 means one for each processor of this process."
     )
+    detect_personal_data: bool = Field(
+        default=False,
+        description="Look for personal data in what is ingested; done in any case once a rule withholds some.",
+    )
     ingest_engine: IngestEngine = Field(
         default="processes",
         description="Where ingest parses and embeds: processes of this machine, or the machines of a Ray cluster.",

@@ -48,6 +48,7 @@ from strongroom.types import (
     VerifyReport,
     Wall,
     Watch,
+    Withholding,
 )
 
 Vectors = NDArray[np.float32]
@@ -428,6 +429,14 @@ class Engine(Protocol):
 
     def original(self, document_id: str) -> bytes:
         """The file as it was ingested."""
+        ...
+
+    def withholding(self) -> list[Withholding]:
+        """The rules on who does not see which personal data, for administrators."""
+        ...
+
+    def withhold(self, rule: Withholding, *, remove: bool = False) -> None:
+        """Set or remove the rule of a role and a collection, as an administrator."""
         ...
 
     def delete(self, document_id: str) -> DeletionReceipt: ...

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 Box = tuple[float, float, float, float]
 LocatorKind = Literal["page", "slide", "sheet", "section", "message", "line", "time"]
@@ -26,6 +26,10 @@ TwoPersonAction = Literal["export", "delete"]
 OcrMode = Literal["auto", "always", "never"]
 IngestEngine = Literal["processes", "ray"]
 FlagKind = Literal["hidden", "characters", "encoded", "instruction"]
+PersonalKind = Literal[
+    "name", "address", "birth_date", "email", "phone", "ip", "iban", "card", "national_id", "medical_id"
+]
+PERSONAL_KINDS: tuple[PersonalKind, ...] = get_args(PersonalKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +135,29 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonalSpan:
+    """Personal data at `[start, end)` of a document's text. `score` is 0..1: how sure the recogniser is."""
+
+    kind: PersonalKind
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalData:
+    """All personal data that was found in a text, in its order, and the name of the rules that looked for it."""
+
+    detector: str
+    spans: tuple[PersonalSpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
     """What a parser returns: one text, its pages (which tile it in order), headings, and facts about the file.
 
-    `members` become documents of their own; a container whose text is only a list of them has no chunks.
+    `members` become documents of their own; a container whose text is only a list of them has no chunks. `personal` is
+    the personal data that was found, or `None` when nobody looked for it.
     """
 
     text: str
@@ -145,6 +168,7 @@ class ParsedDocument:
     warnings: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
     flags: tuple[Flag, ...] = ()  # in order of their starts
+    personal: PersonalData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +223,7 @@ class DocumentInfo:
     updated: datetime
     version: str  # id of the version that answers questions (or, before the first is whole, the one being made)
     parent: str | None = None  # id of the document it was taken out of: an archive, a mailbox or a mail
+    personal: dict[str, int] | None = None  # findings of personal data by kind; `None` when nobody looked for any
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +313,7 @@ class PageView:
     mime: str
     ocr_confidence: float | None = None
     flags: tuple[Flag, ...] = ()  # that touch the page
+    withheld: tuple[tuple[int, int], ...] = ()  # document offsets of what is blacked out for this reader
 
 
 # ------------------------------------------------------------------------------------------------ ingest outcomes
@@ -721,6 +747,15 @@ class Clearance:
     state: Literal["waiting", "allowed", "denied", "expired"]
     decided_by: str | None = None
     decided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withholding:
+    """Kinds of personal data that a role does not see, in a collection or (`None`) in all that have no rule."""
+
+    role: str
+    kinds: tuple[PersonalKind, ...]
+    collection: str | None = None
 
 
 # ------------------------------------------------------------------------------------------------ health

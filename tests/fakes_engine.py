@@ -57,6 +57,7 @@ from strongroom.types import (
     Usage,
     VerifyReport,
     Watch,
+    Withholding,
 )
 from strongroom.wire import shown_uri
 
@@ -121,6 +122,7 @@ class FakeEngine:
     pause: float = 0.0
     asked_cancel: threading.Event = field(default_factory=threading.Event)  # set when an answer was stopped early
     requests: list[object] = field(default_factory=list)
+    rules: dict[tuple[str | None, str], Withholding] = field(default_factory=dict)
     ocr_modes: list[str | None] = field(default_factory=list)  # what each ingest and each comparison asked for
     _documents: dict[str, _Document] = field(default_factory=dict)
     _watches: dict[str, Watch] = field(default_factory=dict)
@@ -309,6 +311,14 @@ class FakeEngine:
                         (self._page_of(d, start),), (), _locator(d.pages[self._page_of(d, start)]))
             for n, (start, end) in enumerate(_sentences(d.text))
         ]  # fmt: skip
+
+    def withholding(self) -> list[Withholding]:
+        return list(self.rules.values())
+
+    def withhold(self, rule: Withholding, *, remove: bool = False) -> None:
+        self.rules.pop((rule.collection, rule.role), None)
+        if not remove:
+            self.rules[rule.collection, rule.role] = rule
 
     def doubtful_pages(self, below: float, *, collection: str | None = None) -> list[DoubtfulPage]:
         return [

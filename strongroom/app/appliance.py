@@ -217,7 +217,7 @@ class Appliance:
             embedder=self.embedder,
             reader=self.reader_for(access),
             llm=self.llm(model_id) if style == "fluent" else None,
-            pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index),
+            pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index, access),
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,
         )
@@ -299,6 +299,7 @@ class Appliance:
         settings = self.settings
         workers = workers or settings.workers or None
         limits = Limits(memory_bytes=settings.parse_memory_mb << 20, seconds=settings.parse_seconds)
+        personal = settings.detect_personal_data or self.catalog.withholds()
 
         def here() -> ParserPool:
             return ParserPool(
@@ -308,6 +309,7 @@ class Appliance:
                 chunk_tokens=settings.chunk_tokens,
                 overlap_tokens=settings.chunk_overlap_tokens,
                 ocr=ocr or settings.ocr,
+                personal=personal,
                 speech=self.models.speech(),
                 egress_log=settings.data_dir / "egress.log",
                 spool=settings.spool,
@@ -323,6 +325,7 @@ class Appliance:
                 chunk_tokens=settings.chunk_tokens,
                 overlap_tokens=settings.chunk_overlap_tokens,
                 ocr=ocr or settings.ocr,
+                personal=personal,
             )
             return self.cluster.pool(setup, workers, here=here)
         return here()

@@ -45,6 +45,7 @@ from strongroom.types import (
     Style,
     VerifyReport,
     Watch,
+    Withholding,
 )
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class LocalEngine:
     def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
         with self._reading("read", document_id):
             view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
-        image = self._appliance.renderer.page(view, dpi=dpi)
+        image = self._appliance.renderer.page(view, dpi=dpi)  # what is withheld is blacked out before it is drawn
         self._audit("read", document_id, page=index)
         return image
 
@@ -258,8 +259,26 @@ class LocalEngine:
             document = self.document(document_id)
             if not self._appliance.blobs.exists(document.version):
                 raise NotFoundError(f"document {document_id} has no original", hint="It was not read completely.")
+        veil = self._appliance.catalog.veil(document_id, self._appliance.catalog.access_for(self._user))
+        if veil.whole or veil.spans:
+            self._audit("export", document_id, outcome="refused")
+            raise NotPermittedError(
+                "the original holds personal data that is withheld from you",
+                hint="Read it page by page, or ask an administrator for the file.",
+            )
         self._audit("export", document_id)
         return self._appliance.blobs.read(document_id, document.version)
+
+    def withholding(self) -> list[Withholding]:
+        self._require_admin("list rules on personal data")
+        return self._appliance.catalog.withholding()
+
+    def withhold(self, rule: Withholding, *, remove: bool = False) -> None:
+        self._require_admin("set rules on personal data")
+        self._appliance.catalog.withhold(rule, remove=remove)
+        place = None if rule.collection is None else self._appliance.catalog.collection(rule.collection).id
+        kinds = None if remove else list(rule.kinds)
+        self._audit("privacy.rule", place or "", role=rule.role, kinds=kinds)
 
     def delete(self, document_id: str) -> DeletionReceipt:
         self._require_writer("delete")

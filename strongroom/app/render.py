@@ -15,16 +15,18 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 from strongroom.errors import NotFoundError, ParseError, StrongroomError
+from strongroom.layout import boxes_for
 
 if TYPE_CHECKING:
     from strongroom.blobs import BlobStore
-    from strongroom.types import PageView
+    from strongroom.types import Box, PageView
 
 MEMORY_BYTES = 2 << 30
 SECONDS = 30.0
 MAX_PIXELS = 16_000_000
 KEPT_IMAGES = 64
 MAX_DPI = 300
+_MARGIN = 2.0  # points around a blacked out word: boxes of fonts can be tighter than what is drawn
 
 
 class Renderer:
@@ -34,19 +36,23 @@ class Renderer:
         self._blobs = blobs
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
-        self._images: OrderedDict[tuple[str, str, int, int], bytes] = OrderedDict()
+        self._images: OrderedDict[tuple[str, str, int, int, tuple[Box, ...]], bytes] = OrderedDict()
 
     def page(self, view: PageView, *, dpi: int) -> bytes:
-        """PNG of the page of a readable document. Raises `NotFoundError` when its format has no page image."""
+        """PNG of the page of a readable document, what is withheld of it blacked out.
+
+        Raises `NotFoundError` when its format has no page image, or when nobody knows where the withheld words stand.
+        """
         if view.mime != "application/pdf" and not view.mime.startswith("image/"):
             raise NotFoundError(f"{view.document.name} has no page images", hint="Its text is shown instead.")
-        key = (view.document.id, view.version_id, view.index, min(max(dpi, 36), MAX_DPI))
+        black = _black_boxes(view)
+        key = (view.document.id, view.version_id, view.index, min(max(dpi, 36), MAX_DPI), black)
         with self._lock:
             if key in self._images:
                 self._images.move_to_end(key)
                 return self._images[key]
         data = self._blobs.read(view.document.id, view.version_id)
-        image = self._draw(data, view.mime, view.index, key[3])
+        image = self._draw(data, view.mime, view.index, key[3], black)
         with self._lock:
             self._images[key] = image
             while len(self._images) > KEPT_IMAGES:
@@ -59,14 +65,14 @@ class Renderer:
             for key in [k for k in self._images if k[0] == document_id]:
                 del self._images[key]
 
-    def _draw(self, data: bytes, mime: str, index: int, dpi: int) -> bytes:
+    def _draw(self, data: bytes, mime: str, index: int, dpi: int, black: tuple[Box, ...]) -> bytes:
         with self._lock:
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_confine)
+                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=confine)
             pool = self._pool
         try:
-            return pool.submit(draw, data, mime, index, dpi).result(timeout=SECONDS)
+            return pool.submit(draw, data, mime, index, dpi, black).result(timeout=SECONDS)
         except (BrokenProcessPool, TimeoutError) as exc:
             self.close()
             raise ParseError("the page could not be drawn", hint="Its text can still be read.") from exc
@@ -82,12 +88,18 @@ class Renderer:
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            for process in list((pool._processes or {}).values()):
-                process.kill()  # it may be the one that hangs
-            pool.shutdown(wait=False, cancel_futures=True)
+            end_pool(pool)
 
 
-def _confine() -> None:
+def end_pool(pool: ProcessPoolExecutor) -> None:
+    """End a pool at once, whatever its processes are doing."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()  # it may be the one that hangs
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def confine() -> None:
+    """Take network, files and unbounded memory from a child that reads what others wrote."""
     from strongroom import airgap
 
     airgap.prepare_environment()
@@ -96,9 +108,30 @@ def _confine() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
-def draw(data: bytes, mime: str, index: int, dpi: int) -> bytes:
-    """PNG of page `index` at `dpi`, fewer when the page is too large. Runs in the child."""
-    from PIL import Image, ImageOps
+def _black_boxes(view: PageView) -> tuple[Box, ...]:
+    """Where the withheld words stand, as fractions of width and height."""
+    if not view.withheld:
+        return ()
+    boxes: list[Box] = []
+    for start, end in view.withheld:
+        whole = (start, end) == (view.start, view.end)  # then what is drawn beside the words is withheld too
+        found = () if whole else boxes_for(view.layout, start, end)
+        if not found or not view.width or not view.height:
+            raise NotFoundError(
+                "this page holds personal data that is withheld, and its place on the page is not known",
+                hint="Its text is shown instead.",
+            )
+        boxes += found
+    width, height = view.width or 1.0, view.height or 1.0
+    return tuple(
+        ((x0 - _MARGIN) / width, (y0 - _MARGIN) / height, (x1 + _MARGIN) / width, (y1 + _MARGIN) / height)
+        for x0, y0, x1, y1 in boxes
+    )
+
+
+def draw(data: bytes, mime: str, index: int, dpi: int, black: tuple[Box, ...] = ()) -> bytes:
+    """PNG of page `index` at `dpi`, fewer when the page is too large; `black` boxes filled. Runs in the child."""
+    from PIL import Image, ImageDraw, ImageOps
 
     out = io.BytesIO()
     if mime == "application/pdf":
@@ -116,7 +149,7 @@ def draw(data: bytes, mime: str, index: int, dpi: int) -> bytes:
         page = document[index]
         width, height = page.get_size()
         scale = min(dpi / 72, (MAX_PIXELS / max(width * height, 1.0)) ** 0.5)
-        page.render(scale=scale).to_pil().save(out, "PNG")
+        shown = page.render(scale=scale).to_pil()
     else:
         Image.MAX_IMAGE_PIXELS = 8 * MAX_PIXELS
         with Image.open(io.BytesIO(data)) as image:
@@ -125,5 +158,8 @@ def draw(data: bytes, mime: str, index: int, dpi: int) -> bytes:
             shrink = min(1.0, (MAX_PIXELS / (shown.width * shown.height)) ** 0.5)
             if shrink < 1:
                 shown = shown.resize((int(shown.width * shrink), int(shown.height * shrink)))
-            shown.save(out, "PNG")
+    pen = ImageDraw.Draw(shown)
+    for x0, y0, x1, y1 in black:
+        pen.rectangle((x0 * shown.width, y0 * shown.height, x1 * shown.width, y1 * shown.height), fill="black")
+    shown.save(out, "PNG")
     return out.getvalue()

@@ -12,6 +12,7 @@ from sqlalchemy import delete, insert, select
 
 from strongroom.access import AccessFilter
 from strongroom.catalog.base import CatalogBase
+from strongroom.catalog.personal import OPEN
 from strongroom.catalog.reading import ReadingMixin
 from strongroom.catalog.store import utc_now
 from strongroom.catalog.tables import approvals, documents
@@ -68,12 +69,13 @@ class ApprovingMixin(ReadingMixin, CatalogBase):
         for row in rows:
             document = readable.get(row.document_id)
             if document is not None:
+                veil = self.veil(document.id, access) if access.withheld else OPEN
                 found.append(
                     Approval(
                         row.id,
                         row.verdict,
-                        self.vault.open_text(row.question, f"approvals.question:{row.id}"),
-                        self.vault.open_text(row.text, f"approvals.text:{row.id}"),
+                        veil.words(self.vault.open_text(row.question, f"approvals.question:{row.id}")),
+                        veil.words(self.vault.open_text(row.text, f"approvals.text:{row.id}")),
                         DocumentRef(document.id, document.name, document.path),
                         row.page,
                         row.by,

@@ -12,7 +12,8 @@ from sqlalchemy import Row, select
 
 from strongroom.access import AccessFilter
 from strongroom.catalog import grants
-from strongroom.catalog.reading import ReadingMixin
+from strongroom.catalog.personal import OPEN
+from strongroom.catalog.reading import SHOWN_VERSION, ReadingMixin
 from strongroom.catalog.tables import chunks, documents, pages, versions
 from strongroom.crypto import CATALOGUE_KEY, Sealed
 from strongroom.errors import NotFoundError
@@ -37,7 +38,7 @@ class DetailMixin(ReadingMixin):
 
     def details(self, document_id: str, access: AccessFilter) -> DocumentDetail:
         """One document with versions, pages' facts, parent and members. Raises `NotFoundError` as `document` does."""
-        info = self.document(document_id, access)
+        info, veil = self.document(document_id, access), self.veil(document_id, access)
         with self.store.read() as conn:
             current = conn.execute(
                 select(documents.c.current_version_id).where(documents.c.id == document_id)
@@ -76,7 +77,9 @@ class DetailMixin(ReadingMixin):
                 PageFacts(
                     index=p.idx,
                     number=p.number,
-                    locator=Locator(p.kind, self.vault.open_text(p.label, f"pages.label:{info.version}/{p.idx}")),
+                    locator=Locator(
+                        p.kind, veil.words(self.vault.open_text(p.label, f"pages.label:{info.version}/{p.idx}"))
+                    ),
                     characters=p.end - p.start,
                     chunks=per_page[p.idx],
                     ocr_confidence=p.ocr_confidence,
@@ -110,13 +113,15 @@ class DetailMixin(ReadingMixin):
             ).all()
             access = grants.as_of_now(conn, access)
             principals = grants.principals_by_resource(conn, list({i for r in rows for i in (r.id, r.collection_id)}))
+            veils = self._veils(conn, access, cast(list[Row[Any]], rows))
         found = []
         for row in rows:
             in_scope = access.collections is None or row.collection_id in access.collections
             if in_scope and access.may_read(*grants.merge(principals[row.id], principals[row.collection_id])):
+                veil = veils.get(row.version_id, OPEN)
                 label = self.vault.open_text(row.label, f"pages.label:{row.version_id}/{row.idx}")
-                locator = Locator(row.kind, label)
-                found.append(DoubtfulPage(self._ref(row.id, row), row.idx, locator, row.ocr_confidence))
+                locator = Locator(row.kind, veil.words(label))
+                found.append(DoubtfulPage(self._ref(row.id, row, veil), row.idx, locator, row.ocr_confidence))
         return found
 
     # ------------------------------------------------------------------------------------------------ runs
@@ -147,14 +152,15 @@ class DetailMixin(ReadingMixin):
     def _members_of(self, document_id: str, access: AccessFilter) -> tuple[DocumentRef, ...]:
         with self.store.read() as conn:
             rows = conn.execute(
-                select(documents.c.id, documents.c.collection_id, documents.c.name, documents.c.source).where(
-                    documents.c.parent_id == document_id
-                )
+                select(documents.c.id, documents.c.collection_id, documents.c.name, documents.c.source)
+                .add_columns(SHOWN_VERSION.label("version_id"))
+                .where(documents.c.parent_id == document_id)
             ).all()
             access = grants.as_of_now(conn, access)
             principals = grants.principals_by_resource(conn, list({i for r in rows for i in (r.id, r.collection_id)}))
+            veils = self._veils(conn, access, cast(list[Row[Any]], rows))
         readable = [
-            self._ref(r.id, cast(Row[Any], r))
+            self._ref(r.id, r, veils.get(r.version_id, OPEN))
             for r in rows
             if access.may_read(*grants.merge(principals[r.id], principals[r.collection_id]))
         ]

@@ -12,10 +12,10 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import group_principal
 from strongroom.catalog import grants, walls
-from strongroom.catalog.base import CatalogBase
 from strongroom.catalog.granting import named
 from strongroom.catalog.holding import hold_on, refuse_if_held
 from strongroom.catalog.learning import retire_readers
+from strongroom.catalog.personal import PersonalMixin
 from strongroom.catalog.records import Begun, Existing, PointSource
 from strongroom.catalog.store import utc_now
 from strongroom.catalog.tables import chunks, deletions, documents, pages, removals, versions
@@ -25,7 +25,7 @@ from strongroom.errors import NotFoundError
 from strongroom.types import Chunk, DocumentState, ParsedDocument, SourceFile
 
 
-class IngestingMixin(CatalogBase):
+class IngestingMixin(PersonalMixin):
     """Methods of `Catalog` for `ingest.pipeline`."""
 
     def find(self, collection_id: str, uri: str, *, sha256: str | None = None) -> Existing | None:
@@ -138,6 +138,8 @@ class IngestingMixin(CatalogBase):
                 )
             if cut:
                 conn.execute(insert(chunks), [self._chunk_values(key_id, version_id, chunk) for chunk in cut])
+            if parsed.personal is not None:
+                self._keep_personal(conn, key_id, version_id, parsed.personal, parsed.text)
             title: Sealed | None = None
             if parsed.title:
                 title = self.vault.seal_text(key_id, parsed.title, f"versions.title:{version_id}")

@@ -79,6 +79,7 @@ class KeepingMixin(IngestingMixin):
                 chunk_id = self.chunk_id(mine, row.ordinal)
                 values = self._resealed(chunks, row, key_id, row.id, chunk_id)
                 conn.execute(insert(chunks).values({**values, "id": chunk_id, "version_id": mine}))
+            self._copy_personal(conn, key_id, donor_id, mine)
             shared = self._resealed(versions, donor, key_id, donor_id, mine)
             conn.execute(
                 update(versions)

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, t
 
 from strongroom.access import AccessFilter
 from strongroom.catalog import grants
-from strongroom.catalog.base import CatalogBase
-from strongroom.catalog.tables import chunks, collections, documents, pages, versions
+from strongroom.catalog.personal import OPEN, PersonalMixin, Veil, kinds_of
+from strongroom.catalog.tables import chunks, collections, documents, pages, personal, versions
 from strongroom.crypto import Sealed
 from strongroom.errors import NotFoundError
 from strongroom.types import DocumentInfo, DocumentRef, DocumentState, Flag, Locator, PageView, StoredChunk
@@ -25,7 +25,7 @@ from strongroom.types import DocumentInfo, DocumentRef, DocumentState, Flag, Loc
 _BATCH = 500
 
 
-class ReadingMixin(CatalogBase):
+class ReadingMixin(PersonalMixin):
     """Methods of `Catalog` for `retrieval` and the front ends."""
 
     def access_for(self, user: str, collection: str | None = None) -> AccessFilter:
@@ -34,7 +34,7 @@ class ReadingMixin(CatalogBase):
         Raises `NotFoundError` for a collection that does not exist or holds nothing the user may read: both look alike.
         """
         with self.store.read() as conn:
-            access = grants.reader(conn, user)
+            access = replace(grants.reader(conn, user), withheld=self._withheld_from(conn, user))
             if collection is None:
                 return access
             collection_id = conn.execute(
@@ -66,15 +66,17 @@ class ReadingMixin(CatalogBase):
             principals = grants.principals_by_resource(
                 conn, [i for row in rows for i in (row.document_id, row.collection_id)]
             )
+            veils = self._veils(conn, access, rows)
         found: dict[str, StoredChunk] = {}
         refs: dict[str, DocumentRef] = {}  # hits share documents: each name is opened once
         for row in rows:
             allow, deny = grants.merge(principals[row.document_id], principals[row.collection_id])
             in_scope = access.collections is None or row.collection_id in access.collections
             if in_scope and access.may_read(allow, deny):
+                veil = veils.get(row.version_id, OPEN)
                 if row.document_id not in refs:
-                    refs[row.document_id] = self._ref(row.document_id, row)
-                found[row.id] = self._stored_chunk(row, touched[row.id], refs[row.document_id])
+                    refs[row.document_id] = self._ref(row.document_id, row, veil)
+                found[row.id] = self._stored_chunk(row, touched[row.id], refs[row.document_id], veil)
         return [found[i] for i in chunk_ids if i in found]
 
     def documents(self, access: AccessFilter) -> list[DocumentInfo]:
@@ -84,32 +86,39 @@ class ReadingMixin(CatalogBase):
             rows = conn.execute(_DOCUMENT_QUERY).all()
             names = {r.id: r.name for r in conn.execute(select(collections.c.id, collections.c.name))}
             principals = grants.principals_by_resource(conn, [*names, *(r.id for r in rows)])
+            veils = self._veils(conn, access, rows)
         opened = {i: self.vault.open_text(name, f"collections.name:{i}") for i, name in names.items()}
         shown = []
         for row in rows:
             allow, deny = grants.merge(principals[row.id], principals[row.collection_id])
             in_scope = access.collections is None or row.collection_id in access.collections
             if in_scope and access.may_read(allow, deny):
-                shown.append(self._document_info(row, opened[row.collection_id]))
+                veil = veils.get(row.version_id, OPEN)
+                shown.append(self._document_info(row, opened[row.collection_id], veil))
         return sorted(shown, key=lambda d: (d.name.casefold(), d.path))
 
     def document(self, document_id: str, access: AccessFilter) -> DocumentInfo:
         """One document. Raises `NotFoundError` for unknown and for unreadable ones alike."""
         row, collection_name = self._readable_row(document_id, access)
-        return self._document_info(row, collection_name)
+        return self._document_info(row, collection_name, self._veil_of(row, access))
 
     def page(self, document_id: str, index: int, access: AccessFilter) -> PageView:
         """Page `index` (0-based) of the current version. Raises `NotFoundError` as `document` does."""
         row, _ = self._readable_row(document_id, access)
-        return self._page(row, index)
+        return self._page(row, index, access)
 
-    def cited_page(self, version_id: str, index: int) -> PageView:
-        """Page of a version whose chunk was released a moment ago, for making a citation of it."""
+    def cited_page(self, version_id: str, index: int, access: AccessFilter) -> PageView:
+        """Page of a version whose chunk was released to `access` a moment ago, for making a citation of it."""
         with self.store.read() as conn:
             row = conn.execute(_DOCUMENT_QUERY.where(versions.c.id == version_id)).first()
         if row is None:
             raise NotFoundError("the document was deleted or replaced while it was read", hint="Ask again.")
-        return self._page(row, index)
+        return self._page(row, index, access)
+
+    def veil(self, document_id: str, access: AccessFilter) -> Veil:
+        """What is withheld from `access` of the version shown. Raises `NotFoundError` as `document` does."""
+        row, _ = self._readable_row(document_id, access)
+        return self._veil_of(row, access)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int], int]:
         """Documents by collection name, documents by state, and chunks that answer questions."""
@@ -120,7 +129,7 @@ class ReadingMixin(CatalogBase):
             ).all()
             states = conn.execute(
                 select(versions.c.state, func.count())
-                .join(documents, versions.c.id == _SHOWN_VERSION)
+                .join(documents, versions.c.id == SHOWN_VERSION)
                 .group_by(versions.c.state)
             ).all()
             total = conn.execute(
@@ -159,7 +168,12 @@ class ReadingMixin(CatalogBase):
             name = conn.execute(select(collections.c.name).where(collections.c.id == place)).scalar_one()
         return row, self.vault.open_text(name, f"collections.name:{place}")
 
-    def _page(self, row: Row[Any], index: int) -> PageView:
+    def _veil_of(self, row: Row[Any], access: AccessFilter) -> Veil:
+        with self.store.read() as conn:
+            return self._veils(conn, access, [row]).get(row.version_id, OPEN)
+
+    def _page(self, row: Row[Any], index: int, access: AccessFilter) -> PageView:
+        veil = self._veil_of(row, access)
         with self.store.read() as conn:
             page = conn.execute(select(pages).where(pages.c.version_id == row.version_id, pages.c.idx == index)).first()
         if page is None:
@@ -168,30 +182,37 @@ class ReadingMixin(CatalogBase):
             )
         key = f"{row.version_id}/{index}"
         return PageView(
-            document=self._ref(row.id, row),
+            document=self._ref(row.id, row, veil),
             version_id=row.version_id,
             index=index,
             count=row.page_count,
             number=page.number,
-            locator=Locator(page.kind, self.vault.open_text(page.label, f"pages.label:{key}")),
+            locator=Locator(page.kind, veil.words(self.vault.open_text(page.label, f"pages.label:{key}"))),
             start=page.start,
             end=page.end,
-            text=self.vault.open_text(page.text, f"pages.text:{key}"),
+            text=veil.text(self.vault.open_text(page.text, f"pages.text:{key}"), page.start),
             width=page.width,
             height=page.height,
             layout=self.vault.open_packed(page.layout, f"pages.layout:{key}"),
             mime=row.mime,
             ocr_confidence=page.ocr_confidence,
-            flags=self._flags(page.flags, key),
+            flags=self._flags(page.flags, key, veil),
+            withheld=veil.within(page.start, page.end),
         )
 
-    def _flags(self, sealed: Sealed | None, key: str) -> tuple[Flag, ...]:
-        """Flags of the page `version/index`."""
-        return () if sealed is None else tuple(Flag(*row) for row in self.vault.open_json(sealed, f"pages.flags:{key}"))
+    def _flags(self, sealed: Sealed | None, key: str, veil: Veil) -> tuple[Flag, ...]:
+        """Flags of the page `version/index`; what they say of it may hold its words."""
+        if sealed is None:
+            return ()
+        kept = (Flag(*row) for row in self.vault.open_json(sealed, f"pages.flags:{key}"))
+        return tuple(replace(flag, detail=veil.words(flag.detail)) for flag in kept)
 
-    def _stored_chunk(self, row: Row[Any], touched: Sequence[Row[Any]], document: DocumentRef) -> StoredChunk:
+    def _stored_chunk(
+        self, row: Row[Any], touched: Sequence[Row[Any]], document: DocumentRef, veil: Veil
+    ) -> StoredChunk:
         first = touched[0]
-        flags = [f for p in touched if p.flags is not None for f in self._flags(p.flags, f"{row.version_id}/{p.idx}")]
+        flags = [f for p in touched for f in self._flags(p.flags, f"{row.version_id}/{p.idx}", veil)]
+        label = self.vault.open_text(first.label, f"pages.label:{row.version_id}/{first.idx}")
         return StoredChunk(
             id=row.id,
             document=document,
@@ -199,23 +220,23 @@ class ReadingMixin(CatalogBase):
             ordinal=row.ordinal,
             start=row.start,
             end=row.end,
-            text=self.vault.open_text(row.text, f"chunks.text:{row.id}"),
-            headings=tuple(self.vault.open_json(row.headings, f"chunks.headings:{row.id}")),
+            text=veil.text(self.vault.open_text(row.text, f"chunks.text:{row.id}"), row.start),
+            headings=tuple(map(veil.words, self.vault.open_json(row.headings, f"chunks.headings:{row.id}"))),
             pages=tuple(range(row.page_first, row.page_last + 1)),
             page_numbers=tuple(p.number for p in touched if p.number is not None),
-            locator=Locator(first.kind, self.vault.open_text(first.label, f"pages.label:{row.version_id}/{first.idx}")),
+            locator=Locator(first.kind, veil.words(label)),
             flags=tuple(dict.fromkeys(flags)),
         )
 
-    def _ref(self, document_id: str, row: Row[Any]) -> DocumentRef:
+    def _ref(self, document_id: str, row: Row[Any], veil: Veil) -> DocumentRef:
         return DocumentRef(
             id=document_id,
-            name=self.vault.open_text(row.name, f"documents.name:{document_id}"),
-            path=self.vault.open_text(row.source, f"documents.source:{document_id}"),
+            name=veil.words(self.vault.open_text(row.name, f"documents.name:{document_id}")),
+            path=veil.words(self.vault.open_text(row.source, f"documents.source:{document_id}")),
         )
 
-    def _document_info(self, row: Row[Any], collection: str) -> DocumentInfo:
-        ref = self._ref(row.id, row)
+    def _document_info(self, row: Row[Any], collection: str, veil: Veil) -> DocumentInfo:
+        ref = self._ref(row.id, row, veil)
         return DocumentInfo(
             id=ref.id,
             name=ref.name,
@@ -231,6 +252,7 @@ class ReadingMixin(CatalogBase):
             updated=datetime.fromisoformat(row.updated_at),
             version=row.version_id,
             parent=row.parent_id,
+            personal=kinds_of(row.personal_counts),
         )
 
 
@@ -263,21 +285,26 @@ _TOUCHED_PAGES_QUERY: Select[Any] = (
 )
 
 # The version shown is the one that answers questions; before the first is whole, the one being made.
-_SHOWN_VERSION = func.coalesce(documents.c.current_version_id, documents.c.newest_version_id)
+SHOWN_VERSION = func.coalesce(documents.c.current_version_id, documents.c.newest_version_id)
 
-_DOCUMENT_QUERY: Select[Any] = select(
-    documents.c.id,
-    documents.c.collection_id,
-    documents.c.name,
-    documents.c.source,
-    documents.c.created_at,
-    documents.c.updated_at,
-    documents.c.parent_id,
-    versions.c.id.label("version_id"),
-    versions.c.state,
-    versions.c.mime,
-    versions.c.size,
-    versions.c.page_count,
-    versions.c.chunk_count,
-    versions.c.reason,
-).join(versions, versions.c.id == _SHOWN_VERSION)
+_DOCUMENT_QUERY: Select[Any] = (
+    select(
+        documents.c.id,
+        documents.c.collection_id,
+        documents.c.name,
+        documents.c.source,
+        documents.c.created_at,
+        documents.c.updated_at,
+        documents.c.parent_id,
+        versions.c.id.label("version_id"),
+        versions.c.state,
+        versions.c.mime,
+        versions.c.size,
+        versions.c.page_count,
+        versions.c.chunk_count,
+        versions.c.reason,
+        personal.c.counts.label("personal_counts"),
+    )
+    .join(versions, versions.c.id == SHOWN_VERSION)
+    .outerjoin(personal, personal.c.version_id == versions.c.id)
+)

@@ -225,6 +225,25 @@ reader_sources = Table(
     Index("ix_reader_sources_document", "document_id"),
 )
 
+# Personal data found in a version: counts by kind (JSON), and where it stands with its words.
+personal = Table(
+    "personal",
+    metadata,
+    Column("version_id", String(36), ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("detector", String(32), nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("spans", EncryptedText, nullable=False),
+)
+
+# Kinds of personal data (JSON list) that a role does not see in a collection; "" stands for those without a rule.
+withholding = Table(
+    "withholding",
+    metadata,
+    Column("collection_id", String(36), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("kinds", Text, nullable=False),
+)
+
 users = Table(
     "users",
     metadata,

@@ -19,6 +19,7 @@ from strongroom.cli import (
     library,
     models,
     permissions,
+    privacy,
     search,
     up,
     watch,
@@ -73,6 +74,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(keeping.holds_app, name="holds")
 app.add_typer(keeping.retention_app, name="retention")
 app.add_typer(keeping.receipts_app, name="receipts")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(admin.index_app, name="index")
 app.add_typer(admin.config_app, name="config")
 app.command()(admin.check)

@@ -27,7 +27,14 @@ from strongroom.cli.progress import reporting, size
 from strongroom.cli.report import doubtful, library_page, require_writable, write
 from strongroom.errors import ExitCode, NotFoundError, UsageError
 from strongroom.flags import described
-from strongroom.types import DocumentInfo, DocumentState, IngestOptions, IngestSummary, SourceFile
+from strongroom.types import (
+    PERSONAL_KINDS,
+    DocumentInfo,
+    DocumentState,
+    IngestOptions,
+    IngestSummary,
+    SourceFile,
+)
 
 if TYPE_CHECKING:
     from strongroom.ports import Engine
@@ -65,6 +72,10 @@ def list_documents(
     name: Annotated[
         str | None, typer.Option("--name", metavar="GLOB", help="Only names or paths like this, in any case.")
     ] = None,
+    pii: Annotated[
+        list[str] | None,
+        typer.Option("--pii", metavar="KIND", help="Only those with this kind of personal data, or `any`."),
+    ] = None,
     sort: Annotated[Order, typer.Option("--sort", help="Order; largest and newest first.")] = Order.NAME,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
     as_user: AsUser = None,
@@ -80,8 +91,15 @@ def list_documents(
 
         strongroom documents list --failed
 
+        strongroom documents list --pii iban --pii card
+
         strongroom documents list --name '*.pdf' --sort size --limit 20
     """
+    unknown = sorted({*(pii or ())} - {"any", *PERSONAL_KINDS})
+    if unknown:
+        raise UsageError(
+            f"no such kind of personal data: {unknown[0]}", hint=f"Kinds: {', '.join(PERSONAL_KINDS)}, any."
+        )
     settings = load_settings(data_dir, config).settings
     with engine(settings, purpose="strongroom documents", as_user=as_user) as opened:
         found = opened.documents(collection)
@@ -89,6 +107,7 @@ def list_documents(
         d
         for d in found
         if (not failed or d.state in _FAILED) and state in (None, d.state) and (name is None or _like(d, name))
+        if not pii or any(kind in (d.personal or {}) or (kind == "any" and d.personal) for kind in pii)
     ]
     if sort is not Order.NAME:
         found.sort(key=lambda d: getattr(d, sort.value), reverse=sort is not Order.STATE)
@@ -391,6 +410,7 @@ def _print_detail(detail: DocumentDetail) -> None:
         "chunks": d.chunks,
         "added": f"{d.added:%Y-%m-%d %H:%M} UTC",
         "updated": f"{d.updated:%Y-%m-%d %H:%M} UTC",
+        "personal": d.personal and ", ".join(f"{n} {kind}" for kind, n in d.personal.items()),
         "inside": detail.parent and f"{detail.parent.name} ({detail.parent.id})",
     }
     for key, value in facts.items():
