@@ -55,7 +55,9 @@ def _rows(file: str) -> Iterator[tuple[str, float]]:
 
 def names(text: str) -> Iterator[PersonalSpan]:
     """People's names, by titles, by words that introduce them and by the lists."""
-    common = frozenset(re.findall(r"\b[a-z]{2,}\b", text))
+    common = frozenset(
+        re.findall(r"(?<![^\s(\"'“‘])[a-z]{2,}(?=[,;:.!?)\"'”’]*(?:\s|$))", text)
+    )  # no part of an address
     found = list(_first_mentions(text, common))
     yield from found
     yield from _later_mentions(text, found, common)
@@ -63,8 +65,9 @@ def names(text: str) -> Iterator[PersonalSpan]:
 
 def _first_mentions(text: str, common: frozenset[str]) -> Iterator[PersonalSpan]:
     for hit in _INTRODUCED.finditer(text):
-        first = hit[1].split()[0]
-        if _core(first) not in NO_NAMES and _core(first) not in common and _core(first) not in TITLES:
+        first, *rest = map(_core, hit[1].split())
+        other = NO_NAMES | TITLES | common
+        if len(first) > 1 and first not in other and not other.intersection(rest):
             yield PersonalSpan("name", hit.start(1), _trimmed(text, hit.start(1), hit.end(1)), 0.7)
     for run in _RUN.finditer(text):
         tokens = [(run.start() + t.start(), t[0]) for t in _TOKEN.finditer(run[0])]
@@ -87,13 +90,15 @@ def _in_run(text: str, tokens: list[tuple[int, str]], common: frozenset[str]) ->
         start, word = tokens[at]
         core = _core(word)
         if core in TITLES and at + 1 < len(tokens):
-            last = _name_end(tokens, at + 1, common, most=3)
-            if last > at + 1:
+            last = _name_end(tokens, at + 2, common, most=2)  # who is called Mr Brown may wear brown shoes
+            if _core(tokens[at + 1][1]) not in NO_NAMES and not tokens[at + 1][1].islower():
                 begin = tokens[at + 1][0]
                 yield PersonalSpan("name", begin, _end(text, tokens[last - 1]), 0.85)
                 at = last
                 continue
         share = given.get(core)
+        if word.isupper() and (at + 1 == len(tokens) or _core(tokens[at + 1][1]) not in family):
+            share = None  # an abbreviation more often than a person
         if share is not None and core not in NO_NAMES and len(core) > 1:
             last = _name_end(tokens, at + 1, common, most=3)
             if last > at + 1 and core not in common:

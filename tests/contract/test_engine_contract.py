@@ -32,6 +32,7 @@ from strongroom.types import (
     SearchRequest,
     SourceFile,
     Watch,
+    Withholding,
 )
 from tests.fakes import FakeModels
 from tests.fakes_engine import FakeEngine, make_pdf
@@ -137,6 +138,14 @@ class EngineContract:
         assert engine.watches() == []
         with pytest.raises(NotFoundError):
             engine.remove_watch(added.id)
+
+    def test_rules_on_personal_data_are_set_replaced_and_removed(self, engine: Engine) -> None:
+        assert engine.withholding() == []
+        engine.withhold(Withholding("viewer", ("iban",)))
+        engine.withhold(Withholding("viewer", ("name", "card")))
+        assert engine.withholding() == [Withholding("viewer", ("name", "card"))]
+        engine.withhold(Withholding("viewer", ()), remove=True)
+        assert engine.withholding() == []
 
     def test_files_at_hand_are_known_by_their_uri(self, engine: Engine, folder: Path) -> None:
         uploads = [SourceFile(str(folder / "supply.pdf"), "upload:///s%20.pdf", "s .pdf", 1)]
