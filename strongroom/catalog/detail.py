@@ -83,7 +83,7 @@ class DetailMixin(ReadingMixin):
                     characters=p.end - p.start,
                     chunks=per_page[p.idx],
                     ocr_confidence=p.ocr_confidence,
-                    flags=self._flags(p.flags, f"{info.version}/{p.idx}"),
+                    flags=self._flags(p.flags, f"{info.version}/{p.idx}", veil),
                 )
                 for p in kept
             ),
