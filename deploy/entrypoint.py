@@ -66,6 +66,7 @@ def serve() -> int:
     airgap.prepare_environment()
     from server.run import run
     from server.settings import ServerSettings
+    from server.state import Doors
     from strongroom.app.appliance import Appliance
     from strongroom.config import load
     from strongroom.errors import StrongroomError
@@ -86,6 +87,7 @@ def serve() -> int:
             )
             run(
                 appliance.as_user,
+                doors=Doors(appliance.accounts, appliance.desk, appliance.sso),
                 data_dir=settings.data_dir,
                 settings=limits,
                 host=settings.host,

@@ -14,37 +14,41 @@ from starlette.types import Scope
 
 from server import (
     errors,
+    routes_accounts,
     routes_answers,
     routes_documents,
     routes_health,
     routes_ingest,
     routes_permissions,
+    routes_signin,
     routes_watches,
     routes_withholding,
 )
-from server.guard import OPEN_PATHS, Guard
+from server.guard import OPEN_PATHS, SIGN_IN, Guard
 from server.jobs import JobBoard
 from server.limits import Throttle, address_of, is_upload
 from server.metrics import Metrics
 from server.settings import ServerSettings
-from server.state import State, user_of
+from server.state import Doors, EngineFor, State, user_of
 from strongroom import __version__
 from strongroom.access import LOCAL_USER
-from strongroom.ports import Engine
+from strongroom.signin import CodeBook
 
 
 def create_app(
-    engine_for: Callable[[str], Engine],
+    engine_for: EngineFor,
     *,
     token: str,
     settings: ServerSettings,
+    doors: Doors | None = None,
     ready: Callable[[], bool] | None = None,
 ) -> FastAPI:
-    """The ASGI application over the engines that `engine_for(user)` gives.
+    """The ASGI application over the engines that `engine_for(user, by=…)` gives.
 
-    `engine_for` is called once a request and must be cheap and thread-safe; the engines stay the caller's to close. It
-    is given another name than the built-in user's when a client asks to act as somebody: auditing that, and raising
-    `NotPermittedError` for unknown users, is its work.
+    `engine_for` is called once a request and must be cheap and thread-safe; the engines stay the caller's to close.
+    Auditing that somebody acts as another, and raising `NotPermittedError` for unknown users and for those who may not,
+    is its work.
+    `token` is the owner's, `doors` let everybody else in.
     `ready` tells whether models are loaded and the index is open; by default, whether `status()` works.
     """
 
@@ -52,7 +56,7 @@ def create_app(
         raise ValueError("a server without a token would be open to everyone on the machine")
 
     def status_works() -> bool:
-        engine_for(LOCAL_USER).status()
+        engine_for(LOCAL_USER, by=LOCAL_USER).status()
         return True
 
     metrics = Metrics()
@@ -62,6 +66,8 @@ def create_app(
         metrics=metrics,
         jobs=JobBoard(settings, metrics),
         ready=ready or status_works,
+        links=CodeBook(token),
+        doors=doors,
     )
 
     @asynccontextmanager
@@ -82,6 +88,8 @@ def create_app(
     errors.install(app)
     for module in (
         routes_health,
+        routes_signin,
+        routes_accounts,
         routes_answers,
         routes_documents,
         routes_ingest,
@@ -92,10 +100,17 @@ def create_app(
         app.include_router(module.router)
     # The last one added stands outermost: addresses first, then the guard, then who the guard let in.
     app.add_middleware(Throttle, rate=settings.person_rate, key=_person)
-    app.add_middleware(Guard, token=token, hosts=settings.hosts, observe=metrics.observe)
+    app.add_middleware(
+        Guard,
+        token=token,
+        hosts=settings.hosts,
+        observe=metrics.observe,
+        identify=(lambda _secret: None) if doors is None else doors.accounts.identify,
+    )
     app.add_middleware(Throttle, rate=settings.address_rate, key=address_of)
     return app
 
 
 def _person(scope: Scope) -> str | None:
-    return None if scope["path"] in OPEN_PATHS or is_upload(scope) else user_of(Request(scope))
+    open_to_all = scope["path"] in OPEN_PATHS or scope["path"].startswith(SIGN_IN)
+    return None if open_to_all or is_upload(scope) else user_of(Request(scope))

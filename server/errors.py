@@ -28,12 +28,6 @@ class TooLargeError(UsageError):
     http_status = 413
 
 
-class UnauthorizedError(NotPermittedError):
-    """The request carries no valid token."""
-
-    http_status = 401
-
-
 class HostRefusedError(UsageError):
     """The request names a host that this server does not answer to."""
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from server.app import create_app
 from server.settings import ServerSettings
+from server.state import Doors, EngineFor
 from strongroom.client import ServerInfo, remove_server_info, write_server_info
 from strongroom.listen import BackgroundServer, bind, serve, url_of
-from strongroom.ports import Engine
 
 
 def new_token() -> str:
@@ -20,10 +20,11 @@ def new_token() -> str:
 
 
 def run(
-    engine_for: Callable[[str], Engine],
+    engine_for: EngineFor,
     *,
     data_dir: Path,
     settings: ServerSettings,
+    doors: Doors | None = None,
     host: str = "127.0.0.1",
     port: int = 8600,
     allow_remote: bool = False,
@@ -36,7 +37,7 @@ def run(
     Raises `NotPermittedError` for an address that is not loopback without `allow_remote`.
     """
     token = token or new_token()
-    app = create_app(engine_for, token=token, settings=settings, ready=ready)
+    app = create_app(engine_for, token=token, settings=settings, doors=doors, ready=ready)
     sock = bind(host, port, allow_remote=allow_remote)
     tls = settings.tls
     info = write_server_info(data_dir, url=url_of(sock, tls), token=token, certificate="" if tls is None else tls.pem())
@@ -51,10 +52,11 @@ def run(
 
 @contextmanager
 def running(
-    engine_for: Callable[[str], Engine],
+    engine_for: EngineFor,
     *,
     data_dir: Path,
     settings: ServerSettings,
+    doors: Doors | None = None,
     host: str = "127.0.0.1",
     port: int = 8600,
     allow_remote: bool = False,
@@ -63,7 +65,7 @@ def running(
 ) -> Iterator[ServerInfo]:
     """Serve in a background thread for the time of the block."""
     token = token or new_token()
-    app = create_app(engine_for, token=token, settings=settings, ready=ready)
+    app = create_app(engine_for, token=token, settings=settings, doors=doors, ready=ready)
     sock = bind(host, port, allow_remote=allow_remote)
     tls = settings.tls
     with BackgroundServer(app, sock, tls=tls, patience=settings.patience):

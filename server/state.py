@@ -7,32 +7,56 @@ import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 from fastapi import Request
 
 from server.errors import TooLargeError
+from server.guard import IDENTITY
 from server.jobs import JobBoard
 from server.limits import Line
 from server.metrics import Metrics
 from server.settings import ServerSettings
-from strongroom.access import LOCAL_USER
-from strongroom.ports import Engine
+from strongroom.errors import NotFoundError, NotPermittedError
+from strongroom.people import Identity
+from strongroom.ports import AccountDesk, Engine
 from strongroom.wire import loads_request
 
+if TYPE_CHECKING:
+    from strongroom.accounts import Accounts
+    from strongroom.accounts.sso import SingleSignOn
+    from strongroom.signin import CodeBook
+
 T = TypeVar("T")
+
+
+class EngineFor(Protocol):
+    """The engine as `user` sees it, for somebody who may be another (`by`) and must then be an administrator."""
+
+    def __call__(self, user: str, *, by: str) -> Engine: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """How people other than the owner of the data directory get in."""
+
+    accounts: Accounts
+    desk: Callable[[Identity], AccountDesk]
+    sso: SingleSignOn | None = None
 
 
 @dataclass(slots=True)
 class State:
     """One application's shared parts. Pools are bounded, and apart: long answers must not hold up page views."""
 
-    engine_for: Callable[[str], Engine]
+    engine_for: EngineFor
     settings: ServerSettings
     metrics: Metrics
     jobs: JobBoard
     ready: Callable[[], bool]
+    links: CodeBook
+    doors: Doors | None = None
     verifying: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: ThreadPoolExecutor = field(init=False)
     asks: ThreadPoolExecutor = field(init=False)
@@ -56,15 +80,32 @@ def state_of(request: Request) -> State:
     return state
 
 
+def identity_of(request: Request) -> Identity:
+    """Who makes the request, as the guard found."""
+    identity: Identity = request.scope[IDENTITY]
+    return identity
+
+
 def user_of(request: Request) -> str:
-    """Who asks: the built-in user that the token stands for, or whom that user acts as (`X-Strongroom-As`)."""
+    """As whom the request is made: the credential's user, or whom that user acts as (`X-Strongroom-As`)."""
     name = request.headers.get("x-strongroom-as")
-    return LOCAL_USER if name is None else unquote(name)  # an empty name is an unknown user, not the administrator
+    return identity_of(request).user if name is None else unquote(name)  # an empty name is an unknown user
 
 
 def engine_of(request: Request) -> Engine:
-    """The engine as the asker sees it."""
-    return state_of(request).engine_for(user_of(request))
+    """The engine as the asker sees it. Raises `NotPermittedError` for acting as another by who may not."""
+    identity, user = identity_of(request), user_of(request)
+    if user != identity.user and "admin" not in identity.scopes:
+        raise NotPermittedError("this token may not act as somebody else", hint="It needs the scope `admin`.")
+    return state_of(request).engine_for(user, by=identity.user)
+
+
+def doors_of(request: Request) -> Doors:
+    """The accounts. Raises `NotFoundError` on a server that has none."""
+    doors = state_of(request).doors
+    if doors is None:
+        raise NotFoundError("this server has no accounts", hint="Use the token of its data directory.")
+    return doors
 
 
 async def call(request: Request, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,8 +199,11 @@ class Connection:
         as_user: str | None = None,
         timeout: float = 120.0,
         certificate: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """`timeout` is the longest silence on one request, in seconds; `certificate` is the only one accepted (PEM).
+
+        `headers` go with every request.
 
         Raises `UsageError` for a malformed address.
         """
@@ -214,7 +217,8 @@ class Connection:
         self._client: httpx.Client = httpx.Client(
             base_url=self.url,
             headers={
-                "Authorization": f"Bearer {token}",
+                **({"Authorization": f"Bearer {token}"} if token else {}),
+                **(headers or {}),
                 **({} if as_user is None else {"X-Strongroom-As": quote(as_user, safe="")}),
             },
             timeout=httpx.Timeout(timeout, connect=5.0),
@@ -297,12 +301,15 @@ class HttpEngine:
         as_user: str | None = None,
         timeout: float = 120.0,
         certificate: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """`as_user` acts as another user, which the server permits to administrators and audits.
 
         `certificate` (PEM) is the only one that is accepted from an `https://` address, as `ServerInfo` tells it.
         """
-        self._http = Connection(base_url, token, as_user=as_user, timeout=timeout, certificate=certificate)
+        self._http = Connection(
+            base_url, token, as_user=as_user, timeout=timeout, certificate=certificate, headers=headers
+        )
         self._discover = discover
 
     # -------------------------------------------------------------------------------- ingest

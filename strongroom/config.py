@@ -72,6 +72,25 @@ class Settings(BaseSettings):
     public_hosts: tuple[str, ...] = Field(
         default=(), description="Host names under which the server may be addressed, besides loopback names."
     )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Issuer of an OpenID Connect provider for single sign-on. Its host must be in `allowed_hosts`.",
+    )
+    oidc_client_id: str = Field(default="strongroom", description="What the provider knows this appliance as.")
+    oidc_client_secret: str | None = Field(default=None, description="The appliance's secret at the provider.")
+    oidc_name: str = Field(default="single sign-on", description="What the sign-in page calls the provider.")
+    oidc_name_claim: str = Field(
+        default="preferred_username", description="Claim that names a new account at its first sign-in."
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", description="Claim that lists a person's groups, which replace theirs at each sign-in."
+    )
+    oidc_admin_group: str | None = Field(
+        default=None, description="Members of this group of the provider administer; others of it are viewers."
+    )
+    oidc_required_group: str | None = Field(
+        default=None, description="Only members of this group of the provider may sign in."
+    )
     embedder: str = Field(default="all-minilm-l6-v2", description="Catalogue id of the embedding model.")
     embedder_backend: Literal["auto", "fast", "reference"] = Field(
         default="auto",
@@ -188,7 +207,7 @@ class Settings(BaseSettings):
         return (init_settings, env_settings)
 
 
-SECRET_KEYS = frozenset({"qdrant_api_key"})
+SECRET_KEYS = frozenset({"qdrant_api_key", "oidc_client_secret"})
 
 
 @dataclass(frozen=True, slots=True)

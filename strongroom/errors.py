@@ -102,6 +102,18 @@ class NotPermittedError(StrongroomError):
     http_status = 403
 
 
+class UnauthorizedError(NotPermittedError):
+    """The request carries no valid credential."""
+
+    http_status = 401
+
+
+class SignInError(NotPermittedError):
+    """Signing in did not work. The message is the same whatever the reason, so that it tells nothing about accounts."""
+
+    http_status = 401
+
+
 class HeldError(NotPermittedError):
     """A legal hold keeps the document as it is."""
 

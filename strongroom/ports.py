@@ -16,6 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strongroom.access import AccessFilter
+from strongroom.people import (
+    Account,
+    AccountChange,
+    Invitation,
+    NewAccount,
+    NewToken,
+    PasswordChange,
+    RecoveryCodes,
+    Session,
+    Token,
+    TokenRequest,
+    TotpSetup,
+)
 from strongroom.types import (
     Approval,
     ApprovalRequest,
@@ -471,3 +484,104 @@ __all__ = [
     "VectorIndex",
     "Vectors",
 ]
+
+
+# ------------------------------------------------------------------------------------------------ accounts
+
+
+class AccountDesk(Protocol):
+    """Accounts as one person may see and change them, in process or over HTTP.
+
+    Every method may raise `NotPermittedError`. What is somebody else's and what does not exist raise the same
+    `NotFoundError`.
+    """
+
+    def users(self) -> list[Account]:
+        """Every account, by name. For administrators."""
+        ...
+
+    def add_user(self, request: NewAccount) -> Invitation:
+        """Make an account; the code lets the person set its password. Raises `UsageError` for a name that is taken."""
+        ...
+
+    def invite(self, name: str) -> Invitation:
+        """A fresh code for somebody who has none or forgot the password. Ends a wait after failed attempts."""
+        ...
+
+    def change_user(self, name: str, change: AccountChange) -> Account:
+        """Change role or disable; sessions of the account end. Not for one's own account."""
+        ...
+
+    def unlock(self, name: str) -> None:
+        """End a wait after failed attempts."""
+        ...
+
+    def delete_user(self, name: str) -> None:
+        """Delete the account with its sessions, tokens, memberships and grants. Documents stay."""
+        ...
+
+    def reset_factors(self, name: str) -> None:
+        """Take somebody's second factors off, and end their sessions."""
+        ...
+
+    def set_password(self, name: str, password: str) -> None:
+        """Set a password without an invitation. For the owner of the data directory alone."""
+        ...
+
+    def me(self) -> Account:
+        """One's own account."""
+        ...
+
+    def change_password(self, change: PasswordChange) -> None:
+        """Set one's own password; other sessions end."""
+        ...
+
+    def sessions(self, user: str | None = None) -> list[Session]:
+        """Live sessions of oneself or, for administrators, of somebody else."""
+        ...
+
+    def end_session(self, session_id: str) -> None:
+        """End a session: one's own or, for administrators, anybody's."""
+        ...
+
+    def end_sessions(self, user: str | None = None) -> int:
+        """End all sessions of a person but the one that asks; returns how many."""
+        ...
+
+    def tokens(self, user: str | None = None) -> list[Token]:
+        """API tokens, without their secrets."""
+        ...
+
+    def add_token(self, request: TokenRequest, user: str | None = None) -> NewToken:
+        """Make an API token. The secret is in what is returned, and nowhere else."""
+        ...
+
+    def revoke_token(self, token_id: str) -> None:
+        """End a token: one's own or, for administrators, anybody's."""
+        ...
+
+    def begin_totp(self) -> TotpSetup:
+        """A secret for an authenticator app. It counts after `confirm_totp`."""
+        ...
+
+    def confirm_totp(self, code: str) -> RecoveryCodes:
+        """Take the secret into use; earlier recovery codes end. Raises `UsageError` for a wrong code."""
+        ...
+
+    def begin_key(self, origin: str) -> dict[str, object]:
+        """What a browser at that origin needs to make a credential on a security key."""
+        ...
+
+    def add_key(self, credential: dict[str, object], origin: str) -> RecoveryCodes:
+        """Keep what the key made. Recovery codes come with the first second factor."""
+        ...
+
+    def drop_factors(self, password: str) -> None:
+        """Take one's own second factors off. Raises `UsageError` for a wrong password."""
+        ...
+
+    def sign_out(self) -> None:
+        """End the session that asks; nothing for other credentials."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,8 +1,8 @@
 """One-time sign-in codes for the browser, made by whoever holds the server's token.
 
-A code is `expiry.nonce.mac`, the MAC keyed by the token: the UI can check a code that `strongroom up` (or any command
-run by the owner of the data directory) made, without the two talking to each other. Each code works once and only
-until its expiry. Standard library only.
+A code is `expiry.nonce.mac`, the MAC keyed by the token: any command run by the owner of the data directory can make
+one, and the server takes it without having been told. Each code works once and only until its expiry. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT_SECONDS = 12 * 3600.0
 
 
 def make_code(token: str, *, seconds: float = DEFAULT_SECONDS) -> str:
-    """A fresh code that a UI with the same token will accept once."""
+    """A fresh code that a server with the same token will accept once."""
     body = f"{int(time.time() + seconds)}.{secrets.token_urlsafe(16)}"
     return f"{body}.{_mac(token, body)}"
 
@@ -43,6 +43,11 @@ class CodeBook:
                 return False
             self._used[nonce] = float(expiry)
         return True
+
+
+def gate_key(token: str) -> str:
+    """What shows the server that a request comes through its own UI, which says for which address it asks."""
+    return hmac.new(token.encode(), b"strongroom gate", hashlib.sha256).hexdigest()
 
 
 def _mac(token: str, body: str) -> str:

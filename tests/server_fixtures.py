@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from argon2 import PasswordHasher
 
 from server.run import running
 from server.settings import ServerSettings
+from server.state import Doors
+from strongroom.access import LOCAL_USER
+from strongroom.accounts import Accounts, Desk, Passwords
+from strongroom.audit import Audit
+from strongroom.catalog import Catalog, Store
 from strongroom.client import HttpEngine
+from strongroom.crypto import KeyStore, Vault
 from strongroom.ports import Engine
+from strongroom.signin import CodeBook, make_code
 from strongroom.tls import pinned
 from tests.fakes_engine import FakeEngine, make_pdf, walk
+from ui import connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,12 @@ class Served:
     spool: Path
     http: httpx.Client
     client: HttpEngine
+    accounts: Accounts | None = None
+
+    def sign_in(self) -> str:
+        """A session of the built-in user."""
+        assert self.accounts is not None
+        return self.accounts.by_link(make_code(self.token), CodeBook(self.token)).session
 
 
 @contextmanager
@@ -36,20 +53,40 @@ def served(
     tmp_path: Path,
     *,
     engine: FakeEngine | None = None,
-    engine_for: Callable[[str], Engine] | None = None,
+    engine_for: Callable[..., Engine] | None = None,
+    accounts: bool = False,
     ready: Callable[[], bool] | None = None,
     **limits: Any,
 ) -> Iterator[Served]:
-    """Run a server for the time of the block. `limits` go into its settings."""
+    """Run a server for the time of the block. `limits` go into its settings; with `accounts`, people can sign in."""
     fake = engine or FakeEngine()
+    book = make_accounts(tmp_path / "accounts") if accounts else None
+    doors = None if book is None else Doors(book, lambda identity: Desk(book, identity))
     settings = ServerSettings(spool_dir=tmp_path / "spool", **{"heartbeat": 0.1, **limits})
-    with running(engine_for or (lambda _user: fake), data_dir=tmp_path, settings=settings, port=0, ready=ready) as info:
+    for_user = engine_for or (lambda _user, **_by: fake)
+    with running(for_user, data_dir=tmp_path, settings=settings, doors=doors, port=0, ready=ready) as info:
         headers = {"Authorization": f"Bearer {info.token}"}
         verify = pinned(info.certificate) if info.certificate else True
         with httpx.Client(base_url=info.url, headers=headers, trust_env=False, timeout=20, verify=verify) as http:
             client = HttpEngine(info.url, info.token, discover=walk, certificate=info.certificate)
-            yield Served(info.url, info.token, fake, tmp_path, settings.spool_dir, http, client)
+            yield Served(info.url, info.token, fake, tmp_path, settings.spool_dir, http, client, book)
             client.close()
+
+
+def look_at(running: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the UI of this process at a server, as a browser that is signed in there."""
+    connection.configure(running.url, running.token)
+    monkeypatch.setattr(connection, "session_of_browser", lambda: running.token)
+
+
+def make_accounts(folder: Path, *, clock: Callable[[], datetime] | None = None) -> Accounts:
+    """Accounts of a fresh data directory, with the built-in user and with hashes that cost little."""
+    folder.mkdir(parents=True)
+    store, vault = Store(folder / "catalog.sqlite"), Vault(KeyStore(folder / "keys"))
+    Catalog(store, vault).ensure_user(LOCAL_USER, "admin")
+    audit = Audit(store, vault, folder / "keys" / "audit.head")
+    passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    return Accounts(store, vault, audit, passwords=passwords, **({} if clock is None else {"clock": clock}))
 
 
 def write_documents(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Page images and originals for the signed-in browser, fetched from the server with our token.
+"""Page images and originals for the signed-in browser, fetched from the server with its session.
 
 They never go through Streamlit's media store, which hands a file to whoever knows its address.
 """
@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from strongroom.client import HttpEngine
 from strongroom.errors import StrongroomError
-from ui.connection import engine
+from ui.connection import COOKIE, peer
 
 _DPIS = (36, 72, 110, 160)
 
@@ -28,12 +29,16 @@ def original_url(document_id: str) -> str:
     return f"/files/{quote(document_id, safe='')}/original"
 
 
+def _engine(request: Request) -> HttpEngine:
+    return peer(request.cookies.get(COOKIE, "")).engine  # the gate has seen that it lives
+
+
 async def _page_image(request: Request) -> Response:
     wanted = request.query_params.get("dpi", "")
     dpi = int(wanted) if wanted.isdigit() and int(wanted) in _DPIS else 110
     document_id, index = request.path_params["document_id"], request.path_params["index"]
     try:
-        png = await to_thread.run_sync(lambda: engine().page_image(document_id, index, dpi=dpi))
+        png = await to_thread.run_sync(lambda: _engine(request).page_image(document_id, index, dpi=dpi))
     except StrongroomError as exc:
         return PlainTextResponse(str(exc), exc.http_status)
     return Response(png, media_type="image/png")
@@ -42,8 +47,8 @@ async def _page_image(request: Request) -> Response:
 async def _original(request: Request) -> Response:
     document_id = request.path_params["document_id"]
     try:
-        info = await to_thread.run_sync(engine().document, document_id)
-        data = await to_thread.run_sync(engine().original, document_id)
+        info = await to_thread.run_sync(_engine(request).document, document_id)
+        data = await to_thread.run_sync(_engine(request).original, document_id)
     except StrongroomError as exc:
         return PlainTextResponse(str(exc), exc.http_status)
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(info.name, safe='')}"}

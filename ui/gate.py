@@ -1,7 +1,8 @@
 """What stands before every page, asset and websocket: host names, origin, sign-in, and security headers.
 
-Plain ASGI and without Streamlit, so it can be tested alone. Signing in exchanges a one-time code for a cookie that
-scripts cannot read and other sites cannot send.
+Plain ASGI and without Streamlit, so it can be tested alone. A cookie that scripts cannot read and other sites cannot
+send holds the session, and the server says whether it lives. The pages for signing in and for one's account are our own
+(`ui.signin`).
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from html import escape
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from strongroom.signin import CodeBook
-from ui.sessions import COOKIE, Sessions
+from strongroom.errors import StrongroomError
+from strongroom.people import SESSION_PREFIX
+from ui import connection
+from ui.connection import COOKIE
+from ui.signin import OWN_HEADERS, Pages
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -58,17 +63,13 @@ class Gate:
         self,
         app: ASGIApp,
         *,
-        codes: CodeBook,
-        sessions: Sessions,
         policy: str,
         public_hosts: frozenset[str] = frozenset(),
         secure: bool = False,
     ) -> None:
         self.app = app
-        self._codes = codes
-        self._sessions = sessions
+        self._pages = Pages(secure=secure)
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in public_hosts}
-        self._secure = secure
         self._headers = {
             "Content-Security-Policy": policy,
             "X-Content-Type-Options": "nosniff",
@@ -95,32 +96,35 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers[name] = value
+                for name in OWN_HEADERS:  # our own pages are stricter, and say so under a name of their own
+                    own = headers.get(f"x-own-{name}")
+                    if own is not None:
+                        headers[name] = own
+                        del headers[f"x-own-{name}"]
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         return wrapped
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, path = Headers(scope=scope), scope["path"]
+        headers = Headers(scope=scope)
         response: Response | None = None
         if not self._host_known(headers):
             response = PlainTextResponse("This address is not known here.", 421)
         elif scope["method"] not in _SAFE_METHODS and not _same_origin(headers):
             response = PlainTextResponse("Refused: the request came from another site.", 403)
-        elif path == "/healthz":
+        elif scope["path"] == "/healthz":
             response = PlainTextResponse("ok")
-        elif path == "/login":
-            response = self._login(scope)
-        elif path == "/logout":
-            self._sessions.close(_cookie(headers))
-            response = _page(
-                "Signed out",
-                "To sign in again, run <code>strongroom link</code> on this machine.",
-                200,
-            )
-            response.delete_cookie(COOKIE, path="/")
-        elif not self._sessions.touch(_cookie(headers)):
-            response = _page("Sign in", "Open the sign-in link that <code>strongroom up</code> printed.", 401)
+        else:
+            request = Request(scope, receive)
+            session = cookie_of(headers)
+            try:
+                signed_in = await alive(session, scope)
+                response = await self._pages.serve(request, session if signed_in else "")
+                if response is None and not signed_in:
+                    response = await self._pages.sign_in_page(request, 401)
+            except StrongroomError:
+                response = PlainTextResponse("The server does not answer. Try again in a moment.", 503)
         if response is not None:
             await response(scope, receive, send)
         else:
@@ -128,38 +132,39 @@ class Gate:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        cookie = _cookie(headers)
+        cookie = cookie_of(headers)
+
+        async def open_still() -> bool:
+            try:
+                return await alive(cookie, scope)
+            except StrongroomError:
+                return False
+
         # A websocket ignores the same-origin rule: without this check any site could talk through a signed-in browser.
-        if not (self._host_known(headers) and _same_origin(headers, required=True) and self._sessions.touch(cookie)):
+        if not (self._host_known(headers) and _same_origin(headers, required=True) and await open_still()):
             await receive()  # websocket.connect
             await send({"type": "websocket.close", "code": 1008})
             return
 
         async def watched() -> Message:
             message = await receive()
-            if message["type"] == "websocket.receive" and not self._sessions.touch(cookie):
+            if message["type"] == "websocket.receive" and not await open_still():
                 return {"type": "websocket.disconnect", "code": 1008}
             return message
 
         await self.app(scope, watched, send)
 
-    def _login(self, scope: Scope) -> Response:
-        code = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if not self._codes.redeem(code):
-            return _page(
-                "This link has been used or has expired",
-                "Each sign-in link works once. Run <code>strongroom link</code> on this machine for a fresh one.",
-                403,
-            )
-        response = RedirectResponse("/", 303)
-        response.set_cookie(
-            COOKIE, self._sessions.open(), path="/", httponly=True, samesite="strict", secure=self._secure
-        )
-        return response
-
     def _host_known(self, headers: Headers) -> bool:
         # A page on another site can point its own name at 127.0.0.1 (DNS rebinding); its requests carry that name.
         return _host_name(f"//{headers.get('host', '')}") in self._hosts
+
+
+async def alive(session: str, scope: Scope) -> bool:
+    """True while the cookie's session lives. Raises `StrongroomError` when the server cannot be asked."""
+    if not session.startswith(SESSION_PREFIX):
+        return False
+    peer = connection.peer(session, str((scope.get("client") or ("",))[0]))
+    return await to_thread.run_sync(peer.alive)
 
 
 def _host_name(address: str) -> str:
@@ -177,21 +182,10 @@ def _same_origin(headers: Headers, *, required: bool = False) -> bool:
     return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
 
 
-def _cookie(headers: Headers) -> str:
+def cookie_of(headers: Headers) -> str:
+    """The session cookie of a request; empty when there is none."""
     try:
         jar: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
         return ""
     return jar[COOKIE].value if COOKIE in jar else ""
-
-
-def _page(title: str, body: str, status: int) -> HTMLResponse:
-    """A small page of our own. `body` is markup from this module, never from outside."""
-    return HTMLResponse(
-        f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(title)} · Strongroom</title>
-<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><style>
-body{{font:17px/1.6 system-ui,sans-serif;max-width:34rem;margin:18vh auto;padding:0 1.5rem}}
-h1{{font-size:1.35rem;font-weight:600;margin:0 0 .5rem}}code{{font-size:.95em}}p{{margin:0;opacity:.8}}
-</style><h1>{escape(title)}</h1><p>{body}</p></html>""",
-        status,
-    )

@@ -10,7 +10,7 @@ import streamlit as st
 from strongroom.errors import StrongroomError
 from strongroom.types import Status
 from ui import chat, documents
-from ui.connection import engine, is_local
+from ui.connection import engine, is_local, whose
 from ui.theme import CSS
 from ui.view import say
 
@@ -36,14 +36,28 @@ def _footer() -> None:
             say(safe, "sr-status sr-safe")
             + say(f"{counted}, {status.chunks:,} passages", "sr-status")
             + say(f"Model: {status.model}", "sr-status")
-            + '<p class="sr-status"><a href="/logout" target="_self">Sign out</a></p>'
+            + '<p class="sr-status"><a href="/account" target="_self">Account</a> · '
+            + '<a href="/logout" target="_self">Sign out</a></p>'
         )
+
+
+def _keep_apart() -> None:
+    """Forget what this page held of another person: a browser that signs in anew may find its old page again."""
+    try:
+        mine = whose()
+    except StrongroomError:
+        st.session_state.clear()
+        return
+    if st.session_state.setdefault("whose", mine) != mine:
+        st.session_state.clear()
+        st.session_state["whose"] = mine
 
 
 def main() -> None:
     """Draw the page that is asked for."""
     # A `:material/…:` page icon would make the browser fetch a picture from a font service.
     st.set_page_config(page_title="Strongroom", page_icon=_ASSETS / "icon.svg", layout="wide")
+    _keep_apart()
     st.html(f"<style>{CSS}</style>")
     st.logo(_ASSETS / "logo.svg", size="large")
     chosen = st.navigation(

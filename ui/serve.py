@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.listen import bind, serve
-from strongroom.signin import CodeBook
 from strongroom.tls import Tls
 from ui import connection
 from ui.files import ROUTES
 from ui.gate import Gate, content_security_policy
-from ui.sessions import Sessions
 from ui.theme import OPTIONS
 
 if TYPE_CHECKING:
@@ -31,8 +29,8 @@ def build_app(
 ) -> ASGIApp:
     """The UI as an ASGI app. One a process: Streamlit's options and the server connection are process-wide.
 
-    `token` opens the server and checks sign-in codes (`strongroom.signin.make_code`). `secure` marks the session
-    cookie for TLS only; set it behind a TLS proxy. `certificate` is the one that the server must show.
+    By `token` the server believes what this UI says of a browser's address. `secure` marks cookies for TLS only; set it
+    behind a TLS proxy. `certificate` is the one that the server must show.
     """
     import streamlit
     from streamlit.web import bootstrap
@@ -47,8 +45,6 @@ def build_app(
     index = Path(streamlit.__file__).parent / "static" / "index.html"
     return Gate(
         app,
-        codes=CodeBook(token),
-        sessions=Sessions(),
         policy=content_security_policy(index),
         public_hosts=public_hosts,
         secure=secure,

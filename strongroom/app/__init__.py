@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strongroom.access import LOCAL_USER
@@ -9,9 +11,9 @@ from strongroom.access import LOCAL_USER
 if TYPE_CHECKING:
     from strongroom.config import Settings
     from strongroom.crypto import Ask
-    from strongroom.ports import Engine
+    from strongroom.ports import AccountDesk, Engine
 
-__all__ = ["open_engine"]
+__all__ = ["open_desk", "open_engine"]
 
 
 def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None, ask: Ask | None = None) -> Engine:
@@ -37,3 +39,28 @@ def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None,
     except BaseException:
         appliance.close()
         raise
+
+
+@contextmanager
+def open_desk(settings: Settings, *, purpose: str, ask: Ask | None = None) -> Iterator[AccountDesk]:
+    """The accounts, as the owner of the data directory administers them: of the running server, or in this process."""
+    from strongroom.client import read_server_info
+
+    served = read_server_info(settings.data_dir)
+    if served is not None:
+        from strongroom.people_client import HttpDesk
+
+        remote = HttpDesk(served.url, served.token, certificate=served.certificate)
+        try:
+            yield remote
+        finally:
+            remote.close()
+        return
+    from strongroom.app.appliance import Appliance
+    from strongroom.people import Identity
+
+    appliance = Appliance(settings, purpose=purpose, ask=ask)
+    try:
+        yield appliance.desk(Identity(LOCAL_USER, "owner"))
+    finally:
+        appliance.close()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.access import LOCAL_USER, AccessFilter
+from strongroom.accounts import Accounts, Desk
 from strongroom.app.models import InstalledModels, Models
 from strongroom.audit import Audit, KeepCheckpoints
 from strongroom.audit.forward import FileTarget, Forwarder, SyslogTarget, Target
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from ingest.sandbox import ParserPool
     from retrieval.answer import Answerer
     from retrieval.search import Searcher
+    from strongroom.accounts.sso import SingleSignOn
     from strongroom.app.engine import LocalEngine
     from strongroom.app.render import Renderer
     from strongroom.app.watching import Watching
+    from strongroom.people import Identity
     from strongroom.ports import ChatModel, Embedder, OnEvent, Reader, VectorIndex
     from strongroom.types import DeletionReceipt, IngestSummary, OcrMode, Style
 
@@ -106,6 +109,7 @@ class Appliance:
             self.audit = open_audit(settings, self.store, self.vault, on_append=self._forward)
             self._forwarder = self._open_forwarder()
             self.catalog.ensure_user(LOCAL_USER, "admin")
+            self.accounts = Accounts(self.store, self.vault, self.audit)
             self.catalog.finish_deletions()
             replayed = self.catalog.replay_deletions(self.keys.destroyed(), by="restore")
             for document_id in replayed:
@@ -467,6 +471,7 @@ class Appliance:
         self.embedder.embed_query("warm up")
         _ = self.searcher
         self.reader.read("warm up", ["warm up"])
+        self.accounts.passwords.warm_up()
         if self.style() == "fluent":
             self.llm()
 
@@ -477,17 +482,45 @@ class Appliance:
 
     # ------------------------------------------------------------------------------------------------
 
-    def as_user(self, user: str) -> LocalEngine:
-        """The appliance as one user sees it. Raises `NotPermittedError` for an unknown user."""
+    def as_user(self, user: str, *, by: str = LOCAL_USER) -> LocalEngine:
+        """The appliance as one user sees it. Whoever asks for another (`by`) must administer, and is on record.
+
+        Raises `NotPermittedError` for an unknown user, and for a `by` who does not administer.
+        """
         from strongroom.app.engine import LocalEngine
 
+        if user != by and self.catalog.role(by) != "admin":
+            self.audit.append(by, "act-as", outcome="refused")
+            raise NotPermittedError(f"{by} may not act as somebody else", hint="Leave `--as` out.")
         if self.catalog.role(user) is None:
-            raise NotPermittedError(
-                f"user {user!r} does not exist", hint="Only the built-in user `local` exists so far."
-            )
-        if user != LOCAL_USER:  # whoever holds the data directory or the server's token is its administrator
-            self.audit.append(LOCAL_USER, "act-as", user)
+            raise NotPermittedError(f"user {user!r} does not exist", hint="`strongroom users list` shows them.")
+        if user != by:
+            self.audit.append(by, "act-as", user)
         return LocalEngine(self, user)
+
+    def desk(self, identity: Identity) -> Desk:
+        """The accounts as the person of a credential may see and change them."""
+        return Desk(self.accounts, identity)
+
+    @_part
+    def sso(self) -> SingleSignOn | None:
+        """Single sign-on, where a provider is configured. Raises `ConfigError` for one that may not be reached."""
+        from strongroom.accounts.sso import Provider, SingleSignOn
+
+        settings = self.settings
+        if settings.oidc_issuer is None:
+            return None
+        provider = Provider(
+            settings.oidc_issuer,
+            settings.oidc_client_id,
+            settings.oidc_client_secret or "",
+            settings.oidc_name,
+            settings.oidc_name_claim,
+            settings.oidc_groups_claim,
+            settings.oidc_admin_group or "",
+            settings.oidc_required_group or "",
+        )
+        return SingleSignOn(provider, self.accounts)
 
     def close(self) -> None:
         """Release everything. Safe to call twice."""

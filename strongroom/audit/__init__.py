@@ -5,6 +5,6 @@ delivery to a file or a syslog collector, `origin` what a request says of itself
 """
 
 from strongroom.audit.log import Audit, Entry, KeepCheckpoints
-from strongroom.audit.origin import Origin, acting_from
+from strongroom.audit.origin import Origin, acting_from, current
 
-__all__ = ["Audit", "Entry", "KeepCheckpoints", "Origin", "acting_from"]
+__all__ = ["Audit", "Entry", "KeepCheckpoints", "Origin", "acting_from", "current"]

@@ -130,7 +130,7 @@ class Audit:
             "outcome": outcome,
             "request": origin.request,
             "address": origin.address,
-            "detail": detail,
+            "detail": {**detail, "via": origin.via} if origin.via else detail,
         }
         with self._appending:
             with self._store.write() as conn:

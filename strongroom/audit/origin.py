@@ -14,10 +14,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One request: an id that its log lines share, and the address it came from. Both empty on the command line."""
+    """One request: an id that its log lines share, the address it came from, and the session or token it was made with.
+
+    All empty on the command line.
+    """
 
     request: str = ""
     address: str = ""
+    via: str = ""
 
 
 _NOWHERE = Origin()

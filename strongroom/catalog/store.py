@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 
 from strongroom.errors import IntegrityError
 
-HEAD = "0008"
+HEAD = "0009"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 

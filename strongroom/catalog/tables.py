@@ -253,6 +253,86 @@ users = Table(
     Column("created_at", String(32), nullable=False),
 )
 
+# How a user signs in. Passwords are argon2id hashes; secrets of second factors are sealed.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("password", Text),
+    Column("disabled_at", String(32)),
+    Column("issuer", String(255)),  # of the identity provider, and the person's name there
+    Column("subject", String(255)),
+    Column("totp", EncryptedText),
+    Column("totp_new", EncryptedText),  # until a code of it was given
+    Column("totp_step", Integer, nullable=False, default=0, server_default="0"),  # newest time step that was used
+    Column("seen_at", String(32)),
+    UniqueConstraint("issuer", "subject", name="uq_accounts_subject"),
+)
+
+# One-time codes to set a password with; without a user, for the first administrator. Only digests are kept.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE")),
+    Column("expires_at", String(32), nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("created_at", String(32), nullable=False),
+    Column("seen_at", String(32), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("agent", String(120), nullable=False),
+    Index("ix_sessions_user", "user_id"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("scopes", String(64), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("expires_at", String(32), nullable=False),
+    Column("used_at", String(32)),
+    Index("ix_tokens_user", "user_id"),
+)
+
+# Failed sign-ins by account and by address, under keyed fingerprints: a name that was typed is not kept.
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last", Float, nullable=False),  # seconds since the epoch
+    Column("until", Float, nullable=False),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+)
+
+security_keys = Table(
+    "security_keys",
+    metadata,
+    Column("id", LargeBinary(1023), primary_key=True),
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("counter", Integer, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Index("ix_security_keys_user", "user_id"),
+)
+
 memberships = Table(
     "memberships",
     metadata,

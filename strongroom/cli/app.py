@@ -22,6 +22,7 @@ from strongroom.cli import (
     privacy,
     search,
     up,
+    users,
     watch,
 )
 
@@ -66,6 +67,9 @@ app.command()(library.collections)
 app.add_typer(models.app, name="models")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(evaluation.app, name="eval")
+app.add_typer(users.users_app, name="users")
+app.add_typer(users.sessions_app, name="sessions")
+app.add_typer(users.tokens_app, name="tokens")
 app.add_typer(permissions.groups_app, name="groups")
 app.add_typer(permissions.grants_app, name="grants")
 app.add_typer(permissions.walls_app, name="walls")

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from strongroom.cli.common import ask_passphrase
-from strongroom.errors import StrongroomError
-from strongroom.listen import reachable
+from strongroom.errors import ConfigError, StrongroomError
+from strongroom.listen import is_loopback, reachable
 
 if TYPE_CHECKING:
+    from strongroom.app.appliance import Appliance
     from strongroom.client import ServerInfo
     from strongroom.config import Settings
 
@@ -29,6 +30,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
     """Open the appliance, serve it and the UI until SIGINT or SIGTERM."""
     from server.run import running
     from server.settings import ServerSettings
+    from server.state import Doors
     from strongroom.app.appliance import Appliance
     from strongroom.tls import configured
 
@@ -46,8 +48,11 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
             tls=configured(settings.tls_certificate, settings.tls_key),
             max_file_bytes=settings.max_file_mb << 20,
         )
+        refuse_open_doors(settings, appliance)
+        doors = Doors(appliance.accounts, appliance.desk, appliance.sso)
         with running(
             appliance.as_user,
+            doors=doors,
             data_dir=settings.data_dir,
             settings=server_settings,
             host=settings.host,
@@ -67,11 +72,30 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
                         f"\nStrongroom is ready ({seconds:.0f} s). Open this once, in a browser on this machine:\n"
                     )
                     typer.echo(f"    {address}\n")
+                    show_first_administrator(settings, appliance)
                 say("press Ctrl-C to stop")
                 stop.wait()
             say("stopping")
     finally:
         appliance.close()
+
+
+def refuse_open_doors(settings: Settings, appliance: Appliance) -> None:
+    """Raise `ConfigError` for an address beyond this machine while nobody but its owner can sign in."""
+    remote = settings.allow_remote and not (is_loopback(settings.host) and is_loopback(settings.ui_host))
+    if remote and not appliance.accounts.administered():
+        raise ConfigError(
+            "refusing to be reachable from other machines: no administrator has a password or single sign-on",
+            hint="`strongroom users add NAME --role admin`, then `strongroom users password NAME`.",
+        )
+
+
+def show_first_administrator(settings: Settings, appliance: Appliance) -> None:
+    """Print the one-time link for the first administrator, while there is none."""
+    code = appliance.accounts.first_administrator()
+    if code is not None:
+        typer.echo("To let other people in, first make an administrator (this link works once, for three days):\n")
+        typer.echo(f"    {ui_address(settings)}/welcome?code={code}\n")
 
 
 def show_samples(settings: Settings, folder: Path, question: str | None) -> None:
@@ -124,10 +148,17 @@ def sign_in_address(settings: Settings, token: str) -> str:
     """The UI's address with a one-time sign-in code, made with the server's token."""
     from strongroom.signin import make_code
 
+    return f"{ui_address(settings)}/login?token={make_code(token)}"
+
+
+def ui_address(settings: Settings) -> str:
+    """Where people reach the UI: on this machine, or under the public name that a TLS proxy serves."""
+    if settings.public_hosts and not is_loopback(settings.ui_host):
+        return f"https://{settings.public_hosts[0]}"
     host = reachable(settings.ui_host)
     host = f"[{host}]" if ":" in host else host
     scheme = "http" if settings.tls_certificate is None else "https"
-    return f"{scheme}://{host}:{settings.ui_port}/login?token={make_code(token)}"
+    return f"{scheme}://{host}:{settings.ui_port}"
 
 
 def _stop_with(child: subprocess.Popen[bytes], stop: threading.Event, died: threading.Event) -> None:

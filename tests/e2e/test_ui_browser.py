@@ -110,7 +110,10 @@ def fake_ui(tmp_path: Path) -> Iterator[tuple[str, FakeEngine]]:
     """The UI over a fake engine; gives a sign-in link."""
     engine, port = FakeEngine(pause=0.04), _free_port()
     engine.ingest(IngestRequest((str(write_documents(tmp_path / "docs")),)), on_event=lambda _event: None)
-    with served(tmp_path, engine=engine) as up, _process("ui", "--data-dir", str(tmp_path), "--port", str(port)) as ui:
+    with (
+        served(tmp_path, engine=engine, accounts=True) as up,
+        _process("ui", "--data-dir", str(tmp_path), "--port", str(port)) as ui,
+    ):
         base, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
         while True:
             try:

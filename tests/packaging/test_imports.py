@@ -14,11 +14,19 @@ import pytest
 from tests.packaging.repository import PACKAGES, ROOT
 
 PURE = ("types.py", "errors.py", "layout.py", "access.py")
-UI_MAY_KNOW = {"strongroom.client", "strongroom.types", "strongroom.errors", "strongroom.wire"}
+UI_MAY_KNOW = {
+    "strongroom.client",
+    "strongroom.errors",
+    "strongroom.people",
+    "strongroom.people_client",
+    "strongroom.types",
+    "strongroom.wire",
+}
 UI_MAY_ALSO_KNOW = {
     "strongroom.airgap",  # its own process: switches and guard come first
     "strongroom.listen",  # how to listen on loopback
-    "strongroom.signin",  # checks one-time codes
+    "strongroom.signin",  # proves to the server that it is its UI
+    "strongroom.tls",  # its own certificate
 }
 ONE_IMPORTER = {
     "unstructured": "ingest/parse",

@@ -74,7 +74,7 @@ def test_a_configured_host_name_is_known(tmp_path: Path) -> None:
 
 def test_a_server_without_a_token_is_not_built(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="token"):
-        create_app(lambda _user: FakeEngine(), token="", settings=ServerSettings(spool_dir=tmp_path / "s"))
+        create_app(lambda _user, *, by: FakeEngine(), token="", settings=ServerSettings(spool_dir=tmp_path / "s"))
 
 
 def test_every_response_carries_the_security_headers(up: Served) -> None:
@@ -108,8 +108,9 @@ def test_the_api_describes_itself_behind_the_token(up: Served) -> None:
 def test_acting_as_another_user_reaches_the_engine_of_that_user(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def engine_for(user: str) -> FakeEngine:
+    def engine_for(user: str, *, by: str) -> FakeEngine:
         asked.append(user)
+        assert by == LOCAL_USER
         if user in ("nobody", ""):
             raise NotPermittedError(f"user {user!r} does not exist", hint="See `strongroom users`.")
         return FakeEngine()

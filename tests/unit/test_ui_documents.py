@@ -12,8 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from strongroom.types import DocumentInfo, DocumentState, IngestOptions, IngestRequest, SourceFile
 from tests.fakes_engine import FakeEngine
-from tests.server_fixtures import served, write_documents
-from ui import connection
+from tests.server_fixtures import look_at, served, write_documents
 from ui.view import Detailed
 
 REASON = "It is protected by a password."
@@ -36,7 +35,7 @@ class Recorded(FakeEngine):
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Recorded]:
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     """A contract, a note that has failed, and a server over both."""
     fake = Recorded()
     fake.ingest(
@@ -46,9 +45,8 @@ def engine(tmp_path: Path) -> Iterator[Recorded]:
     note = fake._documents[_named(fake, "canteen.txt").id]
     note.info = replace(note.info, state=DocumentState.FAILED, reason=REASON, version="")
     with served(tmp_path, engine=fake) as running:
-        connection.configure(running.url, running.token)
+        look_at(running, monkeypatch)
         yield fake
-        connection.engine().close()
 
 
 def _named(engine: FakeEngine, name: str) -> DocumentInfo:

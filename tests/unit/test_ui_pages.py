@@ -10,8 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from strongroom.types import IngestRequest
 from tests.fakes_engine import FakeEngine
-from tests.server_fixtures import Served, served, write_documents
-from ui import connection
+from tests.server_fixtures import Served, look_at, served, write_documents
 from ui.view import Turn
 
 SCRIPT = Path(__file__).parents[2] / "ui" / "script.py"
@@ -19,13 +18,12 @@ QUESTION = "What is the notice period for termination?"
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Served]:
+def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     engine = FakeEngine()
     engine.ingest(IngestRequest((str(write_documents(tmp_path / "docs")),)), on_event=lambda _event: None)
     with served(tmp_path, engine=engine) as running:
-        connection.configure(running.url, running.token)
+        look_at(running, monkeypatch)
         yield running
-        connection.engine().close()
 
 
 def _page() -> AppTest:
@@ -45,9 +43,9 @@ def test_the_first_page_invites_a_question_and_shows_the_status(up: Served) -> N
     assert "fake-1" in markup
 
 
-def test_an_empty_appliance_says_how_to_begin(tmp_path: Path) -> None:
+def test_an_empty_appliance_says_how_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(tmp_path) as running:
-        connection.configure(running.url, running.token)
+        look_at(running, monkeypatch)
         assert "No documents yet" in _markup(_page())
 
 
@@ -135,9 +133,9 @@ def test_a_document_that_is_gone_closes_cleanly(up: Served) -> None:
     assert "no such document" in page.error[0].value
 
 
-def test_a_server_that_is_gone_is_said_clearly(tmp_path: Path) -> None:
+def test_a_server_that_is_gone_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(tmp_path) as running:
-        connection.configure(running.url, running.token)
+        look_at(running, monkeypatch)
     page = _page()
     assert not page.exception
     assert "no server answers" in _markup(page)

@@ -35,7 +35,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("appliance")
     engine = FakeEngine()
     engine.ingest(IngestRequest((str(write_documents(root / "docs")),)), on_event=lambda _event: None)
-    with served(root, engine=engine) as running:
+    with served(root, engine=engine, accounts=True) as running:
         yield running
 
 
