@@ -23,6 +23,7 @@ UI_MAY_KNOW = {
     "strongroom.wire",
 }
 UI_MAY_ALSO_KNOW = {
+    "strongroom.flags",  # what marks of a passage mean, in words
     "strongroom.airgap",  # its own process: switches and guard come first
     "strongroom.listen",  # how to listen on loopback
     "strongroom.signin",  # proves to the server that it is its UI
