@@ -105,6 +105,7 @@ def test_llama_index_stays_where_it_is_allowed() -> None:
 
 
 IMPORT_NAME = {
+    "argon2-cffi": "argon2",
     "llama-cpp-python": "llama_cpp",
     "llama-index-core": "llama_index",
     "msoffcrypto-tool": "msoffcrypto",
@@ -115,6 +116,7 @@ IMPORT_NAME = {
     "qdrant-edge-py": "qdrant_edge",
 }
 NOT_IMPORTED = {
+    "names",  # lists of names, read as data
     "onnxruntime",  # rapidocr's engine, chosen by name
     "opencv-python-headless",  # rapidocr's image functions; declared so that the build with a GUI never comes instead
     "python-multipart",  # FastAPI imports it for uploads
