@@ -23,6 +23,7 @@ from strongroom.errors import CancelledError
 from strongroom.flags import described, touching
 from strongroom.ports import ChatModel, Embedder, GenerationOptions, Reader
 from strongroom.types import (
+    GENERATED,
     Answer,
     AnswerEvent,
     AskEvent,
@@ -300,5 +301,6 @@ def _finish(
             warnings=warnings,
             style=style,
             exact=exact,
+            digital_source_type=GENERATED if style == "fluent" else None,
         )
     )

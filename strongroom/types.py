@@ -25,6 +25,8 @@ Right = Literal["read", "write"]
 TwoPersonAction = Literal["export", "delete"]
 OcrMode = Literal["auto", "always", "never"]
 IngestEngine = Literal["processes", "ray"]
+GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's term for what a trained model made: the mark of generated text (EU AI Act, Art. 50(2)). Never fetched."""
 FlagKind = Literal["hidden", "characters", "encoded", "instruction"]
 PersonalKind = Literal[
     "name", "address", "birth_date", "email", "phone", "ip", "iban", "card", "national_id", "medical_id"
@@ -512,6 +514,7 @@ class Answer:
     warnings: tuple[str, ...] = ()  # what a reader must know, such as a passage that tries to instruct the model
     style: Style = "exact"
     exact: tuple[Exact, ...] = ()
+    digital_source_type: str | None = None  # `GENERATED` where a model wrote `answer`: the mark that machines read
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,11 @@ class Catalog(
         with self.store.read() as conn:
             return conn.execute(select(users.c.role).where(users.c.name == name)).scalar()
 
+    def people(self) -> list[tuple[str, str]]:
+        """`(name, role)` of every user, by name."""
+        with self.store.read() as conn:
+            return [(row.name, row.role) for row in conn.execute(select(users).order_by(users.c.name))]
+
     # ------------------------------------------------------------------------------------------------ deletion
 
     def key_of(self, document_id: str) -> str:

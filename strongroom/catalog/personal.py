@@ -90,6 +90,29 @@ class PersonalMixin(CatalogBase):
         with self.store.read() as conn:
             return list(conn.execute(query.order_by(versions.c.created_at)).scalars())
 
+    def personal_totals(self) -> dict[str, dict[str, Any]]:
+        """By collection: current documents with text, how many were looked into, and findings by kind."""
+        query = (
+            select(documents.c.collection_id, personal.c.counts)
+            .join(versions, versions.c.id == documents.c.current_version_id)
+            .outerjoin(personal, personal.c.version_id == versions.c.id)
+        )
+        with self.store.read() as conn:
+            rows = conn.execute(query).all()
+            names = {r.id: r.name for r in conn.execute(select(collections.c.id, collections.c.name))}
+        totals: dict[str, dict[str, Any]] = {}
+        for collection_id, name in names.items():
+            counts = [row.counts for row in rows if row.collection_id == collection_id]
+            found = Counter[str]()
+            for one in counts:
+                found.update(json.loads(one or "{}"))
+            totals[self.vault.open_text(name, f"collections.name:{collection_id}")] = {
+                "documents": len(counts),
+                "looked_into": sum(one is not None for one in counts),
+                "findings": {kind: found[kind] for kind in PERSONAL_KINDS if found[kind]},
+            }
+        return dict(sorted(totals.items()))
+
     def text_of(self, version_id: str) -> str:
         """The whole text of a version, for the product's own work on it."""
         with self.store.read() as conn:

@@ -12,6 +12,7 @@ from strongroom.cli import (
     approvals,
     ask,
     audit,
+    compliance,
     evaluation,
     ingest,
     keeping,
@@ -81,6 +82,7 @@ app.add_typer(keeping.receipts_app, name="receipts")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(admin.index_app, name="index")
 app.add_typer(admin.config_app, name="config")
+app.command()(compliance.report)
 app.command()(admin.check)
 app.command()(admin.verify)
 app.command()(admin.reindex)
