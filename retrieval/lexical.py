@@ -50,7 +50,7 @@ _MONTHS = _vocabulary(
 _SMALL_NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen
     seventeen eighteen nineteen twenty"""
-_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_SMALL_NUMBERS.split())} | {
+NUMBER_WORDS = {word: str(value) for value, word in enumerate(_SMALL_NUMBERS.split())} | {
     "thirty": "30",
     "forty": "40",
     "fifty": "50",
@@ -131,7 +131,7 @@ def numbers(text: str) -> set[str]:
     """Numbers of a text, written one way: "1,250.00" and "1250" agree, and so do "ten" and "10"."""
     text = unicodedata.normalize("NFKC", text)
     found = {_plain_number(m.group()) for m in _NUMBER.finditer(text)}
-    found |= {_NUMBER_WORDS[w] for w in words(text) if w in _NUMBER_WORDS}
+    found |= {NUMBER_WORDS[w] for w in words(text) if w in NUMBER_WORDS}
     return found
 
 

@@ -22,6 +22,7 @@ from server import (
     routes_permissions,
     routes_signin,
     routes_watches,
+    routes_whole,
     routes_withholding,
 )
 from server.guard import OPEN_PATHS, SIGN_IN, Guard
@@ -96,6 +97,7 @@ def create_app(
         routes_permissions,
         routes_watches,
         routes_withholding,
+        routes_whole,
     ):
         app.include_router(module.router)
     # The last one added stands outermost: addresses first, then the guard, then who the guard let in.

@@ -32,6 +32,8 @@ class ServerSettings:
     call_threads: int = 8
     answers_at_once: int = 4
     questions_waiting: int = 64
+    works_at_once: int = 2  # over whole documents: they take minutes, and more would only wait for each other
+    works_waiting: int = 8  # of one person
     address_rate: Rate = field(default_factory=lambda: Rate(20, 200))
     person_rate: Rate = field(default_factory=lambda: Rate(100, 500))
     ingest_threads: int = 4

@@ -61,17 +61,22 @@ class State:
     calls: ThreadPoolExecutor = field(init=False)
     asks: ThreadPoolExecutor = field(init=False)
     line: Line = field(init=False)
+    works: ThreadPoolExecutor = field(init=False)
+    work_line: Line = field(init=False)
 
     def __post_init__(self) -> None:
         self.calls = ThreadPoolExecutor(self.settings.call_threads, thread_name_prefix="call")
         self.asks = ThreadPoolExecutor(self.settings.answers_at_once, thread_name_prefix="ask")
         self.line = Line(self.settings.answers_at_once, longest_each=self.settings.questions_waiting)
+        self.works = ThreadPoolExecutor(self.settings.works_at_once, thread_name_prefix="work")
+        self.work_line = Line(self.settings.works_at_once, longest_each=self.settings.works_waiting)
 
     def close(self) -> None:
         """Cancel jobs and let running calls finish in their threads."""
         self.jobs.close()
         self.calls.shutdown(wait=False, cancel_futures=True)
         self.asks.shutdown(wait=False, cancel_futures=True)
+        self.works.shutdown(wait=False, cancel_futures=True)
 
 
 def state_of(request: Request) -> State:

@@ -53,12 +53,14 @@ from strongroom.types import (
     Watch,
     Withholding,
 )
+from strongroom.whole import WholeEvent, WholeRequest
 from strongroom.wire import (
     PageReply,
     UnchangedRequest,
     dumps,
     error_from,
     load_ask_event,
+    load_whole_event,
     loads,
     parse_sse,
 )
@@ -386,6 +388,24 @@ class HttpEngine:
                     if event.kind in ("answer", "error"):
                         return
         raise ServerUnreachableError("the answer broke off", hint="See the server's log, then ask again.")
+
+    def whole(self, request: WholeRequest, *, cancel: threading.Event | None = None) -> Iterator[WholeEvent]:
+        """Stream the work. Closing the iterator, or setting `cancel`, stops it; what is done is kept on the server."""
+        options = {"content": dumps(request), "timeout": self._http.patient}
+        with self._http.stream("POST", "/api/whole", **options) as lines:
+            for kind, data in parse_sse(lines):
+                if cancel is not None and cancel.is_set():
+                    stopped = CancelledError(
+                        "the work was cancelled", hint="Run it again: it goes on where it stopped."
+                    )
+                    yield ErrorEvent(str(stopped), stopped.hint, int(stopped.exit_code))
+                    return
+                event = load_whole_event(kind, data) if kind else None
+                if event is not None:
+                    yield event
+                    if event.kind in ("done", "error"):
+                        return
+        raise ServerUnreachableError("the work broke off", hint="See the server's log, then run it again.")
 
     def approve(self, request: ApprovalRequest) -> Approval:
         return self._post("/api/approvals", request, Approval)

@@ -63,6 +63,7 @@ from strongroom.types import (
     Watch,
     Withholding,
 )
+from strongroom.whole import WholeEvent, WholeRequest
 
 Vectors = NDArray[np.float32]
 Vector = NDArray[np.float32]
@@ -400,6 +401,13 @@ class Engine(Protocol):
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
         """Stream the answer; the last event is an `AnswerEvent` or an `ErrorEvent`."""
+        ...
+
+    def whole(self, request: WholeRequest, *, cancel: threading.Event | None = None) -> Iterator[WholeEvent]:
+        """Work over whole documents; the last event is a `WholeDone` or an `ErrorEvent`.
+
+        What was worked out for a document is kept with it, so that work which was stopped goes on where it was.
+        """
         ...
 
     def approve(self, request: ApprovalRequest) -> Approval:

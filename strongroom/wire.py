@@ -32,6 +32,16 @@ from strongroom.types import (
     StageEvent,
     TextEvent,
 )
+from strongroom.whole import (
+    Dated,
+    Difference,
+    Point,
+    Row,
+    SheetAnswer,
+    WholeDone,
+    WholeEvent,
+    WholeProgress,
+)
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -46,6 +56,18 @@ ASK_EVENTS: dict[str, type] = {
     "error": ErrorEvent,
 }
 """The class of each event of an answer, by its `kind` (which is also the name of the server-sent event)."""
+
+WHOLE_EVENTS: dict[str, type] = {
+    "progress": WholeProgress,
+    "point": Point,
+    "difference": Difference,
+    "row": Row,
+    "sheet": SheetAnswer,
+    "dated": Dated,
+    "done": WholeDone,
+    "error": ErrorEvent,
+}
+"""The class of each event of work over whole documents, by its `kind`."""
 
 
 # ------------------------------------------------------------------------------------------------ wire-only values
@@ -190,6 +212,17 @@ def dump_ask_event(event: AskEvent) -> bytes:
 def load_ask_event(kind: str, data: bytes | str) -> AskEvent | None:
     """One event of an answer by its kind; `None` for a kind this version does not know."""
     cls = ASK_EVENTS.get(kind)
+    return None if cls is None else loads(cls, data)
+
+
+def dump_whole_event(event: WholeEvent) -> bytes:
+    """JSON of one event of work over whole documents, in ASCII like those of an answer."""
+    return adapter(type(event)).dump_json(event, ensure_ascii=True)
+
+
+def load_whole_event(kind: str, data: bytes | str) -> WholeEvent | None:
+    """One event by its kind; `None` for a kind this version does not know."""
+    cls = WHOLE_EVENTS.get(kind)
     return None if cls is None else loads(cls, data)
 
 

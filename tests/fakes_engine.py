@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from retrieval.whole.desk import Desk, Opened
+from retrieval.whole.run import check, run
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.layout import boxes_for, pack_words
 from strongroom.ports import Permissions
@@ -59,7 +61,9 @@ from strongroom.types import (
     Watch,
     Withholding,
 )
+from strongroom.whole import WholeEvent, WholeRequest
 from strongroom.wire import shown_uri
+from tests.fakes import FakeEmbedder, FakeReader
 
 _DRAWING = threading.Lock()  # PDFium takes one thread at a time, and a page of thumbnails asks from several
 
@@ -115,6 +119,19 @@ class _Document:
         return DocumentRef(self.info.id, self.info.name, self.info.path)
 
 
+class KeptInMemory:
+    """`retrieval.whole.desk.Kept` in a dictionary."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[tuple[str, str], str] = {}
+
+    def get(self, version_id: str, name: str) -> str | None:
+        return self.bodies.get((version_id, name))
+
+    def put(self, version_id: str, name: str, body: str) -> None:
+        self.bodies[version_id, name] = body
+
+
 @dataclass(slots=True)
 class FakeEngine:
     """`pause` is slept before each word of an answer and each ingested file, in seconds."""
@@ -127,6 +144,7 @@ class FakeEngine:
     _documents: dict[str, _Document] = field(default_factory=dict)
     _watches: dict[str, Watch] = field(default_factory=dict)
     _approvals: list[Approval] = field(default_factory=list)
+    _kept: KeptInMemory = field(default_factory=lambda: KeptInMemory())
 
     # -------------------------------------------------------------------------------- ingest
 
@@ -276,6 +294,35 @@ class FakeEngine:
         finally:
             if not finished:
                 self.asked_cancel.set()
+
+    def whole(self, request: WholeRequest, *, cancel: threading.Event | None = None) -> Iterator[WholeEvent]:
+        """The product's own work over this engine's documents, with models that are fakes."""
+        self.requests.append(request)
+        check(request)
+        if request.documents:
+            chosen = [self.document(document_id) for document_id in request.documents]
+        else:
+            chosen = self.documents(request.collection)
+        embedder = FakeEmbedder()
+        chunks = {c.id: c for d in chosen for c in self.chunks(d.id)}
+        desk = Desk(
+            chunks=lambda document_id: [c for c in chunks.values() if c.document.id == document_id],
+            pages=lambda document_id, _version, index: self.page(document_id, index),
+            vectors=lambda ids: {i: embedder.embed_query(chunks[i].text) for i in ids},
+            embedder=embedder,
+            reader=FakeReader(),
+            llm=None,
+            kept=self._kept,
+        )
+
+        def ask(question: str, _opened: Sequence[Opened]) -> Answer:
+            *_, last = self.ask(AskRequest(question, collection=request.collection))
+            assert isinstance(last, AnswerEvent)
+            return last.answer
+
+        for event in run(request, chosen, desk, ask, cancel=cancel):
+            time.sleep(self.pause)
+            yield event
 
     # -------------------------------------------------------------------------------- documents
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.cluster import Cluster, RayParserPool
     from ingest.pipeline import Pipeline
     from ingest.sandbox import ParserPool
-    from retrieval.answer import Answerer
+    from retrieval.answer import Answerer, Retriever
     from retrieval.search import Searcher
     from strongroom.accounts.sso import SingleSignOn
     from strongroom.app.engine import LocalEngine
@@ -212,12 +212,17 @@ class Appliance:
             return chosen
         return "fluent" if self.models.writes_well(model_id or self.settings.model) else "exact"
 
-    def answerer(self, style: Style, access: AccessFilter, model_id: str | None = None) -> Answerer:
-        """The answering path in a style for one reader's access, with the default or another model where one writes."""
+    def answerer(
+        self, style: Style, access: AccessFilter, model_id: str | None = None, *, searcher: Retriever | None = None
+    ) -> Answerer:
+        """The answering path in a style for one reader's access, with the default or another model where one writes.
+
+        `searcher` takes the place of the search in everything.
+        """
         from retrieval.answer import Answerer
 
         return Answerer(
-            searcher=self.searcher,
+            searcher=searcher or self.searcher,
             embedder=self.embedder,
             reader=self.reader_for(access),
             llm=self.llm(model_id) if style == "fluent" else None,

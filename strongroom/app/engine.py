@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
     from strongroom.audit.log import Outcome
     from strongroom.ports import OnEvent
+    from strongroom.whole import WholeEvent, WholeRequest
 
 WRITERS = frozenset({"admin", "editor"})
 
@@ -205,6 +206,11 @@ class LocalEngine:
         if request.model is not None:
             return "fluent"
         return request.style or self._appliance.style()
+
+    def whole(self, request: WholeRequest, *, cancel: threading.Event | None = None) -> Iterator[WholeEvent]:
+        from strongroom.app.whole import whole
+
+        return whole(self._appliance, self._user, request, cancel=cancel)
 
     def approve(self, request: ApprovalRequest) -> Approval:
         catalog = self._appliance.catalog
@@ -367,11 +373,11 @@ class LocalEngine:
         try:
             yield
         except NotFoundError:
-            self._audit(action, _as_id(document_id), outcome="refused")
+            self._audit(action, as_id(document_id), outcome="refused")
             raise
 
 
-def _as_id(text: str) -> str:
+def as_id(text: str) -> str:
     """An id as it may stand in the log; what is none could hold anything."""
     try:
         return str(UUID(text))

@@ -34,6 +34,7 @@ from strongroom.catalog.tables import (
     grants as grants_table,
 )
 from strongroom.catalog.watching import WatchingMixin
+from strongroom.catalog.working import WorkingMixin
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.types import DeletionReceipt
 
@@ -44,7 +45,15 @@ OUT_OF_REACH = (
 
 
 class Catalog(
-    KeepingMixin, GrantingMixin, WatchingMixin, HoldingMixin, ApprovingMixin, LearningMixin, DetailMixin, ReadingMixin
+    KeepingMixin,
+    WorkingMixin,
+    GrantingMixin,
+    WatchingMixin,
+    HoldingMixin,
+    ApprovingMixin,
+    LearningMixin,
+    DetailMixin,
+    ReadingMixin,
 ):
     """Documents, versions, chunks, grants. Thread-safe; one process writes at a time (the data directory's lock)."""
 

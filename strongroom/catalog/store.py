@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 
 from strongroom.errors import IntegrityError
 
-HEAD = "0009"
+HEAD = "0010"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 

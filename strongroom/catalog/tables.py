@@ -192,6 +192,16 @@ watches = Table(
     Column("created_at", String(32), nullable=False),
 )
 
+# What was worked out for a version of a document, kept for the next time; see `strongroom.catalog.working`.
+works = Table(
+    "works",
+    metadata,
+    Column("version_id", String(36), ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("name_mac", LargeBinary(32), primary_key=True),
+    Column("body", EncryptedText, nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
 approvals = Table(
     "approvals",
     metadata,

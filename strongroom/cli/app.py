@@ -25,6 +25,7 @@ from strongroom.cli import (
     up,
     users,
     watch,
+    whole,
 )
 
 app = typer.Typer(
@@ -63,6 +64,11 @@ app.command()(ingest.ingest)
 app.add_typer(watch.app, name="watch")
 app.command()(search.search)
 app.command()(ask.ask)
+app.command()(whole.summarise)
+app.command()(whole.compare)
+app.command()(whole.extract)
+app.command()(whole.sheet)
+app.command()(whole.timeline)
 app.add_typer(library.documents_app, name="documents")
 app.command()(library.collections)
 app.add_typer(models.app, name="models")

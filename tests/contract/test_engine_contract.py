@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,9 @@ from strongroom.types import (
     ApprovalRequest,
     AskEvent,
     AskRequest,
+    Citation,
     DocumentState,
+    ErrorEvent,
     FileOutcome,
     IngestEvent,
     IngestOptions,
@@ -34,6 +37,7 @@ from strongroom.types import (
     Watch,
     Withholding,
 )
+from strongroom.whole import Dated, Field, WholeDone, WholeEvent, WholeItem, WholeProgress, WholeRequest
 from tests.fakes import FakeModels
 from tests.fakes_engine import FakeEngine, make_pdf
 from tests.server_fixtures import served
@@ -325,6 +329,117 @@ class EngineContract:
         except UsageError:
             hits = ()
         assert hits == ()
+
+    # -------------------------------------------------------------------------------- whole documents
+
+    def whole(self, engine: Engine, **wanted: Any) -> tuple[list[WholeItem], WholeDone]:
+        events = list(engine.whole(WholeRequest(**wanted)))
+        *before, done = events
+        assert isinstance(done, WholeDone)
+        assert not any(isinstance(e, WholeDone | ErrorEvent) for e in before)
+        items = [e for e in before if not isinstance(e, WholeProgress)]
+        assert any(isinstance(e, WholeProgress) for e in before)
+        assert done.items == len(items)
+        return items, done
+
+    def stands(self, engine: Engine, citation: Citation) -> None:
+        """The quote stands word for word where its spans say."""
+        pieces = []
+        for span in citation.spans:
+            page = engine.page(citation.document.id, span.page_index)
+            pieces.append(page.text[span.start - page.start : span.end - page.start])
+        assert pieces
+        assert "".join("".join(pieces).split()) == "".join(citation.quote.split())
+
+    def test_a_summary_quotes_every_document(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        items, done = self.whole(engine, task="summarise", points=3)
+        assert {i.document.name for i in items if i.document is not None} == {"supply.pdf", "notes ä.txt"}
+        assert any(i.document is None for i in items), "what stands for all of them comes too"
+        for point in items:
+            assert point.extract
+            (citation,) = point.citations
+            assert " ".join(citation.quote.split()) == point.text
+            self.stands(engine, citation)
+        assert (done.task, done.documents, done.left_out, done.model) == ("summarise", 2, (), "extractive")
+
+    def test_differences_are_quoted_side_by_side(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        (folder / "later.pdf").write_bytes(
+            make_pdf([["SUPPLY CONTRACT", SENTENCE.replace("thirty", "forty")], ["Liability is capped."]])
+        )
+        self.ingest(engine, folder)
+        ids = (self.document_id(engine, "supply.pdf"), self.document_id(engine, "later.pdf"))
+        items, _ = self.whole(engine, task="compare", documents=ids)
+        (difference,) = items
+        assert difference.change == "facts"
+        assert [side.facts for side in difference.sides] == [("30",), ("40",)]
+        for side in difference.sides:
+            self.stands(engine, side.citation)
+        with pytest.raises(UsageError):
+            self.raised(engine, WholeRequest(task="compare", documents=ids[:1]))
+
+    def test_a_table_has_a_row_a_document_and_says_what_it_did_not_find(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        fields = (Field("notice", question=QUESTION), Field("fee", "money", "How high is the franchise royalty?"))
+        items, done = self.whole(engine, task="extract", fields=fields)
+        rows = {row.document.name: row.cells for row in items}
+        assert set(rows) == {"supply.pdf", "notes ä.txt"}
+        for cells in rows.values():
+            assert [cell.field for cell in cells] == ["notice", "fee"]
+            assert all(bool(cell.value) == cell.found for cell in cells)
+            for cell in cells:
+                if cell.citation is not None:
+                    self.stands(engine, cell.citation)
+            assert not cells[1].found
+        # AND a repetition is not worked out again
+        again, second = self.whole(engine, task="extract", fields=fields)
+        assert again == items
+        assert (done.reused, second.reused) == (0, 4)
+
+    def test_a_sheet_gets_its_answers_in_order(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        items, _ = self.whole(engine, task="sheet", questions=(QUESTION, "Who discovered penicillin?"))
+        assert [(i.index, i.question) for i in items] == [(0, QUESTION), (1, "Who discovered penicillin?")]
+        assert items[1].answer.abstained
+
+    def test_a_timeline_is_in_order_of_time(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        (folder / "dates.txt").write_text(
+            "Signed on 3 May 2021 in Bergen. It ends on 1/2/2020 at noon. Payment is due within 30 days of delivery.\n"
+        )
+        self.ingest(engine, folder)
+        items, _ = self.whole(engine, task="timeline")
+        assert [(i.date, i.flags) for i in items] == [
+            ("2020-01-02", ("day or month first?",)),
+            ("2021-05-03", ()),
+            ("", ("relative",)),
+        ]
+        for dated in items:
+            self.stands(engine, dated.citation)
+            assert dated.text in dated.citation.quote
+
+    def test_whole_work_on_what_is_not_there_is_not_found(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        with pytest.raises(NotFoundError):
+            self.raised(engine, WholeRequest(task="timeline", documents=("no-such-id",)))
+        with pytest.raises(UsageError):
+            self.raised(engine, WholeRequest(task="extract"))
+
+    def raised(self, engine: Engine, request: WholeRequest) -> None:
+        """Run it, and raise what ended it (in process it is raised, over HTTP it is the last event)."""
+        for event in engine.whole(request):
+            if isinstance(event, ErrorEvent):
+                raise (NotFoundError if "not exist" in event.message else UsageError)(event.message)
+
+    def test_whole_work_that_is_cancelled_ends(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        cancel = threading.Event()
+        cancel.set()
+        events: list[WholeEvent] = []
+        with suppress(CancelledError):
+            events.extend(engine.whole(WholeRequest(task="timeline"), cancel=cancel))
+        assert not any(isinstance(event, WholeDone | Dated) for event in events)
 
     # -------------------------------------------------------------------------------- health
 

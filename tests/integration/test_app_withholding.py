@@ -28,6 +28,7 @@ from strongroom.types import (
     StoredChunk,
     Withholding,
 )
+from strongroom.whole import Field, WholeRequest
 from strongroom.wire import to_data
 from tests.fakes import FakeModels
 from tests.ingest_samples import text_pdf
@@ -116,6 +117,18 @@ def everything_read(engine: LocalEngine, models: Models | None = None) -> str:
         seen.append(to_data(engine.chunks(document.id), kind=list[StoredChunk]))
         seen += [repr(engine.page(document.id, n)) for n in range(document.pages)]
     seen += [repr(engine.doubtful_pages(1.0)), repr(engine.approvals())]
+    ids = tuple(document.id for document in engine.documents())
+    columns = (Field("salary", question="Where is the salary paid to?"), Field("tender", question="Whose address?"))
+    for whole in (
+        WholeRequest(task="summarise"),
+        WholeRequest(task="summarise", model="capable"),
+        WholeRequest(task="compare", documents=ids),
+        WholeRequest(task="extract", fields=columns),
+        WholeRequest(task="extract", fields=columns, model="capable"),
+        WholeRequest(task="sheet", documents=ids, questions=("Where is the salary paid to?",)),
+        WholeRequest(task="timeline"),
+    ):
+        seen += [repr(event) for event in engine.whole(whole)]
     return json.dumps([s if isinstance(s, (str, list, dict)) else repr(s) for s in seen], ensure_ascii=False)
 
 

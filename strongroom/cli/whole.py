@@ -1,0 +1,450 @@
+"""`strongroom summarise`, `compare`, `extract`, `sheet` and `timeline`: work over whole documents."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from strongroom.cli.ask import place_of
+from strongroom.cli.common import (
+    AsUser,
+    Collection,
+    ConfigFile,
+    DataDir,
+    Json,
+    engine,
+    load_settings,
+    print_json,
+    printable,
+    to_json,
+)
+from strongroom.cli.library import find
+from strongroom.cli.progress import LINE_EVERY_S, duration
+from strongroom.errors import ExitCode, UsageError
+from strongroom.types import Citation, ErrorEvent
+from strongroom.whole import (
+    Cell,
+    Dated,
+    Difference,
+    Point,
+    Row,
+    SheetAnswer,
+    WholeDone,
+    WholeItem,
+    WholeProgress,
+    WholeRequest,
+)
+
+if TYPE_CHECKING:
+    from strongroom.ports import Engine
+
+Documents = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DOCUMENT]...", help="Ids, beginnings of ids, names or paths.", show_default=False),
+]
+Everything = Annotated[bool, typer.Option("--all", help="Every document that you can read.")]
+Again = Annotated[bool, typer.Option("--again", help="Work everything out anew, whatever was kept.")]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Let this installed model write or choose the words.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a table there: .csv, .xlsx or .json.")
+]
+
+
+def summarise(
+    documents: Documents = None,
+    collection: Collection = None,
+    everything: Everything = False,
+    points: Annotated[int, typer.Option("--points", "-n", min=1, max=50, help="Points for each document.")] = 8,
+    model: Model = None,
+    again: Again = False,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Summarise documents or a collection, each point with its quote and page.
+
+    Every passage is read. With the built-in models the points are sentences of the documents, chosen because they stand
+    for the rest; with a model that writes well they are its words, each compared with the text. What was worked out is
+    kept with its document: a run that was stopped goes on where it was.
+
+    Examples:
+
+        strongroom summarise contract.pdf
+
+        strongroom summarise --collection contracts --points 5
+    """
+    request = WholeRequest(task="summarise", points=points, model=model, again=again)
+    with _work(request, documents, collection, everything, as_user, data_dir, config) as run:
+        shown: str | None = None
+        for item in run(json_output):
+            if isinstance(item, Point) and not json_output:
+                title = item.document.name if item.document else "All documents"
+                if title != shown:
+                    typer.echo(("" if shown is None else "\n") + printable(title))
+                    shown = title
+                _print_point(item)
+
+
+def compare(
+    documents: Documents = None,
+    out: Out = None,
+    again: Again = False,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Compare the first document with each other: other numbers, dates and names, other wording, what one has alone.
+
+    Examples:
+
+        strongroom compare draft.docx signed.pdf
+
+        strongroom compare 2023.pdf 2024.pdf 2025.pdf --out differences.xlsx
+    """
+    request = WholeRequest(task="compare", again=again)
+    columns = ["topic", "change", "document", "says", "place", "other document", "other says", "other place"]
+    table = _Table(out, columns)
+    with _work(request, documents, None, False, as_user, data_dir, config) as run:
+        for item in run(json_output and out is None):
+            if not isinstance(item, Difference):
+                continue
+            cells = [item.topic, item.change]
+            for side in item.sides:
+                cells += [side.document.name, *_cited(side.citation)]
+            table.add(item, cells)
+            if out is None and not json_output:
+                _print_difference(item)
+    table.write()
+
+
+def extract(
+    documents: Documents = None,
+    fields: Annotated[
+        Path | None, typer.Option("--fields", "-f", metavar="FILE", help="The columns: .toml, .json or .csv.")
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--field", metavar="NAME[:KIND]", help="A column; text, date, money, number or yes_no."),
+    ] = None,
+    collection: Collection = None,
+    everything: Everything = False,
+    out: Out = None,
+    model: Model = None,
+    again: Again = False,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Read the same fields out of many documents into a table, with a quote and a page for each cell.
+
+    A cell without a value says "not found" and names the nearest passage. Dates, money and numbers are written one way;
+    what is ambiguous is flagged. Every cell is kept with its document: repeat the command to go on, or to add fields.
+
+    Examples:
+
+        strongroom extract --collection contracts --field "agreement date:date" --field "governing law" --out table.xlsx
+
+        strongroom extract --all --fields fields.toml --out table.csv
+
+    A file of fields in TOML:
+
+        [[field]]
+        name = "Notice period"
+        kind = "text"
+        question = "How long is the notice period for termination?"
+    """
+    from strongroom.cli.fields import read_field, read_fields
+
+    chosen = [*(read_fields(fields) if fields is not None else ()), *map(read_field, field or ())]
+    if not chosen:
+        raise UsageError("no fields were given", hint="Give `--field NAME` or `--fields FILE`.")
+    request = WholeRequest(task="extract", fields=tuple(chosen), model=model, again=again)
+    per = ("", " (words)", " (confidence)", " (page)", " (quote)", " (flags)")
+    table = _Table(out, ["document", *(f.name + part for f in chosen for part in per)])
+    with _work(request, documents, collection, everything, as_user, data_dir, config) as run:
+        for item in run(json_output and out is None):
+            if isinstance(item, Row):
+                table.add(item, [item.document.name, *(text for cell in item.cells for text in _cell(cell))])
+                table.write(final=False)
+                if out is None and not json_output:
+                    _print_row(item)
+    table.write()
+
+
+def sheet(
+    questions: Annotated[Path, typer.Argument(metavar="FILE", help="The questionnaire: .csv or .xlsx.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the answers go: .csv, .xlsx, .json.")],
+    column: Annotated[
+        str | None, typer.Option("--column", help="Title or letter of the column with the questions.")
+    ] = None,
+    document: Annotated[
+        list[str] | None, typer.Option("--document", "-d", metavar="DOCUMENT", help="Only these documents.")
+    ] = None,
+    collection: Collection = None,
+    model: Model = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the answers that FILE of `--out` already has, and go on.")
+    ] = False,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Answer a questionnaire: the same rows and columns come back, with answers, confidence and citations beside them.
+
+    Where the documents do not answer, the row says so. The file is written anew every few answers, so that `--resume`
+    can go on after an interruption.
+
+    Examples:
+
+        strongroom sheet due-diligence.xlsx --out answered.xlsx --collection contracts
+
+        strongroom sheet questions.csv --column Requirement --out answered.csv
+    """
+    from strongroom.cli.sheets import Questionnaire
+
+    form = Questionnaire.read(questions, column=column, out=out, resume=resume)
+    asked = tuple(text for _, text in form.open_questions())
+    if not asked:
+        form.write()
+        typer.echo(f"every question has its answer in {out}", err=True)
+        return
+    request = WholeRequest(task="sheet", questions=asked, model=model)
+    saved = time.monotonic()
+    try:
+        with _work(request, document, collection, True, as_user, data_dir, config) as run:
+            for item in run(json_output):
+                if isinstance(item, SheetAnswer):
+                    form.take(item)
+                    if time.monotonic() - saved > LINE_EVERY_S:
+                        form.write()
+                        saved = time.monotonic()
+    finally:
+        form.write()
+    typer.echo(f"{form.answered} answered, {form.silent} not found in the documents: {out}", err=True)
+
+
+def timeline(
+    documents: Documents = None,
+    collection: Collection = None,
+    everything: Everything = False,
+    relative: Annotated[
+        bool, typer.Option("--relative/--no-relative", help="Also times like “30 days after”.")
+    ] = False,
+    out: Out = None,
+    again: Again = False,
+    as_user: AsUser = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Lay out the dates of documents in order of time, each with its sentence and page.
+
+    Dates are in ISO 8601. Flagged are ranges, years of two digits, and dates whose day and month could be exchanged.
+
+    Examples:
+
+        strongroom timeline contract.pdf --relative
+
+        strongroom timeline --collection case-17 --out timeline.xlsx
+    """
+    request = WholeRequest(task="timeline", again=again)
+    table = _Table(out, ["date", "until", "as written", "flags", "document", "sentence", "place"])
+    with _work(request, documents, collection, everything, as_user, data_dir, config) as run:
+        for item in run(
+            json_output and out is None, keep=lambda i: relative or not isinstance(i, Dated) or bool(i.date)
+        ):
+            if not isinstance(item, Dated):
+                continue
+            quote, place = _cited(item.citation)
+            name = item.citation.document.name
+            table.add(item, [item.date, item.until, item.text, ", ".join(item.flags), name, quote, place])
+            if out is None and not json_output:
+                when = f"{item.date}/{item.until}" if item.until else item.date or "relative"
+                flags = f"  [{', '.join(item.flags)}]" if item.flags else ""
+                typer.echo(printable(f"{when}  {name}, {place}{flags}\n    “{quote}”"))
+    table.write()
+
+
+# ------------------------------------------------------------------------------------------------ running
+
+Run = Callable[..., Iterator[WholeItem]]
+
+
+@contextmanager
+def _work(
+    request: WholeRequest,
+    documents: list[str] | None,
+    collection: str | None,
+    everything: bool,
+    as_user: str | None,
+    data_dir: Path | None,
+    config: Path | None,
+) -> Iterator[Run]:
+    """Choose the documents and give a function that runs the work: items as they come, progress on stderr."""
+    from dataclasses import replace
+
+    if not documents and collection is None and not everything:
+        raise UsageError("no documents were named", hint="Name documents, or give `--collection NAME` or `--all`.")
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose=f"strongroom {request.task}", as_user=as_user) as opened:
+        ids = tuple(find(opened, text, collection).id for text in documents or ())
+        wanted = replace(request, documents=ids, collection=collection)
+        yield lambda json_output, keep=lambda _item: True: _run(opened, wanted, json_output=json_output, keep=keep)
+
+
+def _run(
+    opened: Engine, request: WholeRequest, *, json_output: bool, keep: Callable[[WholeItem], bool]
+) -> Iterator[WholeItem]:
+    """Items as they come. Raises what went wrong, and exits with 3 when a document had to be left out."""
+    from strongroom.app.asking import error_of
+
+    show = _Progress()
+    for event in opened.whole(request):
+        if isinstance(event, WholeProgress):
+            show(event)
+        elif isinstance(event, ErrorEvent):
+            raise error_of(event)
+        elif isinstance(event, WholeDone):
+            show.clear()
+            if json_output:
+                print_json(to_json(event))
+            _print_done(event)
+            if event.left_out:
+                raise typer.Exit(int(ExitCode.PARTIAL))
+        elif keep(event):
+            show.clear()
+            if json_output:
+                print_json(to_json(event))
+            yield event
+
+
+class _Progress:
+    """One line on stderr: rewritten on a terminal, now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._due = time.monotonic() + (0.0 if self._live else LINE_EVERY_S)
+
+    def __call__(self, progress: WholeProgress) -> None:
+        if time.monotonic() < self._due:
+            return
+        line = printable(progress_line(progress))
+        if self._live:
+            sys.stderr.write(f"\r\x1b[2K{line[:118]}")
+            sys.stderr.flush()
+            self._due = time.monotonic() + 0.1
+        else:
+            typer.echo(line, err=True)
+            self._due = time.monotonic() + LINE_EVERY_S
+
+    def clear(self) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+
+def progress_line(progress: WholeProgress) -> str:
+    """Where the work stands: counts, rate, time left."""
+    fresh = progress.done - progress.reused
+    parts = [f"{progress.done:,} of {progress.total:,} {progress.unit}"]
+    if progress.reused:
+        parts.append(f"{progress.reused:,} kept from before")
+    if fresh > 0 and progress.seconds > 0:
+        rate = fresh / progress.seconds
+        parts.append(f"{rate:.1f} {progress.unit}/s")
+        if progress.done < progress.total:
+            parts.append(f"about {duration((progress.total - progress.done) / rate)} left")
+    if progress.current:
+        parts.append(f"at {progress.current}")
+    return ", ".join(parts)
+
+
+# ------------------------------------------------------------------------------------------------ printing
+
+
+class _Table:
+    """Rows for `--out`, with the items that a JSON file holds instead."""
+
+    def __init__(self, path: Path | None, columns: list[str]) -> None:
+        from strongroom.spreadsheet import suffix_of
+
+        self._path, self._columns = path, columns
+        self._json = path is not None and suffix_of(path) == ".json"
+        self._rows: list[list[str]] = []
+        self._items: list[Any] = []
+        self._saved = time.monotonic()
+
+    def add(self, item: WholeItem, cells: list[str]) -> None:
+        if self._json:
+            self._items.append(to_json(item))
+        elif self._path is not None:
+            self._rows.append(cells)
+
+    def write(self, *, final: bool = True) -> None:
+        """Write the file; before the end only every few seconds, so that what there is survives an interruption."""
+        from strongroom.spreadsheet import write_table
+
+        if self._path is None or (not final and time.monotonic() - self._saved < LINE_EVERY_S):
+            return
+        write_table(self._path, self._columns, self._rows, data=self._items if self._json else None)
+        self._saved = time.monotonic()
+        if final:
+            typer.echo(f"{len(self._items) or len(self._rows)} rows in {self._path}", err=True)
+
+
+def _cited(citation: Citation | None) -> tuple[str, str]:
+    """Quote and place."""
+    return ("", "") if citation is None else (" ".join(citation.quote.split()), place_of(citation))
+
+
+def _cell(cell: Cell) -> list[str]:
+    quote, place = _cited(cell.citation)
+    if not cell.found:
+        quote = f"(nearest passage) {quote}" if quote else ""
+    value = cell.value if cell.found else "not found"
+    return [value, cell.text, f"{cell.confidence:.2f}", place, quote, ", ".join(cell.flags)]
+
+
+def _print_point(point: Point) -> None:
+    label = {"supported": "", "partial": " (partly supported)", "unsupported": " (unsupported)"}[point.support]
+    places = "; ".join(f"{c.document.name}, {place_of(c)}" for c in point.citations)
+    text = f"“{point.text}”" if point.extract else point.text
+    typer.echo(printable(f"- {text}{label} [{places or 'no quote carries this'}]"))
+
+
+def _print_difference(difference: Difference) -> None:
+    words = {"facts": "other facts", "wording": "other wording", "only": "only in one"}[difference.change]
+    typer.echo(printable(f"{words}: {difference.topic}" if difference.topic else words))
+    for side in difference.sides:
+        quote, place = _cited(side.citation)
+        facts = f" ({', '.join(side.facts)})" if side.facts else ""
+        said = f"“{quote}”{facts}" if quote else "nothing of the kind"
+        typer.echo(printable(f"  {side.document.name}{f', {place}' if place else ''}: {said}"))
+
+
+def _print_row(row: Row) -> None:
+    typer.echo(printable(row.document.name))
+    for cell in row.cells:
+        value, _, confidence, place, _, flags = _cell(cell)
+        told = f"  {cell.field}: {value} [{place}] ({confidence}{'; ' + flags if flags else ''})"
+        typer.echo(printable(told))
+
+
+def _print_done(done: WholeDone) -> None:
+    extracts = done.model == "extractive"
+    how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
+    documents = "1 document" if done.documents == 1 else f"{done.documents:,} documents"
+    kept = f", {done.reused:,} parts kept from before" if done.reused else ""
+    typer.echo(f"{done.items:,} items from {documents} in {duration(done.seconds)}{kept}; {how}", err=True)
+    for name, reason in done.left_out:
+        typer.echo(printable(f"left out: {name} ({reason})"), err=True)
