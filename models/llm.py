@@ -35,6 +35,7 @@ from strongroom.types import Message, Usage
 log = logging.getLogger(__name__)
 
 READ_STEP = 256  # prompt tokens read between two looks at `cancel`
+QUOTE_TOKENS = 96  # by which a quote may go over the limit to end with its sentence
 _CACHE_TYPES = {"f16": None, "q8_0": 8}  # GGML type numbers for keys and values
 
 
@@ -149,7 +150,8 @@ class LlamaChatModel:
         try:
             if self._closed:
                 raise ModelError(f"model {self._name} was closed", hint="Open it again.")
-            room = min(options.max_tokens, self._context_tokens - len(prompt))
+            most = self._context_tokens - len(prompt)
+            room = min(options.max_tokens, most)
             if room <= 0 or not self._read(prompt, cancel):
                 return
             stops, characters = StopFilter(options.stop), Utf8Stream()
@@ -160,7 +162,9 @@ class LlamaChatModel:
                 text = quotes.accept(token) if quotes is not None else characters.feed(self._piece(token))
                 if piece := stops.feed(text):
                     yield piece
-                if stops.stopped or made >= room or _is_set(cancel):
+                # A quote is not cut off inside a sentence, unless it is a very long one.
+                full = made >= room and (quotes is None or quotes.whole or made >= room + QUOTE_TOKENS)
+                if stops.stopped or full or made >= most or _is_set(cancel):
                     break
             # In quoting mode nothing may be added that is not in a source, not even a replacement character.
             rest = stops.feed("" if quotes is not None else characters.finish()) + stops.finish()

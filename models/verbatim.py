@@ -117,6 +117,11 @@ class VerbatimConstraint:
         self._close_run()
         return lead + self._open(opening, piece)
 
+    @property
+    def whole(self) -> bool:
+        """True where the text may end: behind a sentence, or the end of a source."""
+        return self.finished or self._may_break()
+
     # ------------------------------------------------------------------------------------------------
 
     def _open(self, places: list[tuple[int, int]], piece: bytes) -> str:
