@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from retrieval import abstain, condense, context, exact, grounding, prompt, stream
+from retrieval import abstain, clarify, condense, context, exact, grounding, prompt, stream
 from retrieval.citations import PageLookup, PageReader
 from retrieval.context import RankedChunk, Reading
 from retrieval.evidence import Evidence
@@ -30,6 +30,7 @@ from strongroom.types import (
     AskRequest,
     Citation,
     CitationsEvent,
+    Clarification,
     Exact,
     Message,
     Sentence,
@@ -63,6 +64,9 @@ class _Run:
 
     request: AskRequest
     cancel: threading.Event | None
+    where: str = ""
+    searched: str = ""
+    clarify: Clarification | None = None
     began: float = field(default_factory=time.perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
@@ -115,17 +119,17 @@ class Answerer:
         self._calibration = calibration
 
     def answer(
-        self, request: AskRequest, *, access: AccessFilter, cancel: threading.Event | None = None
+        self, request: AskRequest, *, access: AccessFilter, cancel: threading.Event | None = None, where: str = ""
     ) -> Iterator[AskEvent]:
         """Yield the stages, the citations, the words and last the checked answer.
 
         The citations come before the first word. Raises `StrongroomError`s, among them `CancelledError` when `cancel`
-        is set; closing the iterator stops generation.
+        is set; closing the iterator stops generation. `where` says what is searched, in words.
         """
-        run = _Run(request, cancel)
+        run = _Run(request, cancel, where)
         run.go_on()
         yield StageEvent("retrieving")
-        question = condense.condense(request.question, request.history)
+        question = condense.condense(request.question, request.history, self._embedder)
         ranked, _ = self._searcher.search(question, access=access, k=K)
         run.timings["retrieve"] = run.elapsed()
         run.go_on()
@@ -133,9 +137,12 @@ class Answerer:
         pages = PageReader(self._pages)
         reading = context.read(question, ranked, pages, self._embedder, self._reader)
         confidence = self._calibration.probability(abstain.features(question, reading)) if reading.candidates else 0.0
+        run.searched = _searched(run.where, reading)
         run.go_on()
         if confidence < self._abstain_below or not reading.candidates:
             yield from self._not_found(run, reading, pages, confidence)
+        elif (back := clarify.unresolved(request.question, request.history, _nearest(reading))) is not None:
+            yield from self._asked_back(run, back, reading, pages, confidence)
         else:
             yield from self._found(run, question, reading, pages, confidence)
 
@@ -143,10 +150,19 @@ class Answerer:
 
     def _not_found(self, run: _Run, reading: Reading, pages: PageReader, confidence: float) -> Iterator[AskEvent]:
         """Say so, with the nearest passages. The model is not asked."""
-        nearest = context.choose(reading, count_tokens=len, budget=1 << 20, max_quotes=NEAREST)
-        citations = _cite(nearest, pages)
+        citations = _cite(_nearest(reading), pages)
         yield CitationsEvent(citations)
         yield run.say(abstain.NOT_FOUND)
+        yield _finish(run, EXTRACTIVE, confidence, (), citations, abstained=True)
+
+    def _asked_back(
+        self, run: _Run, back: Clarification, reading: Reading, pages: PageReader, confidence: float
+    ) -> Iterator[AskEvent]:
+        """Ask instead of answering, with the nearest passages."""
+        run.clarify = back
+        citations = _cite(_nearest(reading), pages)
+        yield CitationsEvent(citations)
+        yield run.say(back.question)
         yield _finish(run, EXTRACTIVE, confidence, (), citations, abstained=True)
 
     def _found(
@@ -159,6 +175,7 @@ class Answerer:
             budget=PROMPT_TOKENS if llm else 1 << 20,
             max_quotes=QUOTES,
         )
+        run.clarify = clarify.differing(question, evidence)
         citations = _cite(evidence, pages)
         yield CitationsEvent(citations)
         if llm is None:
@@ -257,6 +274,25 @@ def _cite(evidence: Sequence[Evidence], pages: PageReader) -> tuple[Citation, ..
     return tuple(pages.cite(item, n) for n, item in enumerate(evidence, start=1))
 
 
+def _nearest(reading: Reading) -> tuple[Evidence, ...]:
+    return context.choose(reading, count_tokens=len, budget=1 << 20, max_quotes=NEAREST)
+
+
+def _searched(where: str, reading: Reading) -> str:
+    """What was searched and read: `the documents in “contracts”; the 8 nearest passages, of 3 of them, were read`."""
+    count, documents = len(reading.chunks), len({c.chunk.document.id for c in reading.chunks})
+    read = f"the {count} nearest passages, of {documents} documents, were read" if count else "nothing was near"
+    return f"{where}; {read}" if where else read
+
+
+def asked_back(request: AskRequest, back: Clarification) -> Iterator[AskEvent]:
+    """The events of a question that is asked back before anything was searched."""
+    run = _Run(request, None, clarify=back)
+    yield CitationsEvent(())
+    yield run.say(back.question)
+    yield _finish(run, EXTRACTIVE, 0.0, (), (), abstained=True)
+
+
 def _shown(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
     """The quotes that an exact answer shows: the best one and those close behind it."""
     return [e for e in evidence[:SHOWN_QUOTES] if e.score >= evidence[0].score - CLOSE_BEHIND]
@@ -302,5 +338,7 @@ def _finish(
             style=style,
             exact=exact,
             digital_source_type=GENERATED if style == "fluent" else None,
+            clarify=run.clarify,
+            searched=run.searched,
         )
     )

@@ -62,7 +62,7 @@ class Searcher:
         started = time.perf_counter()
         if k < 1:
             raise UsageError(f"k is {k}", hint="Ask for at least one passage.")
-        text = condense(clean_question(question), history)[:_LONGEST_QUESTION]
+        text = condense(clean_question(question), history, self._embedder)[:_LONGEST_QUESTION]
         query = IndexQuery(dense=self._embedder.embed_query(text), text=text)
         timings = {"embed": _ms_since(started), "index": 0.0, "release": 0.0}
         limit = min(max(_OVERFETCH * k, _FEWEST), max(_MOST, k))

@@ -26,13 +26,20 @@ class AccessFilter:
     `collections` are collection ids; `None` means every collection the principals can read. `barred` are the groups
     behind a wall: what any of them may read is hidden, whatever else would allow it. The index narrows by this; the
     catalogue rechecks every hit before release. `withheld` are the kinds of personal data that the person does not see,
-    by collection id; "" stands for the collections that are not named.
+    by collection id; "" stands for the collections that are not named. `documents` are the ids that the question is
+    about; `None` means all.
     """
 
     principals: frozenset[str]
     collections: frozenset[str] | None = None
     barred: frozenset[str] = frozenset()
     withheld: tuple[tuple[str, frozenset[str]], ...] = ()
+    documents: frozenset[str] | None = None
+
+    def in_scope(self, collection_id: str, document_id: str) -> bool:
+        """True when a document is among those that the question is about. Says nothing about rights."""
+        in_collection = self.collections is None or collection_id in self.collections
+        return in_collection and (self.documents is None or document_id in self.documents)
 
     def may_read(self, allow: frozenset[str], deny: frozenset[str]) -> bool:
         """True when some principal is allowed, none is denied, and nobody behind a wall is allowed. Deny wins."""

@@ -10,7 +10,7 @@ exclusive. Boxes are `(x0, y0, x1, y1)` in PDF points (1/72 inch), origin at the
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Literal, get_args
 
@@ -495,6 +495,14 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Clarification:
+    """A question back to the person. `options` are document names or places that it is about, best first."""
+
+    question: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer. When `abstained`, `answer` says so and `citations` are the nearest passages, not evidence.
 
@@ -515,6 +523,8 @@ class Answer:
     style: Style = "exact"
     exact: tuple[Exact, ...] = ()
     digital_source_type: str | None = None  # `GENERATED` where a model wrote `answer`: the mark that machines read
+    clarify: Clarification | None = None  # with `abstained`, instead of an answer; else what the answer leaves open
+    searched: str = ""  # what was searched and read, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -615,17 +625,36 @@ class Watch:
     state: str = "waits for a server"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which of the documents that may be read are asked, besides their collection. It only ever narrows.
+
+    `documents` are ids, beginnings of ids, names, or words of names; `since` and `until` (inclusive) are days on which
+    a document was last taken in; `types` are endings of names (`pdf`) or media types.
+    """
+
+    documents: tuple[str, ...] = ()
+    since: date | None = None
+    until: date | None = None
+    types: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
+    """A search. `#name` in the question asks only the document of that name."""
+
     question: str
     k: int = 8
     collection: str | None = None
     history: tuple[Message, ...] = ()
     id: str | None = None
+    scope: Scope = Scope()
 
 
 @dataclass(frozen=True, slots=True)
 class AskRequest:
+    """A question. `#name` in it asks only the document of that name."""
+
     question: str
     collection: str | None = None
     history: tuple[Message, ...] = ()
@@ -633,6 +662,7 @@ class AskRequest:
     verbatim: bool = False  # the exact style, whatever the settings say
     id: str | None = None
     style: Style | None = None  # `None`: as the settings say
+    scope: Scope = Scope()
 
 
 @dataclass(frozen=True, slots=True)

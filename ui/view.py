@@ -441,8 +441,9 @@ def size_words(size: int) -> str:
 
 
 def history(turns: Sequence[Turn], *, limit: int = 3) -> tuple[Message, ...]:
-    """The last answered turns as conversation history. What was not found, broke off or failed is no history."""
-    answered = [t for t in turns if t.answer is not None and not t.answer.abstained][-limit:]
+    """The last answered turns as conversation history. What was not found, broke off or failed is no
+    history; what was asked back is, because the next words reply to it."""
+    answered = [t for t in turns if t.answer is not None and (t.answer.clarify or not t.answer.abstained)][-limit:]
     messages: list[Message] = []
     for turn in answered:
         if turn.answer is not None:

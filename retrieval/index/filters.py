@@ -43,14 +43,16 @@ def access_payload(allow: tuple[str, ...], deny: tuple[str, ...]) -> dict[str, o
 def access_conditions(access: AccessFilter) -> Conditions | None:
     """The conditions of a search under `access`; `None` when it can match nothing.
 
-    No principals, or an empty set of collections, means nothing; `collections=None` means any collection.
+    No principals, or an empty set of collections or documents, means nothing; `None` means any of them.
     """
-    if not access.principals or (access.collections is not None and not access.collections):
+    if not access.principals or access.collections == frozenset() or access.documents == frozenset():
         return None
     principals = tuple(sorted(access.principals))
     must: tuple[tuple[str, tuple[str, ...]], ...] = ((ALLOW, principals),)
     if access.collections is not None:
         must += ((COLLECTION, tuple(sorted(access.collections))),)
+    if access.documents is not None:
+        must += ((DOCUMENT, tuple(sorted(access.documents))),)
     must_not: tuple[tuple[str, tuple[str, ...]], ...] = ((DENY, principals),)
     if access.barred:
         must_not += ((ALLOW, tuple(sorted(access.barred))),)

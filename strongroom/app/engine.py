@@ -16,6 +16,7 @@ from strongroom import __version__
 from strongroom.access import AccessFilter
 from strongroom.app.disk import disk_use
 from strongroom.app.permissions import LocalPermissions
+from strongroom.app.scoping import described, mentioned, narrowed, without_marks
 from strongroom.app.verify import verify
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.types import (
@@ -24,6 +25,7 @@ from strongroom.types import (
     ApprovalRequest,
     AskEvent,
     AskRequest,
+    Clarification,
     DeletionReceipt,
     DocumentDetail,
     DocumentInfo,
@@ -163,10 +165,12 @@ class LocalEngine:
     def search(self, request: SearchRequest) -> SearchResult:
         from retrieval.search import to_search_result
 
-        access = self._asking(request.collection)
-        scored, timings = self._appliance.searcher.search(
-            request.question, access=access, k=request.k, history=request.history
-        )
+        access, back = self._within(request)
+        if back is not None:
+            options = f"Write one of: {'; '.join(back.options)}." if back.options else "Leave the mark # out."
+            raise UsageError(back.question, hint=options)
+        question = without_marks(request.question)
+        scored, timings = self._appliance.searcher.search(question, access=access, k=request.k, history=request.history)
         result = to_search_result(scored, timings, id=request.id)
         self._audit(
             "search",
@@ -176,9 +180,17 @@ class LocalEngine:
         return result
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
-        access = self._asking(request.collection)
-        answerer = self._appliance.answerer(self._style(request), access, request.model)
-        for event in answerer.answer(request, access=access, cancel=cancel):
+        from retrieval.answer import asked_back
+
+        access, back = self._within(request)
+        if back is not None:
+            events = asked_back(request, back)
+        else:
+            answerer = self._appliance.answerer(self._style(request), access, request.model)
+            plain = replace(request, question=without_marks(request.question))
+            where = described(request.collection, request.scope)
+            events = answerer.answer(plain, access=access, cancel=cancel, where=where)
+        for event in events:
             if isinstance(event, AnswerEvent):
                 # before the answer is released: what was shown is on record even if the reader goes away
                 self._audit(
@@ -194,6 +206,22 @@ class LocalEngine:
         """The asker's filter, once the index knows of every grant that has changed."""
         self._appliance.tell_index()
         return self._appliance.catalog.access_for(self._user, collection)
+
+    def _within(self, request: SearchRequest | AskRequest) -> tuple[AccessFilter, Clarification | None]:
+        """The asker's filter, narrowed to the request's scope and to the documents that it mentions.
+
+        A question that does not stand alone keeps to the document that the conversation is about.
+        """
+        access = self._asking(request.collection)
+        catalog = self._appliance.catalog
+        access = narrowed(access, request.scope, lambda: catalog.documents(access))
+        texts = [request.question]
+        if "#" not in request.question and request.history:
+            from retrieval.condense import stands_alone
+
+            if not stands_alone(request.question):
+                texts += [m.content for m in reversed(request.history) if m.role == "user"]
+        return mentioned(access, texts, lambda: catalog.documents(access))
 
     def _style(self, request: AskRequest) -> Style:
         """Who names a model wants its words; raises `UsageError` for a style that contradicts the rest."""

@@ -116,7 +116,7 @@ class DetailMixin(ReadingMixin):
             veils = self._veils(conn, access, cast(list[Row[Any]], rows))
         found = []
         for row in rows:
-            in_scope = access.collections is None or row.collection_id in access.collections
+            in_scope = access.in_scope(row.collection_id, row.id)
             if in_scope and access.may_read(*grants.merge(principals[row.id], principals[row.collection_id])):
                 veil = veils.get(row.version_id, OPEN)
                 label = self.vault.open_text(row.label, f"pages.label:{row.version_id}/{row.idx}")

@@ -71,7 +71,7 @@ class ReadingMixin(PersonalMixin):
         refs: dict[str, DocumentRef] = {}  # hits share documents: each name is opened once
         for row in rows:
             allow, deny = grants.merge(principals[row.document_id], principals[row.collection_id])
-            in_scope = access.collections is None or row.collection_id in access.collections
+            in_scope = access.in_scope(row.collection_id, row.document_id)
             if in_scope and access.may_read(allow, deny):
                 veil = veils.get(row.version_id, OPEN)
                 if row.document_id not in refs:
@@ -91,7 +91,7 @@ class ReadingMixin(PersonalMixin):
         shown = []
         for row in rows:
             allow, deny = grants.merge(principals[row.id], principals[row.collection_id])
-            in_scope = access.collections is None or row.collection_id in access.collections
+            in_scope = access.in_scope(row.collection_id, row.id)
             if in_scope and access.may_read(allow, deny):
                 veil = veils.get(row.version_id, OPEN)
                 shown.append(self._document_info(row, opened[row.collection_id], veil))

@@ -14,10 +14,15 @@ from strongroom.cli.common import (
     Collection,
     ConfigFile,
     DataDir,
+    Documents,
     Json,
+    Since,
+    Types,
+    Until,
     engine,
     load_settings,
     print_json,
+    scope_of,
     to_json,
 )
 from strongroom.errors import UsageError
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
 def ask(
     question: Annotated[str | None, typer.Argument(help="The question.", show_default=False)] = None,
     collection: Collection = None,
+    documents: Documents = None,
+    since: Since = None,
+    until: Until = None,
+    types: Types = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Answer with this installed model.")] = None,
     verbatim: Annotated[
         bool, typer.Option("--verbatim", help="Only words that stand in the documents: short for `--style exact`.")
@@ -56,6 +65,10 @@ def ask(
 
         strongroom ask "Who approves expenses?" --verbatim --collection policies
 
+        strongroom ask "What does #lease-2024 say about notice?"
+
+        strongroom ask "Which penalties apply?" --document lease-2024.pdf --document amendment.pdf
+
         strongroom ask "Summarise the notice rules" --style fluent --model qwen2.5-7b-instruct
 
         strongroom ask --batch questions.jsonl > answers.jsonl
@@ -65,6 +78,7 @@ def ask(
 
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom ask --help`.")
+    scope = scope_of(documents, since, until, types)
     settings = load_settings(data_dir, config).settings
     with engine(settings, purpose="strongroom ask", as_user=as_user) as opened:
         if batch is not None:
@@ -77,10 +91,13 @@ def ask(
                     verbatim=verbatim,
                     style=style,
                     id=line.id,
+                    scope=scope,
                 )
                 print_json(to_json(final_answer(opened, request)))
             return
-        request = AskRequest(question or "", collection=collection, model=model, verbatim=verbatim, style=style)
+        request = AskRequest(
+            question or "", collection=collection, model=model, verbatim=verbatim, style=style, scope=scope
+        )
         if json_output:
             print_json(to_json(final_answer(opened, request)))
         else:
@@ -123,7 +140,14 @@ def show_sources(answer: Answer, *, printed: bool) -> None:
     console.print()
     cited = {n for s in answer.sentences for n in s.citations}
     shown = [c for c in answer.citations if answer.abstained or c.n in cited] or list(answer.citations)
-    if answer.abstained:
+    if answer.clarify is not None:
+        for option in answer.clarify.options:
+            console.print(Text(f"  - {option}"))
+        if not answer.abstained:
+            console.print(Text(f"{answer.clarify.question} Name it as #name in the question.", style="yellow"))
+    if answer.abstained and answer.searched:
+        console.print(Text(f"Searched: {answer.searched}.", style="dim"))
+    if answer.abstained and shown:
         console.print(Text("Nearest passages (not an answer):", style="bold"))
     for citation in shown:
         console.print(Text.assemble((f"[{citation.n}] ", "bold"), citation.document.name, f", {place_of(citation)}"))

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
     from strongroom.config import Loaded, Settings
     from strongroom.ports import Engine
-    from strongroom.types import Problem
+    from strongroom.types import Problem, Scope
 
 DataDir = Annotated[
     Path | None,
@@ -26,7 +27,39 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 AsUser = Annotated[
     str | None, typer.Option("--as", metavar="USER", help="Act as another user; administrators only, and audited.")
 ]
+Documents = Annotated[
+    list[str] | None,
+    typer.Option("--document", "-d", help="Only this document: an id, a name, or words of one. Repeatable."),
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option("--since", formats=["%Y-%m-%d"], metavar="DAY", help="Only documents taken in on this day or later."),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option("--until", formats=["%Y-%m-%d"], metavar="DAY", help="Only documents taken in on this day or before."),
+]
+Types = Annotated[
+    list[str] | None, typer.Option("--type", metavar="ENDING", help="Only files of this type, as in pdf. Repeatable.")
+]
 Collection = Annotated[str | None, typer.Option("--collection", "-c", help="Only this collection.")]
+
+
+def scope_of(
+    documents: list[str] | None, since: datetime | None, until: datetime | None, types: list[str] | None
+) -> Scope:
+    """The scope that the options name. Raises `UsageError` for days in the wrong order."""
+    from strongroom.errors import UsageError
+    from strongroom.types import Scope
+
+    if since is not None and until is not None and since > until:
+        raise UsageError("--since is after --until", hint="Nothing can lie between them.")
+    return Scope(
+        documents=tuple(documents or ()),
+        since=since.date() if since else None,
+        until=until.date() if until else None,
+        types=tuple(types or ()),
+    )
 
 
 def load_settings(data_dir: Path | None, config: Path | None, **overrides: Any) -> Loaded:

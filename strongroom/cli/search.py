@@ -12,10 +12,15 @@ from strongroom.cli.common import (
     Collection,
     ConfigFile,
     DataDir,
+    Documents,
     Json,
+    Since,
+    Types,
+    Until,
     engine,
     load_settings,
     print_json,
+    scope_of,
     to_json,
 )
 from strongroom.errors import UsageError
@@ -29,6 +34,10 @@ def search(
     question: Annotated[str | None, typer.Argument(help="What to look for.", show_default=False)] = None,
     k: Annotated[int | None, typer.Option("-k", min=1, max=100, help="How many passages.")] = None,
     collection: Collection = None,
+    documents: Documents = None,
+    since: Since = None,
+    until: Until = None,
+    types: Types = None,
     batch: Annotated[
         Path | None, typer.Option("--batch", help='JSON lines {"id", "question"}; one result a line. `-` reads stdin.')
     ] = None,
@@ -45,23 +54,28 @@ def search(
 
         strongroom search "liability cap" -k 3 --collection contracts --json
 
+        strongroom search "termination" --type pdf --since 2026-01-01
+
         strongroom search --batch questions.jsonl > results.jsonl
     """
     from strongroom.cli.batch import read_batch
 
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom search --help`.")
+    scope = scope_of(documents, since, until, types)
     settings = load_settings(data_dir, config).settings
     limit = k or settings.search_k
     with engine(settings, purpose="strongroom search", as_user=as_user) as opened:
         if batch is not None:
             for line in read_batch(batch):
                 result = opened.search(
-                    SearchRequest(line.question, k=limit, collection=collection, history=line.history, id=line.id)
+                    SearchRequest(
+                        line.question, k=limit, collection=collection, history=line.history, id=line.id, scope=scope
+                    )
                 )
                 print_json(to_json(result))
             return
-        result = opened.search(SearchRequest(question or "", k=limit, collection=collection))
+        result = opened.search(SearchRequest(question or "", k=limit, collection=collection, scope=scope))
     if json_output:
         print_json(to_json(result))
     else:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from retrieval.condense import MAX_ADDED, condense
+import pytest
+
+from retrieval import condense as module
+from retrieval.condense import MAX_ADDED, leans_on, points_back
 from strongroom.types import Message
+from tests.fakes import FakeEmbedder
+
+
+def condense(question: str, history: list[Message]) -> str:
+    return module.condense(question, history, FakeEmbedder())
 
 
 def user(*questions: str) -> list[Message]:
@@ -35,3 +43,36 @@ def test_a_chain_of_follow_ups_reaches_the_last_full_question() -> None:
 def test_what_is_added_is_bounded() -> None:
     found = condense("Why?", user(" ".join(f"word{i}" for i in range(200))))
     assert len(found.split()) <= MAX_ADDED + 1
+
+
+@pytest.mark.parametrize(
+    ("question", "back"),
+    [
+        ("When does it end?", True),
+        ("Is that the last one?", True),
+        ("And those?", True),
+        ("Which clause says that the tenant pays?", False),
+        ("What is owed to those who left?", False),
+        ("Is there a rule for dogs?", False),
+        ("Which fees other than rent are due?", False),
+    ],
+)
+def test_words_that_point_forward_are_not_taken_to_point_back(question: str, back: bool) -> None:
+    assert points_back(question) is back
+
+
+def test_a_short_question_of_another_topic_is_left_alone() -> None:
+    history = user("What is the notice period of the Harbour lease?")
+    assert leans_on("Who pays wages?", history, FakeEmbedder()) == []
+    assert condense("Who pays wages?", history) == "Who pays wages?"
+    assert "Harbour" in condense("Who pays the lease?", history)  # shares a word
+    assert "Harbour" in condense("Who pays it?", history)  # points back
+    assert "Harbour" in condense("Why?", history)  # names nothing
+
+
+def test_a_long_history_costs_no_more_than_its_last_turns() -> None:
+    history = [m for i in range(200) for m in user(f"What is topic number{i} about here? " + "x " * 5_000)]
+    found = condense("And why?", history)
+    assert "number199" in found
+    assert "number198" not in found
+    assert len(found) < 400
