@@ -2,7 +2,7 @@
 
     python -m evals.verbatim DATA --models MODELS_DIR --questions 300 [--rows FILE.jsonl]
 
-DATA holds `squad2/dev_public.json`. The model quotes whole sentences, or one or more of the spans that the reader names.
+DATA holds `squad2/dev_public.json`. The model quotes whole sentences, or one or more spans that the reader names.
 For each way the token F1 (SQuAD's definition) with a 95 % interval by paragraph, the share of answers with a word that
 is not in the paragraph, and the time a token. `masking` is the share of decoding that choosing the allowed tokens
 takes. With `--rows` results are kept question by question, and a later run goes on.
