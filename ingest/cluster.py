@@ -29,6 +29,7 @@ import numpy as np
 
 from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS
+from ingest.members import forget
 from ingest.parse.formats import format_of
 from ingest.sandbox import Limits, ParserPool
 from strongroom import airgap
@@ -54,6 +55,7 @@ _LOOPBACK = "127.0.0.1"
 _CONNECT_SECONDS = 10.0
 _SHARD = 64  # texts that one call of an actor embeds: enough for full batches, few enough to spread evenly
 _IN_FLIGHT = 2  # calls waiting at each actor, so that none is idle while its next texts travel
+_SELDOM = frozenset({"application/pdf"})  # hold other documents now and then: workers read them until one does
 _RETRIES = 5  # workers that one document may lose before it is given up
 _OBJECT_STORE = 512 << 20  # of the cluster that is started here when no address is given
 _HINT = "Run `ray status` on a machine of the cluster, then run the same ingest again: finished files are not repeated."
@@ -92,12 +94,18 @@ _pools: dict[ParseSetup, ParserPool] = {}  # of this Ray worker process, so that
 
 
 def parse_bytes(setup: ParseSetup, name: str, mime: str, content: bytes) -> tuple[int, bytes]:
-    """Parse one file in this machine's sandbox: a RESULT or REFUSED frame, as `ingest.wire` defines them."""
+    """Parse one file in this machine's sandbox: a RESULT or REFUSED frame, as `ingest.wire` defines them.
+
+    An empty MEMBER frame says that it holds other documents, which the owner's own parsers must take out of it.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix="strongroom-ray-") as folder:
             path = Path(folder, f"document{Path(name).suffix[:12]}")
             path.write_bytes(content)
             document, chunks = _pool(setup).submit(path, mime).result()
+        if document.members:
+            forget(document.members)
+            return wire.MEMBER, b""
         return wire.RESULT, wire.encode_result(document, chunks)
     except StrongroomError as exc:
         kind = next((kind for kind, error in _KINDS.items() if isinstance(exc, error)), "worker")
@@ -248,12 +256,8 @@ class RayParserPool:
 
     def submit(self, path: Path, mime: str) -> Future[Parsed]:
         """Parse and chunk a file. The future raises what the sandbox would, or `StrongroomError` for the cluster's."""
-        if self._make_here is not None and "sink" in format_of(mime).takes:
-            with self._lock:
-                if self._closed:
-                    raise UsageError("the parser pool is closed", hint="open a new one")
-                self._here = self._here or self._make_here()
-            return self._here.submit(path, mime)
+        if mime not in _SELDOM and "sink" in format_of(mime).takes and (here := self._own()) is not None:
+            return here.submit(path, mime)
         content = Path(path).read_bytes()
         future: Future[Parsed] = Future()
         with self._lock:
@@ -262,8 +266,17 @@ class RayParserPool:
             with _mapped("the cluster took no more work"):
                 reference = self._parse.remote(self._setup, Path(path).name, mime, content)
             self._running[future] = reference
-        reference.future().add_done_callback(lambda done: self._settle(future, done))
+        reference.future().add_done_callback(lambda done: self._settle(future, done, Path(path), mime))
         return future
+
+    def _own(self) -> ParserPool | None:
+        """The owner's parsers, opened when the first file needs them."""
+        with self._lock:
+            if self._closed:
+                raise UsageError("the parser pool is closed", hint="open a new one")
+            if self._here is None and self._make_here is not None:
+                self._here = self._make_here()
+            return self._here
 
     def unlock_with(self, passwords: Sequence[str]) -> None:
         """Raises `UsageError`: passwords stay on the machine that they were given to."""
@@ -284,14 +297,17 @@ class RayParserPool:
             if not future.done():
                 future.set_exception(CancelledError("the ingest was stopped"))
 
-    def _settle(self, future: Future[Parsed], done: Future[Any]) -> None:
+    def _settle(self, future: Future[Parsed], done: Future[Any], path: Path, mime: str) -> None:
         with self._lock:
             if self._running.pop(future, None) is None:
                 return  # closed meanwhile: it has its outcome
         try:
             with _mapped("the machines that read it were lost"):
                 kind, payload = done.result()
-            future.set_result(_outcome(kind, payload))
+            if kind == wire.MEMBER and (here := self._own()) is not None:
+                here.submit(path, mime).add_done_callback(lambda own: _pass_on(own, future))
+            else:
+                future.set_result(_outcome(kind, payload))
         except Exception as exc:  # noqa: BLE001 - every outcome of a file goes to whoever waits for it
             future.set_exception(exc)
 
@@ -345,6 +361,16 @@ class RayEmbedder:
                     out[rows] = self._ray.get(reference)
                     free.append(actor)
         return out
+
+
+def _pass_on(done: Future[Parsed], future: Future[Parsed]) -> None:
+    """Let one future end as another did."""
+    if done.cancelled():
+        future.set_exception(CancelledError("the ingest was stopped"))
+    elif (error := done.exception()) is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(done.result())
 
 
 def _outcome(kind: int, payload: bytes) -> Parsed:

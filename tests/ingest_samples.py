@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import subprocess
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import pypdfium2 as pdfium
 from PIL import Image, ImageDraw, ImageFont
 
 from ingest.parse import convert
@@ -88,6 +91,27 @@ def text_pdf(path: Path, *pages: str) -> Path:
         lines = [(72.0, 720.0 - 16 * i, line) for i, line in enumerate(text.split("\n")) if line]
         made.append(PdfPage(lines=lines))
     return make_pdf(path, made)
+
+
+def attach(path: Path, attached: Mapping[str, bytes | None], *, pinned: Mapping[str, bytes] | None = None) -> Path:
+    """Attach files to a PDF: to the document (`None`: the name alone), or `pinned` to its first page."""
+    with closing(pdfium.PdfDocument(path.read_bytes())) as document:
+        for name, data in attached.items():
+            attachment = document.new_attachment(name)
+            if data is not None:
+                attachment.set_data(data)
+        page = document[0]
+        for name, data in (pinned or {}).items():
+            note = pdfium.raw.FPDFPage_CreateAnnot(page, pdfium.raw.FPDF_ANNOT_FILEATTACHMENT)
+            wide = ctypes.create_string_buffer(name.encode("utf-16-le") + b"\0\0")
+            handle = pdfium.raw.FPDFAnnot_AddFileAttachment(
+                note, ctypes.cast(wide, ctypes.POINTER(pdfium.raw.FPDF_WCHAR))
+            )
+            pdfium.PdfAttachment(handle, document).set_data(data)
+            pdfium.raw.FPDFPage_CloseAnnot(note)
+        page.close()
+        document.save(path)
+    return path
 
 
 def scan(lines: Sequence[str], *, size: tuple[int, int] = (1275, 1650), font_size: int = 40) -> Image.Image:

@@ -62,6 +62,11 @@ class DocumentBuilder:
         self._flags: list[Flag] = []
         self._first = 0  # of the pieces of the page added last
 
+    @property
+    def empty(self) -> bool:
+        """Whether no page has any text so far."""
+        return not any(piece.strip() for piece in self._pieces)
+
     def warn(self, warning: str) -> None:
         self._warnings.append(warning)
 

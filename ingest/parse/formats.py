@@ -44,7 +44,7 @@ _ARCHIVE = ("mime", "sink", "passwords")
 _AUDIO = ("mime", "speech", "heartbeat")
 
 FORMATS: tuple[Format, ...] = (
-    Format("application/pdf", "PDF", ".pdf", "page", "pdf:parse_pdf", (*_OCR, "passwords")),
+    Format("application/pdf", "PDF", ".pdf", "page", "pdf:parse_pdf", (*_OCR, "passwords", "sink")),
     # office
     Format(DOCX, "Word document", ".docx .docm", "section", "office:parse_office", ("mime",)),
     Format(PPTX, "PowerPoint slides", ".pptx .pptm", "slide", "office:parse_office", ("mime",)),

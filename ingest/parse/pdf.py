@@ -6,7 +6,7 @@ Reads all pages, then arranges each: tables as rows of labelled cells, columns o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from ingest.parse.arrange import CAPTION_LEVEL, Carried, arrange
 from ingest.parse.build import DocumentBuilder, Words, no_boxes
 from ingest.parse.geometry import turned
 from ingest.parse.headings import headings_of
-from ingest.parse.pdfpage import RawPage, Vocabulary, read_page, words_of
+from ingest.parse.inside import Members, Nowhere, Sink
+from ingest.parse.notes import attachments
+from ingest.parse.pdfpage import MOST_POINTS, RawPage, Vocabulary, read_page, words_of
 from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import GARBAGE, gibberish, read_picture, read_scan, usable
@@ -30,6 +32,7 @@ from strongroom.types import OcrMode, ParsedDocument
 LOW_CONFIDENCE = 0.75
 RUNNING_HEAD_PAGES = 3
 MOST_PICTURES = 50  # a document: each takes a second or more
+MOST_PAGES = 20_000
 PICTURE_CONFIDENCE = 0.7
 PICTURE_CHARACTERS = 20  # letters and digits from which a picture holds text, and not a sign or a logo
 _TITLE_NOISE = re.compile(r"^(untitled|document\s*\d*|slide \d+|powerpoint presentation|about:blank|.*[\\/].*)$", re.I)
@@ -41,10 +44,12 @@ def parse_pdf(
     ocr: OcrMode = "auto",
     heartbeat: Callable[[], None] = lambda: None,
     passwords: Sequence[str] = (),
+    sink: Sink | None = None,
 ) -> ParsedDocument:
     """Parse a PDF; `ocr` says which pages are read by OCR: those without usable text, all, or none.
 
-    Raises `QuarantineError` when it needs a password, `ParseError` when it is damaged or has no pages.
+    Files attached to it or to a page go to `sink`. Raises `QuarantineError` when it needs a password or has too many
+    pages, `ParseError` when it is damaged or has none.
 
     Source of the reading order and of line-end hyphen marks: PDFium's text page. About 1 ms a page and core.
     """
@@ -52,10 +57,15 @@ def parse_pdf(
         count = len(document)
         if count == 0:
             raise ParseError("the PDF has no pages", hint="get a fresh copy of the file")
+        if count > MOST_PAGES:
+            raise QuarantineError(
+                f"it has {count} pages; {MOST_PAGES} are the most", hint="split it and ingest the parts"
+            )
         looks = Looks()
         pages = [read_page(document, index, ocr, looks) for index in range(count)]
         if all(page.problem and not page.ocr for page in pages):
             raise ParseError("damaged PDF: none of its pages can be read", hint="get a fresh copy of the file")
+        pinned = [index for index, page in enumerate(pages) if page.attachments]
         builder = DocumentBuilder()
         words = Vocabulary([page.text for page in pages], [page.boxes for page in pages])
         carried: Carried | None = None
@@ -63,6 +73,8 @@ def parse_pdf(
         for index, page in enumerate(pages):
             if page.problem:
                 builder.warn(f"page {index + 1}: {page.problem}")
+            if max(page.width or 0, page.height or 0) > MOST_POINTS:
+                builder.warn(f"page {index + 1}: larger than any sheet of paper, so only its own text was read")
             if page.ocr:
                 carried = _add_scanned(builder, document, index, page, words, carried, always=ocr == "always")
                 heartbeat()
@@ -77,8 +89,8 @@ def parse_pdf(
                     builder.flag_words("characters", what, boxes)
                 builder.flag_texts("hidden", OUTSIDE, page.outside)
             pages[index] = RawPage("", None, None)  # its text and boxes are in the builder now
-        if (attached := document.count_attachments()) > 0:
-            builder.warn(f"{attached} files are attached to it and were not read: save them and ingest them")
+        members = Members(sink or Nowhere(), packed=path.stat().st_size)
+        _hand_over(builder, attachments(document, pinned), members)
         builder.drop_repeated_headings(pages=RUNNING_HEAD_PAGES, below=CAPTION_LEVEL)
         return builder.build("application/pdf", title=_title(document))
 
@@ -96,6 +108,21 @@ def _open(path: Path, passwords: Sequence[str] = ()) -> pdfium.PdfDocument:
         if code == raw.FPDF_ERR_SECURITY:
             raise QuarantineError("encrypted in a way that cannot be opened", hint="save an unencrypted copy") from exc
         raise ParseError("damaged PDF: it cannot be opened", hint="get a fresh copy of the file") from exc
+
+
+def _hand_over(builder: DocumentBuilder, attached: Iterable[tuple[str, bytes | None]], members: Members) -> None:
+    """Give what is attached to the PDF to `members`; a PDF that is nothing but a cover for them lists their names."""
+    for number, (name, data) in enumerate(attached, start=1):
+        name = re.sub(r"[/\\]", "_", name) or f"attachment-{number}"
+        if data is None:
+            members.refuse(name, "it is empty or damaged")
+        else:
+            members.add(name, [data])
+    if members.notes:
+        builder.warn(f"{len(members.notes)} attachments were not read: {'; '.join(members.notes[:20])}")
+    if members.listing and builder.empty:
+        listing = (f"Attachments: {', '.join(members.listing)}", None)
+        builder.add_block([listing], kind="section", label="attachments")
 
 
 def _title(document: pdfium.PdfDocument) -> str | None:

@@ -22,13 +22,14 @@ from ingest.parse.build import Boxes, Words, no_boxes
 from ingest.parse.drawings import rulings_of
 from ingest.parse.geometry import to_display, turned
 from ingest.parse.hostile import odd_characters
-from ingest.parse.notes import notes_of
+from ingest.parse.notes import has_attachments, notes_of
 from ingest.parse.rows import TABLE_LINES, wide_gaps
 from ingest.parse.rulings import Rulings
 from ingest.parse.scans import needs_ocr, unread_pictures, usable
 from ingest.parse.unseen import Looks, unseen_words, words_outside
 from strongroom.types import Box, OcrMode
 
+MOST_POINTS = 200_000.0  # 70 m: no sheet is longer, so such a page is never drawn
 _ASKED = 7
 # The same function, taking addresses and keeping the interpreter's lock: it returns at once.
 _loose_box = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
@@ -67,6 +68,7 @@ class RawPage:
     gaps: int | None = None  # lines of print that wide gaps break, where that was counted
     quarters: int = 0
     notes: Words | None = None  # what forms and comments say, with boxes as displayed
+    attachments: bool = False  # files are pinned to it
     ocr: bool = False
     unseen: dict[str, Boxes] = field(default_factory=dict)  # boxes, as displayed, of words that do not show, by reason
     outside: list[str] = field(default_factory=list)  # runs of words that lie outside the page
@@ -92,8 +94,9 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode, looks: Loo
             return RawPage("", width, height, ocr=ocr != "never", problem="its text cannot be read")
         try:
             text, char_of = _text_of(textpage)
-            result = RawPage(text, width, height, notes=notes_of(page))
-            result.ocr = ocr == "always" or (ocr == "auto" and needs_ocr(page, text))
+            result = RawPage(text, width, height, notes=notes_of(page), attachments=has_attachments(page))
+            sheet = max(width, height) <= MOST_POINTS
+            result.ocr = sheet and (ocr == "always" or (ocr == "auto" and needs_ocr(page, text)))
             if not result.ocr or usable(text):
                 result.spans = [match.span() for match in WORD.finditer(text)]
                 result.boxes = _measure(page, textpage, result.spans, char_of)
@@ -101,7 +104,7 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode, looks: Loo
                     result.unseen = unseen_words(page, textpage, result.spans, result.boxes, char_of, looks)
                     result.outside = words_outside(text, result.spans, result.boxes)
                     result.odd = _odd(text, result.spans, result.boxes)
-                if ocr == "auto" and not result.ocr:
+                if sheet and ocr == "auto" and not result.ocr:
                     result.pictures = unread_pictures(page, result.boxes)
                 result.quarters = _quarters(page, textpage, result.spans, char_of)
                 if result.quarters:

@@ -21,6 +21,7 @@ from strongroom.errors import ConfigError, ModelError
 from strongroom.ports import Vectors
 from strongroom.types import FileOutcome, IngestEvent, IngestRequest, SearchRequest
 from tests.fakes import FakeEmbedder, FakeModels, FakeSpeech, FakeTokenizer
+from tests.ingest_samples import attach, text_pdf
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback only, as the product sets it; Ray reads it at import
 pytest.importorskip("ray")
@@ -155,6 +156,20 @@ def test_a_node_that_is_killed_in_mid_run_loses_nothing_and_doubles_nothing(
     again = engine.ingest(IngestRequest((str(folder),)), on_event=lambda _: None)
     assert again.outcomes["unchanged"] == FILES
     assert "indexed" not in again.outcomes
+
+
+def test_files_attached_to_a_pdf_are_found_although_workers_read_pdfs(
+    nodes: tuple[Any, list[Any]], tmp_path: Path, opened: Open
+) -> None:
+    folder = tmp_path / "pdfs"
+    folder.mkdir()
+    text_pdf(folder / "plain.pdf", "Berth one is inspected.")
+    attach(text_pdf(folder / "report.pdf", "Berth two is inspected."), {"notes.txt": b"Berth three is closed."})
+    appliance = opened("pdfs-data", ClusterModels(), ingest_engine="ray", ray_address=nodes[0].address)
+    outcomes: list[IngestEvent] = []
+    appliance.as_user(LOCAL_USER).ingest(IngestRequest((str(folder),)), on_event=outcomes.append)
+    found = {o.path.removeprefix(f"{folder}/"): o.outcome for o in outcomes if isinstance(o, FileOutcome)}
+    assert found == dict.fromkeys(("plain.pdf", "report.pdf", "report.pdf!/notes.txt"), "indexed")
 
 
 def test_a_worker_with_other_weights_is_refused_before_anything_is_embedded(

@@ -28,7 +28,7 @@ from strongroom.errors import QuarantineError
 from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestSummary, Member, SourceFile
 from tests.fakes import FakeTokenizer
 from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, worded
-from tests.ingest_samples import lock_pdf
+from tests.ingest_samples import attach, lock_pdf, text_pdf
 
 
 class Room:
@@ -145,6 +145,29 @@ def test_members_of_archives_within_archives_are_documents_of_their_own(room: Ro
     assert shown["inner.tgz"].parent == shown["all.zip"].id
     assert shown["all.zip"].parent is None
     assert (shown["all.zip"].chunks, shown["a.txt"].chunks) == (0, 1)
+
+
+def test_files_attached_to_a_pdf_are_documents_inside_it(room: Room, folder: Path) -> None:
+    # GIVEN a PDF with a text and an archive attached, and another that holds the first
+    path = text_pdf(folder / "report.pdf", "The report speaks of iron.")
+    attached = {"notes.txt": b"the notes speak of amber", "more.zip": zipped(a_dot_txt="about bronze")}
+    attach(path, attached)
+    attach(text_pdf(folder / "cover.pdf", "A cover."), {"r.pdf": path.read_bytes()})
+    # WHEN it is ingested twice
+    _, found = room.ingest(folder)
+    room.check()
+    _, again = room.ingest(folder)
+    # THEN each is a document of its own at any depth, and the second run does nothing
+    inside = ["", "!/more.zip", "!/more.zip!/a.txt", "!/notes.txt"]
+    expected = ["cover.pdf", *(f"cover.pdf!/r.pdf{path}" for path in inside), *(f"report.pdf{path}" for path in inside)]
+    assert outcomes(found) == dict.fromkeys(sorted(expected), "indexed")
+    assert outcomes(again) == dict.fromkeys(sorted(expected), "unchanged")
+    # AND taking the attachments out of the file takes the documents out too
+    text_pdf(path, "The report speaks of iron alone.")
+    _, changed = room.ingest(folder)
+    assert changed["report.pdf"].outcome == "indexed"
+    assert {changed[f"report.pdf{path}"].outcome for path in ("!/more.zip", "!/notes.txt")} == {"removed"}
+    room.check()
 
 
 def test_pruning_and_deleting_take_what_is_inside_along(room: Room, folder: Path) -> None:

@@ -13,7 +13,7 @@ from ingest.parse.pdfpage import WORD, RawPage, Vocabulary, words_of
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.layout import boxes_for, pack_words, unpack_words
 from strongroom.types import ParsedDocument
-from tests.ingest_samples import PdfPage, encrypted_pdf_head, make_pdf, text_pdf
+from tests.ingest_samples import PdfPage, attach, encrypted_pdf_head, make_pdf, text_pdf
 
 
 def _place(document: ParsedDocument, word: str, page: int = 0) -> tuple[float, float, float, float]:
@@ -265,3 +265,64 @@ def test_whatever_stands_where_pages_tile_and_records_are_the_text(tmp_path: Pat
             last = start
     for heading in document.headings:
         assert 0 <= heading.start <= heading.end <= len(document.text)
+
+
+class Kept:
+    """A sink that keeps what is handed to it."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, bytes | str] = {}
+        self._data = b""
+
+    def write(self, data: bytes) -> None:
+        self._data += data
+
+    def end(self, path: str, refused: str | None) -> None:
+        self.members[path] = refused or self._data
+        self._data = b""
+
+
+def test_files_attached_to_a_pdf_or_pinned_to_a_page_are_handed_over_once(tmp_path: Path) -> None:
+    # GIVEN attachments, of which one tries to leave its folder and one has no content, and one more pinned to a page
+    path = text_pdf(tmp_path / "a.pdf", "See the attached figures.")
+    odd = {"figures.csv": b"year,steel\n2024,7", "../../etc/passwd": b"root", "empty.txt": None}
+    attach(path, odd, pinned={"pinned.txt": b"a note on copper"})
+    # WHEN it is read
+    kept = Kept()
+    document = parse_file(path, "application/pdf", members=kept)
+    # THEN each comes once, under a name that stays below the PDF, and the page's text is what it was
+    assert kept.members == {
+        "figures.csv": b"year,steel\n2024,7",
+        ".._.._etc_passwd": b"root",
+        "empty.txt": "it is empty or damaged",
+        "pinned.txt": b"a note on copper",
+    }
+    assert document.text == "See the attached figures.\n\n"
+    assert document.warnings == ("1 attachments were not read: empty.txt: it is empty or damaged",)
+
+
+def test_a_pdf_that_only_carries_others_lists_them(tmp_path: Path) -> None:
+    path = attach(text_pdf(tmp_path / "a.pdf", ""), {"one.txt": b"words"})
+    kept = Kept()
+    document = parse_file(path, "application/pdf", ocr="never", members=kept)
+    assert document.text.strip() == "Attachments: one.txt"
+    assert kept.members == {"one.txt": b"words"}
+
+
+def test_an_attachment_that_unpacks_to_far_too_much_is_a_bomb(tmp_path: Path) -> None:
+    path = attach(text_pdf(tmp_path / "a.pdf", "Harmless."), {"zeros.bin": bytes(150 << 20)})
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(QuarantineError, match="a decompression bomb"):
+        parse_file(path, "application/pdf", members=Kept())
+
+
+def test_too_many_pages_and_pages_too_large_have_a_named_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_pdf(tmp_path / "wide.pdf", [PdfPage(lines=[(72, 700, "Small words")], media=(0, 0, 9e8, 9e8))])
+    document = parse_pdf(path, ocr="always")
+    assert document.text.strip() == "Small words"
+    assert document.warnings == ("page 1: larger than any sheet of paper, so only its own text was read",)
+    monkeypatch.setattr("ingest.parse.pdf.MOST_PAGES", 2)
+    with pytest.raises(QuarantineError, match="it has 3 pages; 2 are the most"):
+        parse_pdf(text_pdf(tmp_path / "long.pdf", "a", "b", "c"))
