@@ -11,7 +11,6 @@ from pathlib import Path
 import docx
 import openpyxl
 import pptx
-import pypdfium2
 from PIL import Image
 
 FILES = Path(__file__).parent / "files"
@@ -220,12 +219,4 @@ def self_embedding_docx(path: Path) -> Path:
             new.writestr(item, data)
         new.writestr("word/inner.docx", copy)
     path.write_bytes(out.getvalue())
-    return path
-
-
-def attach(path: Path, name: str, data: bytes) -> Path:
-    """Embed a file in a PDF."""
-    document = pypdfium2.PdfDocument(path.read_bytes())
-    document.new_attachment(name).set_data(data)
-    document.save(str(path))
     return path

@@ -32,7 +32,7 @@ from strongroom.types import OcrMode, ParsedDocument
 LOW_CONFIDENCE = 0.75
 RUNNING_HEAD_PAGES = 3
 MOST_PICTURES = 50  # a document: each takes a second or more
-MOST_PAGES = 20_000
+MOST_PAGES = 100_000
 PICTURE_CONFIDENCE = 0.7
 PICTURE_CHARACTERS = 20  # letters and digits from which a picture holds text, and not a sign or a logo
 _TITLE_NOISE = re.compile(r"^(untitled|document\s*\d*|slide \d+|powerpoint presentation|about:blank|.*[\\/].*)$", re.I)

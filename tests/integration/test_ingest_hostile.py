@@ -19,7 +19,7 @@ from strongroom.types import IngestRequest
 from tests import hostile_samples as make
 from tests.campaigns.hostile import Memory, tree_memory
 from tests.fakes import FakeModels
-from tests.ingest_samples import text_pdf
+from tests.ingest_samples import attach, text_pdf
 from tests.integration.test_ingest_containers import Room
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def _text(text: str) -> Callable[[Path], object]:
 
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "arrays.pdf": (lambda path: make.deep_arrays_pdf(path, DEEP), NOTHING),
-    "attached.pdf": (lambda path: make.attach(text_pdf(path, "the rent is due"), "in.pdf", b"%PDF-1.4"), READ),
+    "attached.pdf": (lambda path: attach(text_pdf(path, "the rent is due"), {"in.pdf": b"%PDF-1.4"}), READ),
     "bomb.pdf": (lambda path: make.bomb_pdf(path, 600 << 20), "memory"),
     "drawn.pdf": (
         lambda path: make.giant_page_pdf(path, 10**6, content="0 0 m 900000 900000 l S\n" * 60),
@@ -97,6 +97,8 @@ def test_a_run_over_hostile_documents_goes_on_and_names_each(tmp_path: Path, cho
 
     # THEN each is read or says why not, and memory and what is stored are in order
     got = {name: "" if outcome.outcome == "indexed" else str(outcome.reason) for name, outcome in found.items()}
+    if chosen == "pdf":
+        assert got.pop("attached.pdf!/in.pdf").startswith("Damaged PDF")
     wrong = {name: got.get(name) for name, (_, reason) in hostile.items() if not _fits(got.get(name), reason)}
     assert wrong == {}
     assert got.keys() == hostile.keys()
