@@ -33,7 +33,7 @@ from strongroom import airgap
 from strongroom.ports import Embedder, Tokenizer, Vector, Vectors
 
 _PAGES_A_FILE = 10
-_WORDS_A_PAGE = 260
+_WORDS_A_PAGE = 130  # cut into five passages, as pages of contracts are
 _VOCABULARY = 20_000
 _EVERY_S = 0.1
 

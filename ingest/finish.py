@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ingest.dense import DenseEncoder
 from ingest.flow import Channel, Halt, Halted
+from ingest.heap import Heap
 from ingest.progress import Tally
 from ingest.regrant import write_points
 from ingest.work import REMOVING, Parts, Verdict, Work, ends_run, verdict, weight
@@ -69,6 +70,7 @@ class Finisher:
         self._tally = tally
         self._mark = mark
         self._encoder = DenseEncoder(parts.embedder)
+        self._heap = Heap()
         self._texts: Channel[_Piece] = Channel(halt, parts.settings.in_flight_weight)
         self._points: Channel[_Embedded] = Channel(halt, 3 * parts.settings.embed_weight)
 
@@ -178,6 +180,7 @@ class Finisher:
                 self._tally.outcome(FileOutcome(shown_uri(uri), "removed", document_id, reason=NO_LONGER_INSIDE))
         for work in ready:
             self._report(work)
+        self._heap.give_back()
 
     def _was_deleted(self, work: Work) -> bool:
         if work.file is None:  # remade from the catalogue: the sweep after recovery finds it

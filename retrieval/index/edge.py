@@ -50,7 +50,7 @@ _STATE = "active.json"
 _PLACE = qe.Memory.Cached
 _PAGE = 2_000  # points a scroll page
 _BATCH = 512  # points an upsert operation
-_AHEAD = 2  # times as many points as start a build may be stored while one runs; then storing waits for it
+_AHEAD = 1  # times as many points as start a build may be stored while one runs; then storing waits for it
 _WAIT_S = 0.5
 BUILD_AT = 20_000  # points without HNSW at which a build starts; exact search over them takes about 7 ms of CPU
 

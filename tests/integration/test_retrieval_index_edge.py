@@ -200,6 +200,21 @@ class TestBackgroundBuild:
         assert again._builder is None
         again.close()
 
+    def test_storing_waits_for_a_build_that_falls_behind(self, tmp_path: Path) -> None:
+        # GIVEN a build that runs, WHEN more is stored than may be held in memory meanwhile
+        index = EdgeIndex(tmp_path, DIMENSION, build_at=500)
+        first, more = points(600), points(2_000, seed=1, version="more")
+        index.upsert(first)
+        index.flush()
+        builder = index._builder
+        assert builder is not None
+        assert builder.is_alive()
+        index.upsert(more)
+        # THEN it ended before all of that was stored, and nothing is missing
+        assert not builder.is_alive()
+        assert index.all_points() == {p.id: p.version_id for p in [*first, *more]}
+        index.close()
+
     def test_killed_build_leaves_the_index_as_it_was(self, tmp_path: Path) -> None:
         index = EdgeIndex(tmp_path, DIMENSION, build_at=500)
         index.upsert(points(600))
