@@ -108,8 +108,16 @@ def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture
 def fake_ui(tmp_path: Path) -> Iterator[tuple[str, FakeEngine]]:
     """The UI over a fake engine; gives a sign-in link."""
-    engine, port = FakeEngine(pause=0.04), _free_port()
+    engine = FakeEngine(pause=0.04)
     engine.ingest(IngestRequest((str(write_documents(tmp_path / "docs")),)), on_event=lambda _event: None)
+    with ui_over(engine, tmp_path) as link:
+        yield link, engine
+
+
+@contextmanager
+def ui_over(engine: FakeEngine, tmp_path: Path) -> Iterator[str]:
+    """The UI over an engine, for the time of the block; gives a sign-in link."""
+    port = _free_port()
     with (
         served(tmp_path, engine=engine, accounts=True) as up,
         _process("ui", "--data-dir", str(tmp_path), "--port", str(port)) as ui,
@@ -123,7 +131,7 @@ def fake_ui(tmp_path: Path) -> Iterator[tuple[str, FakeEngine]]:
                 assert ui.poll() is None, "the UI process ended"
                 assert time.monotonic() < deadline, "the UI did not start"
                 time.sleep(0.1)
-        yield f"{base}/login?token={make_code(up.token)}", engine
+        yield f"{base}/login?token={make_code(up.token)}"
 
 
 def _ask(page: playwright.Page, question: str) -> None:
