@@ -16,10 +16,12 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from server.errors import UnexpectedError, log, log_defect
+from server.limits import Line, Ticket
 from server.metrics import Metrics
 from server.settings import ServerSettings
 from strongroom.errors import CancelledError, NotFoundError, StrongroomError, UsageError
@@ -50,7 +52,9 @@ class IngestJob:
         self.closed = False
         self.failure: StrongroomError | None = None  # what ended it before all files were taken
         self.touched = time.monotonic()
+        self.opened = time.monotonic()
         self.folder = settings.spool_dir / self.id
+        self.ticket: Ticket | None = None  # its place among the jobs, once it has one
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
@@ -142,7 +146,9 @@ class IngestJob:
                 with self._lock:
                     fresh, finished, progress = self._lines[sent:], self.finished, self._progress
                 sent += len(fresh)
-                if progress is not None and progress is not shown and not finished:
+                if self.ticket is not None and not self.ticket.called:
+                    progress = self._waiting_line(self.ticket.ahead)
+                if progress is not None and progress != shown and not finished:
                     shown = progress
                     fresh.append(progress)
                 if fresh:
@@ -157,6 +163,11 @@ class IngestJob:
         finally:
             with self._lock:
                 self._waiting.discard(changed)
+
+    def _waiting_line(self, ahead: int) -> bytes:
+        """What a job says whose turn has not come."""
+        seconds = float(int(time.monotonic() - self.opened))
+        return dump_ingest_line(IngestProgress(0, None, 0, 0, seconds, stage=f"waiting, {ahead} before you"))
 
     def refuse_if_closed(self) -> None:
         """Raise what ended the job early, or `UsageError` once it takes no more files."""
@@ -188,7 +199,7 @@ class IngestJob:
         while not self.cancelled.is_set():
             item = self._queue.get()
             if isinstance(item, _Spooled):
-                self._wake(self._slots.release)
+                self.soon(self._slots.release)
                 yield item.file
             elif item is not None:
                 yield item
@@ -224,11 +235,12 @@ class IngestJob:
         with self._lock:
             waiting = list(self._waiting)
         for changed in waiting:
-            self._wake(changed.set)
+            self.soon(changed.set)
 
-    def _wake(self, callback: Callable[[], None]) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(callback)
+    def soon(self, function: Callable[..., None], *args: object) -> None:
+        """Call on the event loop, from any thread; nothing where the loop has closed."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
 
 
 def _names(spooled: _Spooled) -> tuple[str, str, str]:
@@ -242,21 +254,25 @@ class JobBoard:
         self._settings = settings
         self._metrics = metrics
         self._jobs: dict[str, IngestJob] = {}
+        self._line = Line(settings.ingest_threads, longest_each=settings.jobs_waiting)
         self._reaper: asyncio.Task[None] | None = None
         shutil.rmtree(settings.spool_dir, ignore_errors=True)  # what a killed server left behind
 
     def open(self, request: IngestOptions, *, user: str, engine: Engine) -> IngestJob:
-        """Start a job in a thread of its own. Raises `UsageError` when too many are open."""
-        active = [job for job in self._jobs.values() if not job.finished]
-        if len(active) >= self._settings.ingest_threads:
-            raise UsageError(f"{len(active)} ingest jobs are open already", hint="Wait for one to end, or cancel it.")
+        """Start a job in a thread of its own as soon as its turn comes; until then it takes files and says its place.
+
+        Raises `TooManyRequestsError` when too many of this person's wait.
+        """
+        self._line.refuse_when_long(user)
         job = IngestJob(request, user=user, engine=engine, settings=self._settings, metrics=self._metrics)
         job.folder.mkdir(parents=True, mode=0o700)
         self._settings.spool_dir.chmod(0o700)
         self._jobs[job.id] = job
         self._metrics.jobs.inc()
         origin = contextvars.copy_context()  # the request that began the job is named in what it puts on record
-        threading.Thread(target=origin.run, args=(self._run, job), name=f"ingest-{job.id}", daemon=True).start()
+        job.ticket = self._line.enter(user)
+        thread = threading.Thread(target=origin.run, args=(self._run, job), name=f"ingest-{job.id}", daemon=True)
+        job.ticket.when_called(thread.start)
         if self._reaper is None:
             self._reaper = asyncio.get_running_loop().create_task(self._reap())
         return job
@@ -280,6 +296,8 @@ class JobBoard:
             job.run()
         finally:
             self._metrics.jobs.dec()
+            if job.ticket is not None:
+                job.soon(self._line.leave, job.ticket)
 
     async def _reap(self) -> None:
         while True:

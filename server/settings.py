@@ -17,7 +17,8 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 class ServerSettings:
     """Limits and names of one server.
 
-    Sizes are in bytes, times in seconds. `answers_at_once` is for all people, `questions_waiting` for one of them.
+    Sizes are in bytes, times in seconds. `answers_at_once` and `ingest_threads` are for all people together,
+    `questions_waiting` and `jobs_waiting` for one of them.
     `spool_dir` holds uploads until they are ingested; it must be on a disk with room for `upload_slots` files a job
     and is emptied at start.
     """
@@ -37,6 +38,7 @@ class ServerSettings:
     address_rate: Rate = field(default_factory=lambda: Rate(20, 200))
     person_rate: Rate = field(default_factory=lambda: Rate(100, 500))
     ingest_threads: int = 4
+    jobs_waiting: int = 64
     upload_slots: int = 16
     heartbeat: float = 1.0
     job_idle: float = 600.0

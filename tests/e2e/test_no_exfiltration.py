@@ -248,7 +248,7 @@ def test_words_of_documents_names_questions_and_models_make_a_browser_fetch_noth
         # AND that is the policy's doing: without it the trap is hit
         open_page = _page(browser, Watch(), policy=False)
         open_page.goto(link.split("/login")[0] + "/login?token=")
-        open_page.evaluate(insert, hostile.plants)
+        open_page.evaluate(insert, [p for p in hostile.plants if "<form" not in p])  # one form leaves the page
         open_page.wait_for_timeout(1000)
         paths = {int(m[1]) for hit in trap.hits if (m := re.match(rb"GET /(\d+)", hit))}
         assert {8, 11, 16, 20, 27, 29, 32} <= paths

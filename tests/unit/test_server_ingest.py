@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 import threading
@@ -192,12 +193,20 @@ def test_a_silent_client_s_job_is_cancelled(tmp_path: Path) -> None:
         assert _put(up, job, b"late").status_code in {400, 404}
 
 
-def test_open_jobs_are_limited(tmp_path: Path) -> None:
-    with served(tmp_path, ingest_threads=1) as up:
-        _open(up)
-        second = up.http.post("/api/ingest/jobs", json={})
-    assert second.status_code == 400
-    assert "open already" in second.json()["error"]["message"]
+def test_a_job_that_has_to_wait_says_its_place_takes_files_and_runs_in_its_turn(tmp_path: Path) -> None:
+    with served(tmp_path, ingest_threads=1, jobs_waiting=2, heartbeat=0.05) as up:
+        # GIVEN one job that is open, and two that wait
+        first, second, third = _open(up), _open(up), _open(up)
+        assert up.http.post("/api/ingest/jobs", json={}).status_code == 429
+        assert _put(up, third, b"Words of the third.").status_code == 202
+        with up.http.stream("GET", f"/api/ingest/jobs/{third}/events") as response:
+            lines = response.iter_lines()
+            assert json.loads(next(lines))["progress"]["stage"] == "waiting, 1 before you"
+            # WHEN those before it end THEN it moves up and runs
+            for job in (first, second, third):
+                up.http.post(f"/api/ingest/jobs/{job}/close")
+            last = [json.loads(line) for line in lines][-1]
+        assert last["summary"]["outcomes"] == {"indexed": 1}
 
 
 def test_another_user_s_job_looks_like_none(tmp_path: Path) -> None:
