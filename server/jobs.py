@@ -186,7 +186,9 @@ class IngestJob:
             if self.cancelled.is_set():
                 raise CancelledError("the ingest was cancelled", hint="Files that were done stay; run it again.")
         except StrongroomError as exc:
-            end = self.failure = exc
+            end = exc
+            if not isinstance(exc, CancelledError):
+                self.failure = exc
         except Exception as exc:  # noqa: BLE001 - the outermost edge of the job's thread
             log_defect(f"ingest job {self.id}", exc)
             end = UnexpectedError()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from strongroom.client_keeping import HttpKeeping
 from strongroom.client_permissions import HttpPermissions
 from strongroom.errors import (
     CancelledError,
@@ -466,6 +467,10 @@ class HttpEngine:
 
     def collections(self) -> list[str]:
         return loads(list[str], self._http.send("GET", "/api/collections").content)
+
+    @property
+    def keeping(self) -> HttpKeeping:
+        return HttpKeeping(self._http)
 
     @property
     def permissions(self) -> HttpPermissions:

@@ -42,6 +42,8 @@ from strongroom.types import (
     Grant,
     GrantRequest,
     Group,
+    Hold,
+    HoldRequest,
     IndexHit,
     IngestEvent,
     IngestOptions,
@@ -52,6 +54,8 @@ from strongroom.types import (
     PageView,
     ParsedDocument,
     Reading,
+    Retention,
+    RetentionRun,
     SearchRequest,
     SearchResult,
     SourceFile,
@@ -353,6 +357,34 @@ class Permissions(Protocol):
     def remove_wall(self, one: str, other: str) -> None: ...
 
 
+class Keeping(Protocol):
+    """What must be kept and for how long. For administrators; others get `NotPermittedError`."""
+
+    def holds(self) -> list[Hold]: ...
+
+    def hold(self, request: HoldRequest) -> Hold:
+        """Keep something as it is: nobody deletes, prunes or replaces it. Raises `NotFoundError`."""
+        ...
+
+    def lift(self, hold_id: str) -> None:
+        """Raises `NotFoundError`."""
+        ...
+
+    def retention(self) -> list[Retention]: ...
+
+    def keep_for(self, collection: str, days: int) -> None:
+        """Keep a collection's documents that many days after their last change; 0 keeps them for good."""
+        ...
+
+    def apply_retention(self, *, dry_run: bool = False) -> RetentionRun:
+        """Delete what outlived its rule; what a hold keeps is named and left."""
+        ...
+
+    def receipts(self) -> list[str]:
+        """The receipt of every deletion, each as the canonical JSON that was signed."""
+        ...
+
+
 class Engine(Protocol):
     """Everything a front end can ask for, as one user.
 
@@ -467,6 +499,9 @@ class Engine(Protocol):
     @property
     def permissions(self) -> Permissions: ...
 
+    @property
+    def keeping(self) -> Keeping: ...
+
     def status(self) -> Status: ...
 
     def verify(self) -> VerifyReport: ...
@@ -483,6 +518,7 @@ __all__ = [
     "GenerationOptions",
     "IndexPoint",
     "IndexQuery",
+    "Keeping",
     "OnEvent",
     "Parser",
     "Permissions",

@@ -826,6 +826,45 @@ class IngestRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A legal hold on a document or on a collection with all its documents."""
+
+    id: str
+    resource: str  # document | collection
+    resource_id: str
+    reason: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the documents of a collection are kept after they last changed."""
+
+    collection_id: str
+    collection: str
+    keep_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """What to hold: one document by id, or a collection by name with all its documents."""
+
+    reason: str
+    document_id: str | None = None
+    collection: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRun:
+    """Ids of documents that retention deleted (or would delete), and of those that a hold keeps."""
+
+    deleted: tuple[str, ...]
+    held: tuple[str, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What `strongroom status` shows."""
 

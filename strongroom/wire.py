@@ -99,6 +99,14 @@ class OfferRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionRule:
+    """How many days the documents of a collection are kept after their last change; 0 keeps them for good."""
+
+    collection: str
+    keep_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnchangedRequest:
     """`(uri, sha256)` pairs to compare with a collection's current versions."""
 

@@ -21,7 +21,7 @@ from retrieval.whole.desk import Desk, Opened
 from retrieval.whole.run import check, run
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.layout import boxes_for, pack_words
-from strongroom.ports import Permissions
+from strongroom.ports import Keeping, Permissions
 from strongroom.types import (
     Answer,
     AnswerEvent,
@@ -436,6 +436,10 @@ class FakeEngine:
 
     def collections(self) -> list[str]:
         return sorted({d.info.collection for d in self._documents.values()} | {"default"})
+
+    @property
+    def keeping(self) -> Keeping:
+        raise NotPermittedError("nothing is kept here", hint="Use a real engine.")
 
     @property
     def permissions(self) -> Permissions:

@@ -15,6 +15,7 @@ from uuid import UUID
 from strongroom import __version__
 from strongroom.access import AccessFilter
 from strongroom.app.disk import disk_use
+from strongroom.app.keeping import LocalKeeping
 from strongroom.app.permissions import LocalPermissions
 from strongroom.app.scoping import described, mentioned, narrowed, without_marks
 from strongroom.app.verify import verify
@@ -326,6 +327,10 @@ class LocalEngine:
         if self._appliance.catalog.role(self._user) == "admin":
             readable |= {c.name for c in self._appliance.catalog.collections()}
         return sorted(readable, key=str.casefold)
+
+    @property
+    def keeping(self) -> LocalKeeping:
+        return LocalKeeping(self._appliance, self._user)
 
     @property
     def permissions(self) -> LocalPermissions:

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.catalog.base import CatalogBase
-from strongroom.catalog.records import Hold, Retention
 from strongroom.catalog.store import utc_now
 from strongroom.catalog.tables import collections, documents, holds, retention
 from strongroom.crypto import CATALOGUE_KEY
 from strongroom.errors import HeldError, NotFoundError
+from strongroom.types import Hold, Retention
 
 
 def hold_on(conn: Connection, resource_ids: Iterable[str]) -> str | None:

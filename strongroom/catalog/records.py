@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from strongroom.types import DocumentState
 
@@ -67,24 +66,3 @@ class PointSource:
     headings: tuple[str, ...]
     text: str
     ordinal: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A legal hold on a document or on a collection with all its documents."""
-
-    id: str
-    resource: str  # document | collection
-    resource_id: str
-    reason: str
-    by: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long the documents of a collection are kept after they last changed."""
-
-    collection_id: str
-    collection: str
-    keep_days: int

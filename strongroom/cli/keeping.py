@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,17 +14,27 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    own_appliance,
+    engine,
+    load_settings,
     print_json,
     to_json,
 )
 from strongroom.errors import ExitCode, UsageError
+from strongroom.types import HoldRequest
+
+if TYPE_CHECKING:
+    from strongroom.ports import Keeping
 
 holds_app = typer.Typer(help="Legal holds: what must not be deleted or replaced.", no_args_is_help=True)
 retention_app = typer.Typer(help="How long collections keep their documents.", no_args_is_help=True)
 receipts_app = typer.Typer(help="Signed receipts of deletions.", no_args_is_help=True)
 
-_OWNER = "local"
+
+@contextmanager
+def _keeping(command: str, data_dir: Path | None, config: Path | None) -> Iterator[Keeping]:
+    """The running server's, else the appliance's in this process."""
+    with engine(load_settings(data_dir, config).settings, purpose=f"strongroom {command}") as opened:
+        yield opened.keeping
 
 
 @holds_app.command("add")
@@ -36,7 +48,7 @@ def add_hold(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Keep a document or a collection as it is until the hold is lifted. Needs the server stopped.
+    """Keep a document or a collection as it is until the hold is lifted.
 
     Deleting, pruning, retention and replacing by changed files are refused for what is held.
 
@@ -46,13 +58,8 @@ def add_hold(
     """
     if (document is None) == (collection is None):
         raise UsageError("say what to hold", hint="Give either `--document ID` or `--collection NAME`.")
-    with own_appliance("holds add", data_dir, config) as appliance:
-        if document is not None:
-            hold = appliance.catalog.place_hold("document", document, reason=reason, by=_OWNER)
-        else:
-            place = appliance.catalog.collection(str(collection))
-            hold = appliance.catalog.place_hold("collection", place.id, reason=reason, by=_OWNER)
-        appliance.audit.append(_OWNER, "hold.add", hold.resource_id, hold=hold.id, resource=hold.resource)
+    with _keeping("holds add", data_dir, config) as keeping:
+        hold = keeping.hold(HoldRequest(reason, document, collection))
     if json_output:
         print_json(to_json(hold))
     else:
@@ -61,14 +68,14 @@ def add_hold(
 
 @holds_app.command("list")
 def list_holds(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """List every hold. Needs the server stopped.
+    """List every hold.
 
     Example:
 
         strongroom holds list --json
     """
-    with own_appliance("holds list", data_dir, config) as appliance:
-        found = appliance.catalog.holds()
+    with _keeping("holds list", data_dir, config) as keeping:
+        found = keeping.holds()
     for hold in found:
         if json_output:
             print_json(to_json(hold))
@@ -87,9 +94,8 @@ def remove_hold(
     config: ConfigFile = None,
 ) -> None:
     """Lift a hold. Needs the server stopped."""
-    with own_appliance("holds remove", data_dir, config) as appliance:
-        appliance.catalog.lift_hold(hold_id)
-        appliance.audit.append(_OWNER, "hold.remove", hold_id)
+    with _keeping("holds remove", data_dir, config) as keeping:
+        keeping.lift(hold_id)
     typer.echo(f"hold {hold_id} lifted")
 
 
@@ -108,18 +114,16 @@ def set_retention(
 
         strongroom retention set applications --keep-days 180
     """
-    with own_appliance("retention set", data_dir, config) as appliance:
-        place = appliance.catalog.collection(collection)
-        appliance.catalog.keep_for(place.id, keep_days or None)
-        appliance.audit.append(_OWNER, "retention.set", place.id, keep_days=keep_days)
+    with _keeping("retention set", data_dir, config) as keeping:
+        keeping.keep_for(collection, keep_days)
     typer.echo(f"{collection}: " + (f"{keep_days} days" if keep_days else "kept for good"))
 
 
 @retention_app.command("list")
 def list_retention(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """List the rules in force."""
-    with own_appliance("retention list", data_dir, config) as appliance:
-        rules = appliance.catalog.retention()
+    with _keeping("retention list", data_dir, config) as keeping:
+        rules = keeping.retention()
     for rule in rules:
         if json_output:
             print_json({"collection": rule.collection, "keep_days": rule.keep_days})
@@ -136,34 +140,34 @@ def apply_retention(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Delete what outlived its collection's rule. What a legal hold keeps is named and left. Needs the server stopped.
+    """Delete what outlived its collection's rule. What a legal hold keeps is named and left.
 
     Example, for a nightly job:
 
         strongroom retention apply --json
     """
-    with own_appliance("retention apply", data_dir, config) as appliance:
-        deleted, held = appliance.apply_retention(by=_OWNER, dry_run=dry_run)
+    with _keeping("retention apply", data_dir, config) as keeping:
+        run = keeping.apply_retention(dry_run=dry_run)
     if json_output:
-        print_json({"deleted": deleted, "held": held, "dry_run": dry_run})
+        print_json(to_json(run))
         return
-    for document_id in deleted:
+    for document_id in run.deleted:
         typer.echo(f"{'would delete' if dry_run else 'deleted'} {document_id}")
-    for document_id in held:
+    for document_id in run.held:
         typer.echo(f"held {document_id}")
-    typer.echo(f"{len(deleted)} deleted, {len(held)} held" + (" (dry run)" if dry_run else ""), err=True)
+    typer.echo(f"{len(run.deleted)} deleted, {len(run.held)} held" + (" (dry run)" if dry_run else ""), err=True)
 
 
 @receipts_app.command("list")
 def list_receipts(data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """Print the receipt of every deletion, one JSON line each. Needs the server stopped.
+    """Print the receipt of every deletion, one JSON line each.
 
     Example:
 
         strongroom receipts list > receipts.jsonl
     """
-    with own_appliance("receipts list", data_dir, config) as appliance:
-        for text in appliance.catalog.receipts():
+    with _keeping("receipts list", data_dir, config) as keeping:
+        for text in keeping.receipts():
             sys.stdout.write(text + "\n")
 
 

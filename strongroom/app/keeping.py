@@ -1,0 +1,75 @@
+"""What must be kept and for how long, as an administrator decides it. Implements `strongroom.ports.Keeping`.
+
+Every change is audited, and so is every refusal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom.errors import NotPermittedError, UsageError
+from strongroom.types import Hold, HoldRequest, Retention, RetentionRun
+
+if TYPE_CHECKING:
+    from strongroom.app.appliance import Appliance
+
+
+class LocalKeeping:
+    """Holds, retention and receipts in process, for one user. Thread-safe."""
+
+    def __init__(self, appliance: Appliance, user: str) -> None:
+        self._appliance = appliance
+        self._catalog = appliance.catalog
+        self._user = user
+
+    def holds(self) -> list[Hold]:
+        self._require_admin("hold.list")
+        return self._catalog.holds()
+
+    def hold(self, request: HoldRequest) -> Hold:
+        self._require_admin("hold.add")
+        if not request.reason.strip():
+            raise UsageError("a hold needs a reason", hint="Name the matter: it is what a later reader goes by.")
+        if (request.document_id is None) == (request.collection is None):
+            raise UsageError("say what to hold", hint="Give either a document or a collection.")
+        if request.document_id is not None:
+            resource, resource_id = "document", request.document_id
+        else:
+            resource, resource_id = "collection", self._catalog.collection(str(request.collection)).id
+        placed = self._catalog.place_hold(resource, resource_id, reason=request.reason, by=self._user)
+        self._audit("hold.add", resource_id, hold=placed.id, resource=resource)
+        return placed
+
+    def lift(self, hold_id: str) -> None:
+        self._require_admin("hold.remove")
+        self._catalog.lift_hold(hold_id)
+        self._audit("hold.remove", hold_id)
+
+    def retention(self) -> list[Retention]:
+        self._require_admin("retention.list")
+        return self._catalog.retention()
+
+    def keep_for(self, collection: str, days: int) -> None:
+        self._require_admin("retention.set")
+        if days < 0:
+            raise UsageError(f"{days} days", hint="Give the days after the last change; 0 keeps documents for good.")
+        place = self._catalog.collection(collection)
+        self._catalog.keep_for(place.id, days or None)
+        self._audit("retention.set", place.id, keep_days=days)
+
+    def apply_retention(self, *, dry_run: bool = False) -> RetentionRun:
+        self._require_admin("retention.apply")
+        deleted, held = self._appliance.apply_retention(by=self._user, dry_run=dry_run)
+        return RetentionRun(tuple(deleted), tuple(held), dry_run)
+
+    def receipts(self) -> list[str]:
+        self._require_admin("receipts")
+        return list(self._catalog.receipts())
+
+    def _require_admin(self, action: str) -> None:
+        if self._catalog.role(self._user) != "admin":
+            self._appliance.audit.append(self._user, action, outcome="refused")
+            raise NotPermittedError(f"{self._user} may not decide about what is kept", hint="Ask an administrator.")
+
+    def _audit(self, action: str, subject: str, **detail: object) -> None:
+        self._appliance.audit.append(self._user, action, subject, outcome="ok", **detail)
