@@ -7,7 +7,6 @@ limits included, to a real appliance over fake models.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -42,24 +41,30 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         yield schemathesis.openapi.from_asgi("/openapi.json", app, headers=HEADERS)
 
 
-schema = schemathesis.pytest.from_fixture("described")
+def test_no_request_makes_the_server_fail(described: object) -> None:
+    called = set()
+    for found in described.get_all_operations():  # type: ignore[attr-defined]
+        operation = found.ok()
+        if operation.path in _STREAMS:
+            continue
+        called.add(operation.path)
+
+        @hypothesis.settings(
+            max_examples=12,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(case=operation.as_strategy())
+        def never_fails(case: object) -> None:
+            response = case.call(headers=HEADERS)  # type: ignore[attr-defined]
+            assert response.status_code < 500, f"{response.status_code}: {response.text}"
+            assert "Traceback" not in response.text
+
+        never_fails()
+    assert len(called) > 20
 
 
-@schema.exclude(path_regex="/(events|files)$").parametrize()
-@hypothesis.settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
-def test_no_request_makes_the_server_fail(case: object) -> None:
-    response = case.call(headers=HEADERS)  # type: ignore[attr-defined]
-    assert response.status_code < 500 or response.status_code == 507, response.text
-    assert "Traceback" not in response.text
-
-
-def test_every_route_is_in_the_description_or_open_on_purpose(described: object, tmp_path: Path) -> None:
-    paths = set(described.raw_schema["paths"])  # type: ignore[attr-defined]
-    assert paths >= _STREAMS
-    assert len(paths) > 20
+def test_the_streams_that_are_left_out_are_there(described: object) -> None:
+    assert set(described.raw_schema["paths"]) >= _STREAMS  # type: ignore[attr-defined]
