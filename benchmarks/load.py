@@ -1,6 +1,6 @@
 """Many people at once: search, ask, upload and page views over HTTP, with every answer checked for whose it is.
 
-    python -m benchmarks.load [DOCUMENTS] [--people 50] [--seconds 600] [--kill-every 120] [--json-out FILE]
+    python -m benchmarks.load [DOCUMENTS] [--people 50] [--seconds 600] [--kill-every 120]
 
 Starts the product as a user starts it (`strongroom up`) on a fresh data directory, ingests DOCUMENTS (the samples by
 default), measures searches one at a time, then lets `--people` act at once, each with pauses like a person's (5 s on
@@ -38,7 +38,6 @@ from strongroom.client import ServerInfo, read_server_info
 from strongroom.wire import parse_sse
 
 ROOT = Path(__file__).resolve().parent.parent
-PAUSE_S = 5.0
 QUESTIONS = (
     "How long are vessel traffic recordings kept?",
     "What is the notice period for termination?",
@@ -114,17 +113,18 @@ class Record:
 class Person:
     """Somebody at work. What they upload holds a word that nobody else's documents hold."""
 
-    def __init__(self, number: int, server: Server, record: Record, seed: int) -> None:
+    def __init__(self, number: int, server: Server, record: Record, *, seed: int, pause: float) -> None:
         self.name = f"person-{number:03d}"
         self._server = server
         self._record = record
         self._random = random.Random(seed * 1000 + number)
         self._own: set[str] = set()
         self._shared: list[str] = []
+        self._pause = pause
         self._made = 0
 
     async def work(self, until: float) -> None:
-        await asyncio.sleep(self._random.uniform(0, PAUSE_S))
+        await asyncio.sleep(self._random.uniform(0, self._pause))
         client: httpx.AsyncClient | None = None
         at = ""
         while time.monotonic() < until:
@@ -150,7 +150,7 @@ class Person:
                     self._record.cut_off += 1
             except _WrongError as exc:
                 self._record.errors[f"{kind}: {exc}"] += 1
-            await asyncio.sleep(self._random.expovariate(1 / PAUSE_S))
+            await asyncio.sleep(self._random.expovariate(1 / self._pause))
         if client is not None:
             await client.aclose()
 
@@ -289,11 +289,14 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         idle = await idle_searches(server, args.idle_searches)
         note(f"idle: search p95 {percentile(idle, 95) * 1000:.1f} ms; {args.people} people for {args.seconds} s")
         until = time.monotonic() + args.seconds
-        people = [asyncio.create_task(Person(n, server, record, args.seed).work(until)) for n in range(args.people)]
+        people = [
+            asyncio.create_task(Person(n, server, record, seed=args.seed, pause=args.pause).work(until))
+            for n in range(args.people)
+        ]
         kills, memory = 0, 0
         while time.monotonic() < until:
             await asyncio.sleep(min(args.kill_every or 5.0, max(0.1, until - time.monotonic())))
-            if args.kill_every and time.monotonic() < until - 10:
+            if args.kill_every and time.monotonic() < until:
                 server.kill()
                 kills += 1
                 await server.start()
@@ -355,6 +358,7 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--kill-every", type=float, default=0, metavar="SECONDS")
+    parser.add_argument("--pause", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--idle-searches", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--most", type=float, default=10.0, help="times that a search's p95 may grow; 0: any")
