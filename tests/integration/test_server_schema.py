@@ -7,6 +7,7 @@ limits included, to a real appliance over fake models.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
