@@ -13,7 +13,6 @@ import urllib.request
 from pathlib import Path
 
 SECRETS = Path("/run/secrets")
-SHORTEST_SECRET = 32  # characters
 OWN = ("server", "ui", "health")
 
 
@@ -47,8 +46,11 @@ def read_secret(name: str) -> str:
         value = path.read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise StartError(f"cannot read the secret {path}: {exc.strerror}; run deploy/make-secrets.sh") from exc
-    if len(value) < SHORTEST_SECRET or len(set(value)) < 8:
-        raise StartError(f"the secret {path} is too short or too simple; run deploy/make-secrets.sh")
+    from strongroom.secrets import weakness
+
+    why = weakness(value)
+    if why is not None:
+        raise StartError(f"the secret {path} could be guessed ({why}); run deploy/make-secrets.sh")
     return value
 
 
@@ -70,11 +72,13 @@ def serve() -> int:
     from strongroom.app.appliance import Appliance
     from strongroom.config import load
     from strongroom.errors import StrongroomError
+    from strongroom.secrets import refuse_weak_settings
     from strongroom.tls import configured
 
     try:
         settings = load().settings
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        refuse_weak_settings(settings)
         airgap.enforce(settings.allowed_hosts, log=settings.data_dir / "egress.log")
         appliance = Appliance(settings, purpose="server")
         try:

@@ -34,6 +34,7 @@ from server.settings import ServerSettings
 from server.state import Doors, EngineFor, State, user_of
 from strongroom import __version__
 from strongroom.access import LOCAL_USER
+from strongroom.secrets import refuse_weak
 from strongroom.signin import CodeBook
 
 
@@ -54,8 +55,7 @@ def create_app(
     `ready` tells whether models are loaded and the index is open; by default, whether `status()` works.
     """
 
-    if not token:
-        raise ValueError("a server without a token would be open to everyone on the machine")
+    refuse_weak(token, "the server's token")
 
     def status_works() -> bool:
         engine_for(LOCAL_USER, by=LOCAL_USER).status()

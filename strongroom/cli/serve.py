@@ -32,8 +32,10 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
     from server.settings import ServerSettings
     from server.state import Doors
     from strongroom.app.appliance import Appliance
+    from strongroom.secrets import refuse_weak_settings
     from strongroom.tls import configured
 
+    refuse_weak_settings(settings)
     started = time.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

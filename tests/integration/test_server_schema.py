@@ -22,7 +22,7 @@ from tests.server_fixtures import write_documents
 schemathesis = pytest.importorskip("schemathesis")
 hypothesis = pytest.importorskip("hypothesis")
 
-TOKEN = "a-token-for-the-schema-test"
+TOKEN = "0123456789abcdef-for-the-schema-test"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 # Waits for the engine to take what is sent, and streams until a job ends: covered by the tests of ingest.
 _STREAMS = {"/api/ingest/jobs/{job_id}/events", "/api/ingest/jobs/{job_id}/files"}

@@ -14,7 +14,9 @@ import pytest
 from server.app import create_app
 from server.settings import ServerSettings
 from strongroom.access import LOCAL_USER
-from strongroom.errors import IndexUnreachableError, LockedError, NotFoundError, NotPermittedError
+from strongroom.config import Settings
+from strongroom.errors import ConfigError, IndexUnreachableError, LockedError, NotFoundError, NotPermittedError
+from strongroom.secrets import refuse_weak_settings
 from strongroom.types import AskRequest, IngestRequest, SearchRequest
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import Served, served, write_documents
@@ -72,9 +74,21 @@ def test_a_configured_host_name_is_known(tmp_path: Path) -> None:
         assert up.http.get("/api/status", headers={"Host": "archive.example"}).status_code == 200
 
 
-def test_a_server_without_a_token_is_not_built(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="token"):
-        create_app(lambda _user, *, by: FakeEngine(), token="", settings=ServerSettings(spool_dir=tmp_path / "s"))
+@pytest.mark.parametrize("token", ["", "short", "a" * 64, "0123" * 16, "changeme-0123456789-abcdefghijklmnop"])
+def test_a_server_without_a_token_is_not_built(tmp_path: Path, token: str) -> None:
+    with pytest.raises(ConfigError, match="the server's token is no secret") as caught:
+        create_app(lambda _user, *, by: FakeEngine(), token=token, settings=ServerSettings(spool_dir=tmp_path / "s"))
+    assert not token or token not in f"{caught.value} {caught.value.hint}"
+
+
+def test_no_server_starts_with_a_guessable_or_missing_key_of_its_index() -> None:
+    good = "0123456789abcdef" * 4
+    refuse_weak_settings(Settings(qdrant_url="https://vectors.example:6333", qdrant_api_key=good))
+    refuse_weak_settings(Settings(qdrant_url="http://127.0.0.1:6333"))
+    with pytest.raises(ConfigError, match="there is no qdrant_api_key"):
+        refuse_weak_settings(Settings(qdrant_url="https://vectors.example:6333"))
+    with pytest.raises(ConfigError, match="qdrant_api_key is no secret"):
+        refuse_weak_settings(Settings(qdrant_url="http://127.0.0.1:6333", qdrant_api_key="hunter2"))
 
 
 def test_every_response_carries_the_security_headers(up: Served) -> None:
