@@ -284,11 +284,12 @@ def _subclasses(root: type) -> list[type]:
 def http_page() -> str:
     """Routes of the server, from the OpenAPI description of the application."""
     from server.app import create_app
+    from server.run import new_token
     from server.settings import ServerSettings
 
     with tempfile.TemporaryDirectory() as folder:
         settings = ServerSettings(spool_dir=Path(folder) / "spool")
-        schema = create_app(_no_engine, token="reference", settings=settings).openapi()  # noqa: S106 (no secret)
+        schema = create_app(_no_engine, token=new_token(), settings=settings).openapi()
     parts = [HTTP_INTRO]
     operations = [
         (method.upper(), path, operation)
