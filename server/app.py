@@ -31,7 +31,7 @@ from server.jobs import JobBoard
 from server.limits import Throttle, address_of, is_upload
 from server.metrics import Metrics
 from server.settings import ServerSettings
-from server.state import Doors, EngineFor, State, user_of
+from server.state import Doors, EngineFor, State, identity_of
 from strongroom import __version__
 from strongroom.access import LOCAL_USER
 from strongroom.secrets import refuse_weak
@@ -117,4 +117,5 @@ def create_app(
 
 def _person(scope: Scope) -> str | None:
     open_to_all = scope["path"] in OPEN_PATHS or scope["path"].startswith(SIGN_IN)
-    return None if open_to_all or is_upload(scope) else user_of(Request(scope))
+    # Whose credential it is, not whom it acts as: nobody uses up another's bucket.
+    return None if open_to_all or is_upload(scope) else identity_of(Request(scope)).user
