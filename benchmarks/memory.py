@@ -135,6 +135,7 @@ class _Hashed:
         self.llm = installed.llm
         self.on_workers = installed.on_workers
         self.speech = installed.speech
+        self.reranker = installed.reranker
 
     def embedder(self) -> Embedder:
         return _HashedEmbedder(self.tokenizer())

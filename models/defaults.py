@@ -15,6 +15,7 @@ from strongroom.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from models.llm import LlamaChatModel
+    from models.reranker import CrossEncoderReranker
     from models.speech import WhisperSpeech
     from strongroom.ports import Embedder, Reader
 
@@ -130,6 +131,18 @@ def prepare_reader(
     folder = artefact or reader_folder()
     base = embedder_spec(registry.models_dir, str(about(folder)["base"]))
     return registry.install_reader(folder, base, on_event)
+
+
+def open_reranker(models_dir: Path, model_id: str, *, threads: int = 0) -> CrossEncoderReranker:
+    """Load an installed cross-encoder. Raises `ModelError`."""
+    from models.reranker import CrossEncoderReranker
+
+    registry = Registry(models_dir)
+    folder = registry.path(model_id)
+    kind = registry.receipt(model_id).kind
+    if kind != "reranker":
+        raise ModelError(f"{model_id} is of kind {kind}, not a reranker", hint="See `strongroom models list`.")
+    return CrossEncoderReranker(model_id, folder, threads=threads)
 
 
 def open_speech(models_dir: Path, model_id: str) -> WhisperSpeech:

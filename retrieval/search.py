@@ -12,12 +12,12 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from retrieval.condense import condense
 from strongroom.access import AccessFilter
 from strongroom.errors import UsageError
-from strongroom.ports import Embedder, IndexQuery, VectorIndex
+from strongroom.ports import Embedder, IndexQuery, Reranker, VectorIndex
 from strongroom.types import IndexHit, Message, SearchHit, SearchResult, StoredChunk
 
 Release = Callable[[Sequence[str], AccessFilter], list[StoredChunk]]
@@ -25,6 +25,7 @@ Release = Callable[[Sequence[str], AccessFilter], list[StoredChunk]]
 _OVERFETCH = 4  # candidates asked for each passage wanted, so that rechecks and repetitions do not shrink the result
 _FEWEST = 32
 _SPARE = 4  # released beyond k at a time, for the few that are turned down or repeat another
+_RERANKED = 24  # passages that a reranker reads
 _MOST = 1_000  # candidates at most, however many of them the catalogue turns down
 _LONGEST_QUESTION = 4_000  # characters; more is a pasted document, which no embedder reads to its end anyway
 
@@ -33,7 +34,8 @@ _LONGEST_QUESTION = 4_000  # characters; more is a pasted document, which no emb
 class ScoredChunk:
     """A released passage with its scores. `score` compares passages of one search; `dense` is the cosine.
 
-    `dense` or `sparse` is `None` where that side of the search did not return the passage among its candidates.
+    Where a reranker is in use, `score` is its own. `dense` or `sparse` is `None` where that side of the search did not
+    return the passage among its candidates.
     """
 
     chunk: StoredChunk
@@ -48,13 +50,17 @@ class Searcher:
     `release(chunk_ids, access)` returns the chunks that exist, are current and may be read, in the order given.
     """
 
-    def __init__(self, *, index: VectorIndex, embedder: Embedder, release: Release) -> None:
+    def __init__(
+        self, *, index: VectorIndex, embedder: Embedder, release: Release, reranker: Reranker | None = None
+    ) -> None:
         self._index, self._embedder, self._release = index, embedder, release
+        self._reranker = reranker
 
     def search(
         self, question: str, *, access: AccessFilter, k: int, history: Sequence[Message] = ()
     ) -> tuple[list[ScoredChunk], dict[str, float]]:
-        """Return the best `k` passages, best first, and milliseconds by step (`embed`, `index`, `release`, `total`).
+        """Return the best `k` passages, best first, and milliseconds by step (`embed`, `index`, `release`, `total`,
+        and `rerank` where a reranker is in use).
 
         Fewer than `k` come back only when there are no more that may be read. Raises `UsageError` for a question
         without text and for `k < 1`.
@@ -65,17 +71,22 @@ class Searcher:
         text = condense(clean_question(question), history, self._embedder)[:_LONGEST_QUESTION]
         query = IndexQuery(dense=self._embedder.embed_query(text), text=text)
         timings = {"embed": _ms_since(started), "index": 0.0, "release": 0.0}
-        limit = min(max(_OVERFETCH * k, _FEWEST), max(_MOST, k))
+        wanted = k if self._reranker is None else max(k, _RERANKED)
+        limit = min(max(_OVERFETCH * wanted, _FEWEST), max(_MOST, k))
         while True:
             step = time.perf_counter()
             hits = self._index.search(query, access, limit)
             timings["index"] += _ms_since(step)
             step = time.perf_counter()
-            found = self._released(hits, access, k)
+            found = self._released(hits, access, wanted)
             timings["release"] += _ms_since(step)
-            if len(found) >= k or len(hits) < limit or limit >= _MOST:
+            if len(found) >= wanted or len(hits) < limit or limit >= _MOST:
                 break
             limit = min(limit * _OVERFETCH, _MOST)
+        if self._reranker is not None:
+            step = time.perf_counter()
+            found = _reranked(self._reranker, text, found)
+            timings["rerank"] = _ms_since(step)
         timings["total"] = _ms_since(started)
         return found[:k], timings
 
@@ -128,6 +139,13 @@ def _scored(hits: Sequence[IndexHit], chunks: Sequence[StoredChunk]) -> list[Sco
         for hit in hits
         if hit.chunk_id in released
     ]
+
+
+def _reranked(reranker: Reranker, question: str, found: Sequence[ScoredChunk]) -> list[ScoredChunk]:
+    """The passages by the reranker's scores, best first; each is read with its document's name and its headings."""
+    texts = ["\n".join([item.chunk.document.name, *item.chunk.headings, item.chunk.text]) for item in found]
+    scored = [replace(item, score=score) for item, score in zip(found, reranker.scores(question, texts), strict=True)]
+    return sorted(scored, key=lambda item: -item.score)
 
 
 def _without_repetitions(found: Iterable[ScoredChunk]) -> list[ScoredChunk]:

@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     )
     model: str = Field(default="smollm2-135m-instruct-q4_1", description="Catalogue id of the language model.")
     speech: str = Field(default="whisper-base", description="Catalogue id of the model that transcribes recordings.")
+    reranker: str = Field(
+        default="",
+        description="Catalogue id of a cross-encoder that puts what search found in a better order; none by default. "
+        "It must be installed, and takes a second or more a question.",
+    )
     context_tokens: int = Field(default=4096, ge=512, description="Context window of the language model, in tokens.")
     answer_style: Literal["auto", "exact", "fluent"] = Field(
         default="auto",

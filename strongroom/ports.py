@@ -139,6 +139,17 @@ class Embedder(Protocol):
         ...
 
 
+class Reranker(Protocol):
+    """Reads question and passage together and says how well they fit: slower than vectors, and seldom worse."""
+
+    @property
+    def name(self) -> str: ...
+
+    def scores(self, question: str, passages: Sequence[str]) -> list[float]:
+        """One number from 0 to 1 for each passage, in order. Comparable within one question."""
+        ...
+
+
 class Reader(Protocol):
     """Finds the words of a passage that answer a question. Deterministic up to the last digits of its scores."""
 

@@ -312,6 +312,9 @@ class FakeModels:
     def forget_reader(self, artefact: Path) -> None:
         self.forgotten.append(artefact.name)
 
+    def reranker(self) -> None:
+        return None
+
     def speech(self) -> FakeSpeech:
         return FakeSpeech()
 

@@ -203,7 +203,9 @@ class Appliance:
     def searcher(self) -> Searcher:
         from retrieval.search import Searcher
 
-        return Searcher(index=self.index, embedder=self.embedder, release=self.catalog.release)
+        return Searcher(
+            index=self.index, embedder=self.embedder, release=self.catalog.release, reranker=self.models.reranker()
+        )
 
     def style(self, model_id: str | None = None) -> Style:
         """How answers are given by default, with the default or another model."""

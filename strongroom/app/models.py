@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ingest.cluster import WorkerModels
     from strongroom.config import Settings
-    from strongroom.ports import ChatModel, Embedder, Reader, SpeechModel, Tokenizer
+    from strongroom.ports import ChatModel, Embedder, Reader, Reranker, SpeechModel, Tokenizer
 
 
 class Models(Protocol):
@@ -43,6 +43,10 @@ class Models(Protocol):
 
     def forget_reader(self, artefact: Path) -> None:
         """Delete what was converted from the reader in a folder."""
+        ...
+
+    def reranker(self) -> Reranker | None:
+        """The cross-encoder that the settings name, if they do."""
         ...
 
     def speech(self) -> SpeechModel:
@@ -107,6 +111,14 @@ class InstalledModels:
         from models.registry import Registry
 
         Registry(self._settings.models_dir).forget_reader(artefact)
+
+    def reranker(self) -> Reranker | None:
+        from models.defaults import open_reranker
+
+        settings = self._settings
+        if not settings.reranker:
+            return None
+        return open_reranker(settings.models_dir, settings.reranker, threads=settings.threads)
 
     def speech(self) -> SpeechModel:
         from models.defaults import open_speech
