@@ -7,8 +7,9 @@ default), measures searches one at a time, then lets `--people` act at once, eac
 average). With `--kill-every`, the server is killed (SIGKILL) and started again in between, and at the end every
 document whose upload was acknowledged must be there and be found.
 
-Each person has a collection of their own and words of their own. A search or an answer in that collection that shows
-another's document is cross-talk, and so is a reply that carries another request's id.
+Each person has an account and a token of their own, reads DOCUMENTS through a group, and has a collection and words of
+their own besides. Any reply, search, answer, list or page, that shows another's document is cross-talk, and so is one
+that carries another request's id.
 Needs the default models. Everything stays on loopback. The report is JSON on stdout; the exit status is 1 when there
 was an error, cross-talk, a lost upload, or a search ten times slower (p95) than on the idle server.
 """
@@ -45,6 +46,7 @@ QUESTIONS = (
     "By when must claims for damaged gear be made?",
     "Which berths have shore power?",
 )
+EVERYBODY = "everybody"
 MIX = (("search", 50), ("page", 30), ("ask", 12), ("upload", 8))
 
 
@@ -114,14 +116,22 @@ class Person:
     """Somebody at work. What they upload holds a word that nobody else's documents hold."""
 
     def __init__(self, number: int, server: Server, record: Record, *, seed: int, pause: float) -> None:
+        self.token = ""
         self.name = f"person-{number:03d}"
         self._server = server
         self._record = record
         self._random = random.Random(seed * 1000 + number)
         self._own: set[str] = set()
-        self._shared: list[str] = []
+        self._seen: list[str] = []
         self._pause = pause
         self._made = 0
+
+    async def enrol(self, owner: httpx.AsyncClient) -> None:
+        """Get an account, a token, and what everybody may read."""
+        _json(await owner.post("/api/users", json={"name": self.name, "role": "editor"}))
+        (await owner.put(f"/api/groups/{EVERYBODY}/members/{self.name}")).raise_for_status()
+        wanted = {"name": "load", "scopes": ["read", "ask", "ingest"], "days": 1}
+        self.token = _json(await owner.post("/api/tokens", params={"user": self.name}, json=wanted))["secret"]
 
     async def work(self, until: float) -> None:
         await asyncio.sleep(self._random.uniform(0, self._pause))
@@ -135,7 +145,7 @@ class Person:
                 if client is not None:
                     await client.aclose()
                 at = info.url
-                headers = {"Authorization": f"Bearer {info.token}"}
+                headers = {"Authorization": f"Bearer {self.token}"}
                 client = httpx.AsyncClient(base_url=at, headers=headers, trust_env=False, timeout=120)
             kind = "upload" if not self._own else self._random.choices(*zip(*MIX, strict=True))[0]
             started = time.monotonic()
@@ -161,8 +171,11 @@ class Person:
             body["collection"] = self.name
         body["id"] = f"{self.name}-{self._random.random()}"
         reply = _json(await client.post("/api/search", json=body))
-        self._check(own, [h["document"]["id"] for h in reply["hits"]], body["id"], reply["id"])
-        self._shared = [h["document"]["id"] for h in reply["hits"]] or self._shared
+        found = [h["document"]["id"] for h in reply["hits"]]
+        self._check(found, body["id"], reply["id"])
+        if not own and not found:
+            raise _WrongError("a question that the shared documents answer found nothing")
+        self._seen = found or self._seen
 
     async def _ask(self, client: httpx.AsyncClient, _info: ServerInfo) -> None:
         own = self._random.random() < 0.5
@@ -184,14 +197,14 @@ class Person:
                 answer = json.loads(data)["answer"]
         if answer is None:
             raise _BrokenOffError("the answer broke off")
-        self._check(own, [c["document"]["id"] for c in answer["citations"]], body["id"], answer["id"])
+        self._check([c["document"]["id"] for c in answer["citations"]], body["id"], answer["id"])
 
     async def _page(self, client: httpx.AsyncClient, _info: ServerInfo) -> None:
-        mine = _json(await client.get("/api/documents", params={"collection": self.name}))
-        self._check(True, [d["id"] for d in mine], "", "")
-        if set(self._own) - {d["id"] for d in mine}:
+        listed = [d["id"] for d in _json(await client.get("/api/documents"))]
+        self._check(listed, "", "")
+        if self._own - set(listed):
             raise _WrongError("a document of one's own is not in the list")
-        shown = self._random.choice([*self._shared, *self._own])
+        shown = self._random.choice([*self._seen, *self._own])
         page = _json(await client.get(f"/api/documents/{shown}/pages/0"))
         if page["page"]["width"]:
             image = await client.get(f"/api/documents/{shown}/pages/0/image.png", params={"dpi": 72})
@@ -227,12 +240,12 @@ class Person:
         if not ended:
             raise _BrokenOffError("the events broke off")
 
-    def _check(self, own: bool, documents: list[str], sent: str, replied: str) -> None:
+    def _check(self, documents: list[str], sent: str, replied: str) -> None:
         if sent != replied:
             self._record.crossed.append(f"{self.name} sent {sent} and was answered {replied}")
-        if own:
-            others = [d for d in documents if d in self._record.kept and self._record.kept[d][0] != self.name]
-            self._record.crossed += [f"{self.name} was shown {self._record.kept[d][0]}'s {d}" for d in others]
+        kept = self._record.kept
+        others = [d for d in documents if d in kept and kept[d][0] != self.name]
+        self._record.crossed += [f"{self.name} was shown {kept[d][0]}'s {d}" for d in others]
 
 
 class _WrongError(Exception):
@@ -249,12 +262,17 @@ def _json(response: httpx.Response) -> Any:
     return response.json()
 
 
-async def idle_searches(server: Server, count: int) -> list[float]:
-    """Searches one at a time on the idle server, in seconds."""
+def owner_of(server: Server) -> httpx.AsyncClient:
+    """The server as the owner of its data directory reaches it."""
     assert server.info is not None
     headers = {"Authorization": f"Bearer {server.info.token}"}
+    return httpx.AsyncClient(base_url=server.info.url, headers=headers, trust_env=False, timeout=60)
+
+
+async def idle_searches(server: Server, count: int) -> list[float]:
+    """Searches one at a time on the idle server, in seconds."""
     taken = []
-    async with httpx.AsyncClient(base_url=server.info.url, headers=headers, trust_env=False) as client:
+    async with owner_of(server) as client:
         for n in range(count + 10):
             started = time.perf_counter()
             _json(await client.post("/api/search", json={"question": QUESTIONS[n % len(QUESTIONS)], "k": 8}))
@@ -262,19 +280,15 @@ async def idle_searches(server: Server, count: int) -> list[float]:
     return taken[10:]
 
 
-async def lost(server: Server, record: Record) -> list[str]:
-    """Acknowledged uploads that are not there, or whose words are not in them."""
-    assert server.info is not None
-    headers = {"Authorization": f"Bearer {server.info.token}"}
-    missing = []
-    async with httpx.AsyncClient(base_url=server.info.url, headers=headers, trust_env=False, timeout=60) as client:
-        for document, (collection, word) in record.kept.items():
-            response = await client.get(f"/api/documents/{document}/pages/0")
-            while response.status_code == 429:
-                await asyncio.sleep(1)
-                response = await client.get(f"/api/documents/{document}/pages/0")
+async def lost(server: Server, record: Record, people: list[Person]) -> list[str]:
+    """Acknowledged uploads that their person does not find any more, or whose words are not in them."""
+    tokens, missing = {person.name: person.token for person in people}, []
+    async with owner_of(server) as client:
+        for document, (name, word) in record.kept.items():
+            headers = {"Authorization": f"Bearer {tokens[name]}"}
+            response = await client.get(f"/api/documents/{document}/pages/0", headers=headers)
             if response.status_code != 200 or word not in response.json()["page"]["text"]:
-                missing.append(f"{document} of {collection}: HTTP {response.status_code}")
+                missing.append(f"{document} of {name}: HTTP {response.status_code}")
         verified = _json(await client.post("/api/verify"))
     return missing + [f"verify: {p}" for p in verified["problems"]]
 
@@ -282,17 +296,19 @@ async def lost(server: Server, record: Record) -> list[str]:
 async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The whole measurement; returns the report."""
     server, record = Server(folder / "data"), Record()
-    ingest = [sys.executable, "-m", "strongroom", "ingest", str(args.documents), "--data-dir", str(server.data_dir)]
+    ingest = [sys.executable, "-m", "strongroom", "ingest", str(args.documents), "--group", EVERYBODY]
+    ingest += ["--data-dir", str(server.data_dir)]
     subprocess.run(ingest, cwd=ROOT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     await server.start()
     try:
         idle = await idle_searches(server, args.idle_searches)
         note(f"idle: search p95 {percentile(idle, 95) * 1000:.1f} ms; {args.people} people for {args.seconds} s")
+        everybody = [Person(n, server, record, seed=args.seed, pause=args.pause) for n in range(args.people)]
+        async with owner_of(server) as owner:
+            for person in everybody:
+                await person.enrol(owner)
         until = time.monotonic() + args.seconds
-        people = [
-            asyncio.create_task(Person(n, server, record, seed=args.seed, pause=args.pause).work(until))
-            for n in range(args.people)
-        ]
+        people = [asyncio.create_task(person.work(until)) for person in everybody]
         kills, memory = 0, 0
         while time.monotonic() < until:
             await asyncio.sleep(min(args.kill_every or 5.0, max(0.1, until - time.monotonic())))
@@ -303,7 +319,7 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             memory = max(memory, server.memory_mib())
             note(f"{sum(record.counts.values())} done, {sum(record.errors.values())} errors, {kills} kills")
         await asyncio.gather(*people)
-        missing = await lost(server, record)
+        missing = await lost(server, record, everybody)
     finally:
         server.stop()
     searching = record.seconds.get("search", [])
