@@ -87,6 +87,7 @@ def serve() -> int:
                 spool_dir=settings.data_dir / "spool",
                 public_hosts=frozenset(settings.public_hosts),
                 tls=configured(settings.tls_certificate, settings.tls_key),
+                answers_at_once=settings.answers_at_once,
                 max_file_bytes=settings.max_file_mb << 20,
             )
             run(

@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         ),
     )
     answer_tokens: int = Field(default=160, ge=16, description="Longest generated answer, in tokens.")
+    answers_at_once: int = Field(
+        default=4,
+        ge=1,
+        description="Questions that are answered at a time; others wait in line and are told their place.",
+    )
     threads: int = Field(default=0, ge=0, description="CPU threads for models; 0 means the CPU quota of this process.")
     chunk_tokens: int = Field(default=200, ge=32, le=2048, description="Longest chunk, in the embedder's tokens.")
     chunk_overlap_tokens: int = Field(default=20, ge=0, description="Tokens that neighbouring chunks share.")

@@ -48,6 +48,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
             spool_dir=settings.spool,
             public_hosts=frozenset(settings.public_hosts),
             tls=configured(settings.tls_certificate, settings.tls_key),
+            answers_at_once=settings.answers_at_once,
             max_file_bytes=settings.max_file_mb << 20,
         )
         refuse_open_doors(settings, appliance)

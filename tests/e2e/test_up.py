@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificate
 from tests.egress import refused_connections
 
 pytestmark = pytest.mark.models
@@ -61,7 +62,10 @@ def test_up_answers_a_sample_question_and_serves_with_loopback_alone(tmp_path: P
     assert "180 days' written notice" in said
     assert "crane-maintenance-agreement.pdf, page 6" in said
     assert "http://127.0.0.1:18601/login?token=" in said
-    # WHEN it is started again
+    # WHEN it is started again, with a certificate
+    tls = make_certificate(tmp_path / "tls")
+    settings = f'tls_certificate = "{tls.certificate}"\ntls_key = "{tls.key}"\n'
+    (data_dir / "strongroom.toml").write_text(settings, encoding="utf-8")
     output = tmp_path / "second.txt"
     process = start(data_dir, output)
     try:
@@ -69,7 +73,9 @@ def test_up_answers_a_sample_question_and_serves_with_loopback_alone(tmp_path: P
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
-    # THEN it repeats no work
+    # THEN it repeats no work, speaks TLS on both ports, and its own client knows its certificate
     assert "12 unchanged" in said
+    assert "server at https://127.0.0.1:18600" in said
+    assert "https://127.0.0.1:18601/login?token=" in said
     # AND in neither run did anything try to leave
     assert refused_connections(data_dir) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 import threading
@@ -14,10 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from server.errors import TooManyRequestsError
 from server.limits import Buckets, Line, Rate, address_of
@@ -26,6 +21,7 @@ from strongroom.connections import Patience
 from strongroom.errors import ConfigError, NotPermittedError, StrongroomError
 from strongroom.tls import Tls, configured
 from strongroom.types import AskRequest, IngestRequest
+from tests.certificates import make_certificate
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import Served, served, write_documents
 
@@ -342,33 +338,6 @@ def test_a_waiting_question_says_how_many_come_first_and_is_then_answered(tmp_pa
 
 
 # ------------------------------------------------------------------------------------------------ TLS
-
-
-def make_certificate(folder: Path, name: str = "archive.example") -> Tls:
-    """A self-signed pair for a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    tls = Tls(folder / "cert.pem", folder / "key.pem")
-    tls.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    tls.key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain),
-    )
-    tls.key.chmod(0o600)
-    return tls
 
 
 @pytest.fixture(scope="module")
