@@ -19,6 +19,7 @@ from retrieval.evidence import Evidence
 from retrieval.sentences import MAX_CHARS, split_sentences
 from strongroom import types
 from strongroom.errors import NotFoundError
+from strongroom.flags import touching
 from strongroom.ports import Embedder, Reader, Vector, Vectors
 from strongroom.types import ReadSpan, StoredChunk
 
@@ -29,6 +30,7 @@ W_PASSAGE = 0.16  # words of the question in the whole passage
 W_RANK = 0.05  # the passage's place in the search result
 W_ECHO, ECHO_TERMS = 0.05, 2  # taken off a line that says next to nothing which the question does not say
 W_KIND = 0.05  # a number where one is asked for, a name where a person is
+W_FLAGGED = 0.3  # taken off words that hide, or that talk to a machine: the last to be quoted as an answer
 W_READ = 0.5  # the reader's say against all of the above
 W_SPAN = 0.7  # within it: the best span of the sentence against the relevance of its passage
 SPANS = 3  # that the reader may name in one passage
@@ -239,6 +241,8 @@ def _score(
         )
         read = W_SPAN * _best(c) + (1 - W_SPAN) * said[c.rank].relevant
         score = W_READ * read + (1 - W_READ) * score
+        if touching(c.chunk.flags, c.start, c.end):
+            score -= W_FLAGGED
         out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.start))
 

@@ -1,13 +1,14 @@
 """How far the quotes carry each sentence of an answer, and which quotes it cites.
 
-Words and meaning must be near those of a cited quote, and what can be checked exactly is: numbers, months and names
-that stand in no cited quote can never be "supported". The reader must agree: it can take support away, never give it.
-Wrong in the careful direction: an honest paraphrase may come
-out as "partial". Must not change a sentence and must not drop a number that the model invented.
+Words and meaning must be near those of a cited quote, and what can be checked exactly is: numbers with their units,
+dates and names that stand in no cited quote can never be "supported". The reader must agree: it can take support away,
+never give it. Wrong in the careful direction: an honest paraphrase may come out as "partial". Must not change a
+sentence and must not drop a number that the model invented.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 
 from retrieval import lexical
 from retrieval.evidence import Evidence
+from retrieval.facts import facts
 from retrieval.sentences import split_sentences
 from strongroom.ports import Embedder, Reader, Vector, Vectors
 from strongroom.types import Sentence, Support
@@ -93,10 +95,12 @@ class _Quotes:
         self.count, self.shown = len(evidence), shown
         self.folded = [" ".join(lexical.words(e.text)) for e in evidence]
         self.terms = [set(lexical.terms(f"{e.text} {e.chunk.document.name}")) for e in evidence]
-        self.facts = [_facts(e.text) for e in evidence]
+        self.facts = [facts(e.text) for e in evidence]
         self.words = [{lexical.stem(w) for w in lexical.words(f"{e.text} {e.chunk.document.name}")} for e in evidence]
         self.rows = [_rows(e.text) for e in evidence]
-        self.negated = [lexical.negated(e.text) for e in evidence]
+        self.sentences = [
+            [(set(lexical.terms(part)), lexical.negated(part)) for part in _parts(e.text)] for e in evidence
+        ]
         self._vectors = [e.vector for e in evidence]
 
     def cosines(self, vectors: Vectors) -> Vectors:
@@ -106,8 +110,8 @@ class _Quotes:
         return vectors @ np.stack(self._vectors).T
 
 
-def _facts(text: str) -> set[str]:
-    return lexical.strict_numbers(text) | lexical.months(text)
+def _parts(text: str) -> list[str]:
+    return [text[s.start : s.end] for s in split_sentences(text)]
 
 
 def _rows(text: str) -> list[Row]:
@@ -149,7 +153,17 @@ def _judge(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vector,
         # A quote that does not carry the sentence (the number differs) must not lend it the look of a source.
         if best and _support(piece, (best,), quotes, cosines, question) != "unsupported":
             valid = (best,)
-    return Sentence(piece, _support(piece, valid, quotes, cosines, question), valid, invalid)
+    support = _support(piece, valid, quotes, cosines, question)
+    return Sentence(piece, support, valid, invalid, unfounded=_unfounded(piece, quotes, question))
+
+
+def _unfounded(piece: str, quotes: _Quotes, question: str) -> tuple[str, ...]:
+    """Numbers, dates and names of a sentence that stand in no quote at all; names of the question are no invention."""
+    known = set[str]().union(*quotes.words, {lexical.stem(w) for w in lexical.words(question)})
+    strange = lexical.names(piece) - known
+    words = (m.group() for m in re.finditer(r"[^\W_]+", piece))
+    names = [word for word in words if lexical.stem(word.casefold()) in strange]
+    return tuple(dict.fromkeys([*facts(piece).unsaid(quotes.facts), *names]))
 
 
 def _carrier(piece: str, quotes: _Quotes, cosines: Vector) -> int | None:
@@ -182,7 +196,7 @@ def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vecto
         return "unsupported"
     chosen = [n - 1 for n in cited]
     # Before the words, because words know no separators: "100" is a word of "100,000".
-    if not _facts(piece) <= set().union(*(quotes.facts[i] for i in chosen)):
+    if facts(piece).unsaid([quotes.facts[i] for i in chosen]):
         return "unsupported"  # a number or a date that no cited quote has
     if _word_for_word(piece, chosen, quotes):
         return "supported"
@@ -193,10 +207,15 @@ def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vecto
     share = max(_share(terms, set().union(*(quotes.terms[i] for i in chosen))), 0.0)
     cosine = max(float(cosines[i]) for i in chosen)
     nearest = max(chosen, key=lambda i: float(cosines[i]))
-    same_sense = lexical.negated(piece) == quotes.negated[nearest]
+    same_sense = lexical.negated(piece) == _nearest_negated(terms, quotes.sentences[nearest])
     crossed = any(_crossed(piece, row) for i in chosen for row in quotes.rows[i])
     if share >= SUPPORTED_WORDS and cosine >= SUPPORTED_COSINE and not foreign and same_sense and not crossed:
         return "supported"
     if share >= PARTIAL_WORDS or cosine >= PARTIAL_COSINE:
         return "partial"
     return "unsupported"
+
+
+def _nearest_negated(terms: set[str], sentences: Sequence[tuple[set[str], bool]]) -> bool:
+    """Whether the sentence of a quote that shares most words with `terms` denies something."""
+    return max(sentences, key=lambda each: _share(terms, each[0]), default=(set[str](), False))[1]

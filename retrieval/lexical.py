@@ -130,7 +130,7 @@ def coverage(question: Iterable[str], text: Iterable[str], weights: dict[str, fl
 def numbers(text: str) -> set[str]:
     """Numbers of a text, written one way: "1,250.00" and "1250" agree, and so do "ten" and "10"."""
     text = unicodedata.normalize("NFKC", text)
-    found = {_plain_number(m.group()) for m in _NUMBER.finditer(text)}
+    found = {plain_number(m.group()) for m in _NUMBER.finditer(text)}
     found |= {NUMBER_WORDS[w] for w in words(text) if w in NUMBER_WORDS}
     return found
 
@@ -140,7 +140,7 @@ def strict_numbers(text: str) -> set[str]:
     return numbers(text) - ({"1"} if not re.search(r"\b1\b", text) else set())
 
 
-def _plain_number(raw: str) -> str:
+def plain_number(raw: str) -> str:
     """Normalise separators: a last group of three digits after a comma is thousands, other commas are decimals."""
     sign = "-" if raw[0] == "-" else ""
     raw = raw.lstrip("+-")

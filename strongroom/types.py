@@ -468,7 +468,8 @@ class Sentence:
     """One sentence of an answer and how far the cited quotes carry it.
 
     `citations` are numbers into `Answer.citations`; `invalid` are numbers that the model invented. `verbatim` says that
-    the sentence is a quote taken from a document, not words of a model.
+    the sentence is a quote taken from a document, not words of a model. `unfounded` are its numbers, dates and names
+    that stand in no quote of the answer.
     """
 
     text: str
@@ -476,6 +477,7 @@ class Sentence:
     citations: tuple[int, ...] = ()
     invalid: tuple[int, ...] = ()
     verbatim: bool = False
+    unfounded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,8 @@ def show_sources(answer: Answer, *, printed: bool) -> None:
     for sentence in answer.sentences:
         if sentence.support != "supported":
             console.print(Text(f"{sentence.support}: {' '.join(sentence.text.split())}", style="yellow"))
+        if sentence.unfounded:
+            console.print(Text(f"    stands in no quote: {', '.join(sentence.unfounded)}", style="yellow"))
     total = answer.timings_ms.get("total", 0.0) / 1000
     console.print(Text(f"\n{answer.model}, confidence {answer.confidence:.2f}, {total:.1f} s", style="dim"))
 
