@@ -22,7 +22,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from strongroom.errors import NotPermittedError, SignInError, UsageError
+from strongroom.client import ServerUnreachableError
+from strongroom.errors import SignInError, StrongroomError, UsageError
 from strongroom.people import (
     ROLES,
     SCOPES,
@@ -115,7 +116,9 @@ class Pages:
             return await self._own[key](request, desk, await _form(request))
         except SignInError as exc:
             return await self.sign_in_page(request, 403, problem=f"{exc}. {exc.hint}")
-        except (UsageError, NotPermittedError) as exc:
+        except ServerUnreachableError:
+            raise
+        except StrongroomError as exc:
             return self._page("message.html.j2", exc.http_status, title="That did not work", text=f"{exc}. {exc.hint}")
 
     # ------------------------------------------------------------------------------------------------ signing in

@@ -19,7 +19,7 @@ from strongroom.accounts.accounts import Accounts, refused
 from strongroom.accounts.rows import Person
 from strongroom.airgap import is_allowed
 from strongroom.catalog import walls
-from strongroom.errors import ConfigError, StrongroomError, UsageError
+from strongroom.errors import ConfigError, StrongroomError, UsageError, WallError
 from strongroom.people import Role, SignedIn, SsoRedirect, SsoReturn
 
 if TYPE_CHECKING:
@@ -106,7 +106,12 @@ class SingleSignOn:
         if self.provider.required_group and self.provider.required_group not in groups:
             self._accounts.audit.append("unknown", "sign-in", outcome="refused", reason="single sign-on: group")
             raise refused()
-        return self._accounts.by_provider(self._person(claims, groups), agent=agent)
+        try:
+            found = self._person(claims, groups)
+        except WallError as exc:
+            self._accounts.audit.append("unknown", "sign-in", outcome="refused", reason="single sign-on: wall")
+            raise refused() from exc
+        return self._accounts.by_provider(found, agent=agent)
 
     def _claims(self, begun: _Begun, code: str) -> dict[str, Any]:
         """The claims of the ID token: signature, issuer, audience, times and nonce checked."""
