@@ -18,6 +18,7 @@ from server.settings import ServerSettings
 from server.state import Doors
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Accounts, Desk, Passwords
+from strongroom.accounts.sso import Provider, SingleSignOn
 from strongroom.audit import Audit
 from strongroom.catalog import Catalog, Store
 from strongroom.client import HttpEngine
@@ -55,13 +56,17 @@ def served(
     engine: FakeEngine | None = None,
     engine_for: Callable[..., Engine] | None = None,
     accounts: bool = False,
+    provider: Provider | None = None,
     ready: Callable[[], bool] | None = None,
     **limits: Any,
 ) -> Iterator[Served]:
     """Run a server for the time of the block. `limits` go into its settings; with `accounts`, people can sign in."""
     fake = engine or FakeEngine()
     book = make_accounts(tmp_path / "accounts") if accounts else None
-    doors = None if book is None else Doors(book, lambda identity: Desk(book, identity))
+    doors = None
+    if book is not None:
+        sso = None if provider is None else SingleSignOn(provider, book)
+        doors = Doors(book, lambda identity: Desk(book, identity), sso)
     settings = ServerSettings(spool_dir=tmp_path / "spool", **{"heartbeat": 0.1, **limits})
     for_user = engine_for or (lambda _user, **_by: fake)
     with running(for_user, data_dir=tmp_path, settings=settings, doors=doors, port=0, ready=ready) as info:
