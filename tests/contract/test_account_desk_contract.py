@@ -16,6 +16,7 @@ import pytest
 
 from server.app import create_app
 from server.guard import OPEN_PATHS, SIGN_IN, scope_for
+from server.run import new_token
 from server.settings import ServerSettings
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Accounts, Desk
@@ -252,7 +253,7 @@ def test_no_spelling_of_a_path_widens_a_scope(up: Served, path: str) -> None:
 
 
 def test_every_route_is_in_the_table_of_scopes_or_for_administrators(tmp_path: Path) -> None:
-    app = create_app(lambda _user, *, by: FakeEngine(), token="t", settings=ServerSettings(spool_dir=tmp_path))
+    app = create_app(lambda _user, *, by: FakeEngine(), token=new_token(), settings=ServerSettings(spool_dir=tmp_path))
     reached: dict[Scope, set[str]] = {scope: set() for scope in SCOPES}
     for path, methods in app.openapi()["paths"].items():
         if path not in OPEN_PATHS and not path.startswith(SIGN_IN):
