@@ -9,11 +9,11 @@ marks and of any chat template's control tokens are disarmed in it. Words that w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from retrieval.evidence import Evidence
 from strongroom.flags import touching
-from strongroom.types import Message
+from strongroom.types import Flag, Message
 
 INSTRUCTIONS = (
     "You answer questions from the passages below, and from nothing else.\n"
@@ -49,17 +49,18 @@ def disarm(text: str) -> str:
     return _NUMBER_MARK.sub(r"(\1)", text)
 
 
-def _told(evidence: Evidence) -> str:
-    """The quote without what was flagged in it when its document was read: the model is not told to ignore an order,
-    it never hears it."""
-    text, at = [], evidence.start
-    for flag in sorted(touching(evidence.chunk.flags, evidence.start, evidence.end), key=lambda f: f.start):
-        text.append(evidence.text[at - evidence.start : max(flag.start, at) - evidence.start])
+def told(text: str, start: int, flags: Iterable[Flag]) -> str:
+    """Text of a document, which begins at offset `start`, as a model may see it: disarmed, on one line, and without
+    what was flagged when the document was read. The model is not told to ignore an order, it never hears it."""
+    end = start + len(text)
+    pieces, at = [], start
+    for flag in sorted(touching(flags, start, end), key=lambda f: f.start):
+        pieces.append(text[at - start : max(flag.start, at) - start])
         if flag.end > at:
-            text.append(LEFT_OUT)
+            pieces.append(LEFT_OUT)
         at = max(at, flag.end)
-    text.append(evidence.text[at - evidence.start :] if at < evidence.end else "")
-    return " ".join(disarm("".join(text)).split())
+    pieces.append(text[at - start :] if at < end else "")
+    return " ".join(disarm("".join(pieces)).split())
 
 
 def _place(evidence: Evidence) -> str:
@@ -71,7 +72,10 @@ def _place(evidence: Evidence) -> str:
 
 def passages(evidence: Sequence[Evidence]) -> str:
     """The numbered quotes as one block, in the order of their numbers."""
-    blocks = [f"[{n}] {_place(e)}\n{OPEN}\n{_told(e)}\n{CLOSE}" for n, e in enumerate(evidence, start=1)]
+    blocks = [
+        f"[{n}] {_place(e)}\n{OPEN}\n{told(e.text, e.start, e.chunk.flags)}\n{CLOSE}"
+        for n, e in enumerate(evidence, start=1)
+    ]
     return "\n".join(blocks)
 
 

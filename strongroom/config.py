@@ -111,6 +111,9 @@ class Settings(BaseSettings):
             "fluent where the catalogue holds the model capable of it."
         ),
     )
+    answer_steps: int = Field(
+        default=1, ge=1, le=8, description="Most questions that one may be taken apart into; 1 asks it as it is."
+    )
     answer_tokens: int = Field(default=160, ge=16, description="Longest generated answer, in tokens.")
     answers_at_once: int = Field(
         default=4,

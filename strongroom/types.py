@@ -665,6 +665,7 @@ class AskRequest:
     id: str | None = None
     style: Style | None = None  # `None`: as the settings say
     scope: Scope = Scope()
+    steps: int | None = None  # most questions that this one may be taken apart into; 1 asks it as it is
 
 
 @dataclass(frozen=True, slots=True)

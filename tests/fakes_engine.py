@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retrieval.whole.desk import Desk, Opened
+from retrieval.whole.desk import Desk
 from retrieval.whole.run import check, run
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.layout import boxes_for, pack_words
@@ -63,7 +63,7 @@ from strongroom.types import (
 )
 from strongroom.whole import WholeEvent, WholeRequest
 from strongroom.wire import shown_uri
-from tests.fakes import FakeEmbedder, FakeReader
+from tests.fakes import FakeChatModel, FakeEmbedder, FakeReader
 
 _DRAWING = threading.Lock()  # PDFium takes one thread at a time, and a page of thumbnails asks from several
 
@@ -295,6 +295,20 @@ class FakeEngine:
             if not finished:
                 self.asked_cancel.set()
 
+    def desk(self, chosen: Sequence[DocumentInfo], llm: FakeChatModel | None = None) -> Desk:
+        """What work over these documents needs."""
+        embedder = FakeEmbedder()
+        chunks = {c.id: c for d in chosen for c in self.chunks(d.id)}
+        return Desk(
+            chunks=lambda document_id: [c for c in chunks.values() if c.document.id == document_id],
+            pages=lambda document_id, _version, index: self.page(document_id, index),
+            vectors=lambda ids: {i: embedder.embed_query(chunks[i].text) for i in ids},
+            embedder=embedder,
+            reader=FakeReader(),
+            llm=llm,
+            kept=self._kept,
+        )
+
     def whole(self, request: WholeRequest, *, cancel: threading.Event | None = None) -> Iterator[WholeEvent]:
         """The product's own work over this engine's documents, with models that are fakes."""
         self.requests.append(request)
@@ -303,24 +317,13 @@ class FakeEngine:
             chosen = [self.document(document_id) for document_id in request.documents]
         else:
             chosen = self.documents(request.collection)
-        embedder = FakeEmbedder()
-        chunks = {c.id: c for d in chosen for c in self.chunks(d.id)}
-        desk = Desk(
-            chunks=lambda document_id: [c for c in chunks.values() if c.document.id == document_id],
-            pages=lambda document_id, _version, index: self.page(document_id, index),
-            vectors=lambda ids: {i: embedder.embed_query(chunks[i].text) for i in ids},
-            embedder=embedder,
-            reader=FakeReader(),
-            llm=None,
-            kept=self._kept,
-        )
 
-        def ask(question: str, _opened: Sequence[Opened]) -> Answer:
+        def ask(question: str) -> Answer:
             *_, last = self.ask(AskRequest(question, collection=request.collection))
             assert isinstance(last, AnswerEvent)
             return last.answer
 
-        for event in run(request, chosen, desk, ask, cancel=cancel):
+        for event in run(request, chosen, self.desk(chosen), ask, cancel=cancel):
             time.sleep(self.pause)
             yield event
 

@@ -22,8 +22,9 @@ from retrieval.citations import PageLookup, PageReader
 from retrieval.evidence import Evidence
 from retrieval.sentences import split_sentences
 from strongroom.errors import CancelledError, IntegrityError, NotFoundError
+from strongroom.flags import touching
 from strongroom.ports import ChatModel, Embedder, Reader, Vector, Vectors
-from strongroom.types import Citation, DocumentInfo, DocumentRef, StoredChunk
+from strongroom.types import Citation, DocumentInfo, DocumentRef, Flag, StoredChunk
 from strongroom.whole import WholeItem, WholeProgress
 
 RECIPE = "1"  # part of what names kept work: another recipe does not use it
@@ -60,6 +61,11 @@ class Passage:
     end: int
     text: str
 
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """What was flagged in it when the document was read: words that nobody sees, or that talk to a machine."""
+        return touching(self.chunk.flags, self.start, self.end)
+
 
 class Opened:
     """One document, read whole. Serves one task on one thread."""
@@ -95,7 +101,7 @@ class Opened:
     @cached_property
     def digest(self) -> str:
         """Of the words that were released."""
-        words = [[chunk.id, chunk.text, *chunk.headings] for chunk in self.chunks]
+        words = [[c.id, c.text, *c.headings, *(f"{f.kind}{f.start}" for f in c.flags)] for c in self.chunks]
         return hashlib.sha256(json.dumps([self.info.name, words]).encode()).hexdigest()
 
     @cached_property

@@ -67,7 +67,7 @@ def run(
         "summarise": lambda: summarise(request, documents, work),
         "compare": lambda: compare(request, documents, work),
         "extract": lambda: extract(request, documents, work),
-        "sheet": lambda: sheet(request, documents, work, ask),
+        "sheet": lambda: sheet(request, work, ask),
         "timeline": lambda: timeline(request, documents, work),
     }
     models: dict[str, None] = {}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from retrieval.whole.desk import Opened, Work
-from strongroom.types import Answer, DocumentInfo
+from retrieval.whole.desk import Work
+from strongroom.types import Answer
 from strongroom.whole import SheetAnswer, WholeItem, WholeProgress, WholeRequest
 
-Asked = Callable[[str, Sequence[Opened]], Answer]
-"""Answers one question from the opened documents, or from all that may be read when there are none."""
+Asked = Callable[[str], Answer]
+"""Answers one question from the documents that were chosen."""
 
 
-def sheet(
-    request: WholeRequest, documents: Sequence[DocumentInfo], work: Work, ask: Asked
-) -> Iterator[WholeProgress | WholeItem]:
+def sheet(request: WholeRequest, work: Work, ask: Asked) -> Iterator[WholeProgress | WholeItem]:
     """One answer a question, in order, as soon as it is there."""
-    opened = [one for one in map(work.open, documents) if one is not None] if request.documents else []
     for index, question in enumerate(request.questions):
         work.go_on()
         yield work.progress(question)
-        yield SheetAnswer(index, question, ask(question, opened))
+        yield SheetAnswer(index, question, ask(question))
         work.done += 1
     yield work.progress()

@@ -82,8 +82,8 @@ def _chosen(opened: Opened, points: int, work: Work) -> list[Passage]:
     centre = opened.vectors.mean(axis=0)
     near = apart(opened.vectors, opened.vectors @ centre, PASSAGES * points)
     close = {opened.chunks[i].id for i in near}
-    candidates = [p for p in opened.passages if p.chunk.id in close and _stands_alone(p.text)]
-    candidates = candidates or [p for p in opened.passages if p.chunk.id in close]
+    shown = [p for p in opened.passages if p.chunk.id in close and not p.flags]  # nothing that people do not see
+    candidates = [p for p in shown if _stands_alone(p.text)] or shown
     candidates = candidates[:: max(1, -(-len(candidates) // SENTENCES))]
     vectors = work.desk.embedder.embed_documents([p.text for p in candidates])
     picked = apart(vectors, vectors @ centre, points)

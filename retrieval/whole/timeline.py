@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from retrieval.whole import values
 from retrieval.whole.desk import Opened, Work, each_document
+from strongroom.flags import described
 from strongroom.types import DocumentInfo
 from strongroom.whole import Dated, WholeItem, WholeProgress, WholeRequest
 
@@ -48,7 +49,8 @@ def _dates(opened: Opened) -> list[list[object]]:
         for found in values.dates(passage.text, day_first=day_first):
             words = " ".join(passage.text[found.start : found.end].split())
             place = [passage.chunk.id, passage.start, passage.end]
-            rows.append([found.date, found.until, words, *place, list(found.flags)])
+            seen = [described(flag) for flag in passage.flags]
+            rows.append([found.date, found.until, words, *place, [*found.flags, *seen]])
     return rows
 
 

@@ -1,21 +1,18 @@
-"""Search inside documents that are open anyway: every chunk is scored, none is left out by an index.
+"""Search inside a document that is open anyway: every chunk is scored, none is left out by an index.
 
-Cosine of the vectors and the share of the question's words (by rarity within the documents), added. Serves the same
-`Retriever` that answering uses, so that a question can be put to chosen documents alone.
+Cosine of the vectors and the share of the question's words (by rarity within the document), added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from retrieval import lexical
 from retrieval.whole.desk import Opened
-from strongroom.access import AccessFilter
 from strongroom.ports import Embedder
-from strongroom.types import Message, StoredChunk
+from strongroom.types import StoredChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +25,13 @@ class Scored:
 
 
 class Within:
-    """Ranks all chunks of the opened documents for a question."""
+    """Ranks all chunks of an opened document for a question."""
 
-    def __init__(self, opened: Sequence[Opened], embedder: Embedder) -> None:
+    def __init__(self, opened: Opened, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._chunks = [chunk for document in opened for chunk in document.chunks]
-        rows = [document.vectors for document in opened if len(document.chunks)]
-        self._vectors = np.concatenate(rows) if rows else np.zeros((0, embedder.dimension), dtype=np.float32)
+        self._chunks, self._vectors = opened.chunks, opened.vectors
         self._terms = [frozenset(lexical.terms(f"{' '.join(c.headings)} {c.text}")) for c in self._chunks]
         self._weights, self._missing = lexical.rarity(self._terms), lexical.unseen(len(self._terms))
-
-    def search(
-        self, question: str, *, access: AccessFilter, k: int, history: Sequence[Message] = ()
-    ) -> tuple[list[Scored], dict[str, float]]:
-        """The `k` best chunks; the documents were released to the asker when they were opened."""
-        return self.best(question, k), {}
 
     def best(self, question: str, k: int) -> list[Scored]:
         """The `k` best chunks, best first."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
     from ingest.cluster import Cluster, RayParserPool
     from ingest.pipeline import Pipeline
     from ingest.sandbox import ParserPool
-    from retrieval.answer import Answerer, Retriever
+    from retrieval.answer import Answerer
     from retrieval.search import Searcher
+    from retrieval.steps import Answers
     from strongroom.accounts.sso import SingleSignOn
     from strongroom.app.engine import LocalEngine
     from strongroom.app.render import Renderer
     from strongroom.app.watching import Watching
     from strongroom.people import Identity
     from strongroom.ports import ChatModel, Embedder, OnEvent, Reader, VectorIndex
-    from strongroom.types import DeletionReceipt, IngestSummary, OcrMode, Style
+    from strongroom.types import AskRequest, DeletionReceipt, IngestSummary, OcrMode, Style
 
 T = TypeVar("T")
 
@@ -214,17 +215,12 @@ class Appliance:
             return chosen
         return "fluent" if self.models.writes_well(model_id or self.settings.model) else "exact"
 
-    def answerer(
-        self, style: Style, access: AccessFilter, model_id: str | None = None, *, searcher: Retriever | None = None
-    ) -> Answerer:
-        """The answering path in a style for one reader's access, with the default or another model where one writes.
-
-        `searcher` takes the place of the search in everything.
-        """
+    def answerer(self, style: Style, access: AccessFilter, model_id: str | None = None) -> Answerer:
+        """The answering path in a style for one reader's access, with the default or another model where one writes."""
         from retrieval.answer import Answerer
 
         return Answerer(
-            searcher=searcher or self.searcher,
+            searcher=self.searcher,
             embedder=self.embedder,
             reader=self.reader_for(access),
             llm=self.llm(model_id) if style == "fluent" else None,
@@ -232,6 +228,19 @@ class Appliance:
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,
         )
+
+    def answers(self, style: Style, access: AccessFilter, request: AskRequest) -> Answers:
+        """The answering path for one question: in one step, or in several where request or settings say so."""
+        answerer = self.answerer(style, access, request.model)
+        most = request.steps or self.settings.answer_steps
+        if most < 2:
+            return answerer
+        from retrieval import decompose
+        from retrieval.steps import Stepper
+
+        if self.models.writes_well(request.model or self.settings.model):
+            return Stepper(answerer, partial(decompose.by_model, llm=self.llm(request.model)), most=most)
+        return Stepper(answerer, partial(decompose.by_rules, embedder=self.embedder), most=most)
 
     @_part
     def reader(self) -> Reader:

@@ -187,10 +187,10 @@ class LocalEngine:
         if back is not None:
             events = asked_back(request, back)
         else:
-            answerer = self._appliance.answerer(self._style(request), access, request.model)
+            answers = self._appliance.answers(self._style(request), access, request)
             plain = replace(request, question=without_marks(request.question))
             where = described(request.collection, request.scope)
-            events = answerer.answer(plain, access=access, cancel=cancel, where=where)
+            events = answers.answer(plain, access=access, cancel=cancel, where=where)
         for event in events:
             if isinstance(event, AnswerEvent):
                 # before the answer is released: what was shown is on record even if the reader goes away

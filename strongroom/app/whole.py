@@ -7,8 +7,8 @@ chunk again when its document is opened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from strongroom.app.engine import as_id
@@ -17,7 +17,7 @@ from strongroom.types import AnswerEvent, AskRequest, DocumentInfo, DocumentStat
 from strongroom.whole import WholeEvent, WholeRequest
 
 if TYPE_CHECKING:
-    from retrieval.whole.desk import Desk, Opened
+    from retrieval.whole.desk import Desk
     from strongroom.access import AccessFilter
     from strongroom.app.appliance import Appliance
     from strongroom.catalog import Catalog
@@ -47,17 +47,17 @@ def whole(
     from retrieval.whole.run import check, run
 
     check(request)
+    appliance.tell_index()
     access = appliance.catalog.access_for(user, request.collection)
     documents = _chosen(appliance, user, request, access)
     style: Style = "fluent" if request.model is not None else appliance.style()
 
-    def ask(question: str, opened: Sequence[Opened]) -> Answer:
-        from retrieval.whole.within import Within
+    scope = replace(access, documents=frozenset(d.id for d in documents)) if request.documents else access
 
-        searcher = Within(opened, appliance.embedder) if request.documents else None
-        answerer = appliance.answerer(style, access, request.model, searcher=searcher)
+    def ask(question: str) -> Answer:
+        answerer = appliance.answerer(style, access, request.model)
         one = AskRequest(question, collection=request.collection, model=request.model)
-        for event in answerer.answer(one, access=access, cancel=cancel):
+        for event in answerer.answer(one, access=scope, cancel=cancel):
             if isinstance(event, AnswerEvent):
                 cited = list(dict.fromkeys(c.document.id for c in event.answer.citations))
                 words = appliance.audit.question(question, appliance.settings.audit_questions)

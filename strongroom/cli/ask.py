@@ -22,6 +22,7 @@ from strongroom.cli.common import (
     engine,
     load_settings,
     print_json,
+    printable,
     scope_of,
     to_json,
 )
@@ -48,6 +49,10 @@ def ask(
         Literal["exact", "fluent"] | None,
         typer.Option("--style", help="`exact`: the documents' own words. `fluent`: a model's, each sentence checked."),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, max=8, help="Take the question apart into so many at most, and answer each."),
+    ] = None,
     batch: Annotated[
         Path | None,
         typer.Option("--batch", help='JSON lines {"id", "question", "history"?}; one answer a line. `-` reads stdin.'),
@@ -71,6 +76,8 @@ def ask(
 
         strongroom ask "Summarise the notice rules" --style fluent --model qwen2.5-7b-instruct
 
+        strongroom ask "What is the notice period of the lease, and who may terminate it?" --steps 3
+
         strongroom ask --batch questions.jsonl > answers.jsonl
     """
     from strongroom.app.asking import final_answer
@@ -90,13 +97,20 @@ def ask(
                     model=model,
                     verbatim=verbatim,
                     style=style,
+                    steps=steps,
                     id=line.id,
                     scope=scope,
                 )
                 print_json(to_json(final_answer(opened, request)))
             return
         request = AskRequest(
-            question or "", collection=collection, model=model, verbatim=verbatim, style=style, scope=scope
+            question or "",
+            collection=collection,
+            model=model,
+            verbatim=verbatim,
+            style=style,
+            scope=scope,
+            steps=steps,
         )
         if json_output:
             print_json(to_json(final_answer(opened, request)))
@@ -111,7 +125,9 @@ def stream_answer(opened: Engine, request: AskRequest) -> None:
     answer: Answer | None = None
     begun = False
     for event in opened.ask(request):
-        if isinstance(event, StageEvent) and not begun and sys.stderr.isatty():
+        if isinstance(event, StageEvent) and event.stage == "step":
+            typer.echo(printable(f"step {event.detail}"), err=True)
+        elif isinstance(event, StageEvent) and not begun and sys.stderr.isatty():
             detail = f" ({event.detail})" if event.detail else ""
             sys.stderr.write(f"\r\x1b[2K{event.stage}{detail}…")
             sys.stderr.flush()
