@@ -21,7 +21,7 @@ from typing import Any
 from strongroom.errors import UsageError
 
 _STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*%?\Z")
+_HARMLESS = re.compile(r"[-+]?\d+(?:[.,]\d+)*%?\Z|-+\Z")  # numbers, and the dash that stands for nothing
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # not allowed in XLSX
 _LONGEST = 32_767  # characters of an XLSX cell
 SUFFIXES = (".csv", ".xlsx", ".json")
@@ -31,7 +31,7 @@ MAX_ROWS = 100_000  # of a sheet that is read
 def neutral(text: str) -> str:
     """The text as a cell that no spreadsheet program takes for a formula, also after it trims white space."""
     text = _CONTROL.sub("\ufffd", text)
-    if text.lstrip(" \n\u00a0").startswith(_STARTS) and not _NUMBER.match(text):
+    if text.lstrip(" \n\u00a0").startswith(_STARTS) and not _HARMLESS.match(text):
         text = "'" + text
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
