@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from strongroom.errors import NotFoundError, NotPermittedError, StrongroomError, UsageError
 from strongroom.wire import error_body
@@ -76,6 +77,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(StrongroomError)
     async def _expected(_request: Request, exc: StrongroomError) -> Response:
         return error_response(exc)
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_request: Request, _exc: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it; it is no defect, and must not fill the log
 
     @app.exception_handler(RequestValidationError)
     async def _parameters(_request: Request, exc: RequestValidationError) -> Response:

@@ -32,13 +32,13 @@ class ServerSettings:
     max_file_bytes: int = 512 << 20
     call_threads: int = 8
     answers_at_once: int = 4
-    questions_waiting: int = 64
+    questions_waiting: int = 16
     works_at_once: int = 2  # over whole documents: they take minutes, and more would only wait for each other
     works_waiting: int = 8  # of one person
     address_rate: Rate = field(default_factory=lambda: Rate(20, 200))
     person_rate: Rate = field(default_factory=lambda: Rate(100, 500))
     ingest_threads: int = 4
-    jobs_waiting: int = 64
+    jobs_waiting: int = 8
     upload_slots: int = 16
     heartbeat: float = 1.0
     job_idle: float = 600.0

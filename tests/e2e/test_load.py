@@ -20,7 +20,7 @@ def test_an_acknowledged_upload_outlives_a_killed_server(tmp_path: Path) -> None
     for name in ("information-handling-policy.pdf", "pilotage-direction-7.txt"):
         (folder / name).write_bytes((ROOT / "samples" / "documents" / name).read_bytes())
     wanted = argparse.Namespace(
-        documents=folder, people=8, seconds=14.0, kill_every=6.0, pause=0.5, idle_searches=10, seed=1
+        documents=folder, people=8, seconds=10.0, kill_every=4.0, pause=0.5, idle_searches=10, seed=1
     )
     # WHEN it is killed in the middle of that, twice
     report = asyncio.run(run(wanted, tmp_path))
