@@ -309,10 +309,11 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 await person.enrol(owner)
         until = time.monotonic() + args.seconds
         people = [asyncio.create_task(person.work(until)) for person in everybody]
-        kills, memory = 0, 0
+        kills, memory, kept = 0, 0, 0
         while time.monotonic() < until:
             await asyncio.sleep(min(args.kill_every or 5.0, max(0.1, until - time.monotonic())))
-            if args.kill_every and time.monotonic() < until:
+            if args.kill_every and len(record.kept) > kept and time.monotonic() < until:
+                kept = len(record.kept)
                 server.kill()
                 kills += 1
                 await server.start()
