@@ -18,9 +18,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import family
 from benchmarks.run import machine, note
 from strongroom import airgap
 
@@ -66,13 +68,11 @@ def measured(workers: int, folder: Path, data: Path) -> dict[str, Any]:
     from strongroom.types import IngestRequest
 
     note(f"{workers} workers: starting")
-    mine = os.sched_getaffinity(0)
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **_NODE})
     try:
-        for processor in sorted(mine)[:workers]:
-            os.sched_setaffinity(0, {processor})  # what a node starts inherits this
-            nodes.add_node(num_cpus=1, **_NODE)
-        os.sched_setaffinity(0, mine)
+        for processor in sorted(os.sched_getaffinity(0))[:workers]:
+            node = nodes.add_node(num_cpus=1, **_NODE)
+            pin(node.all_processes["raylet"][0].process.pid, processor)
         settings = load({"data_dir": data, "ingest_engine": "ray", "ray_address": nodes.address}).settings
         appliance = Appliance(settings, purpose="benchmark")
         travelled = Travelled(ours)
@@ -94,7 +94,6 @@ def measured(workers: int, folder: Path, data: Path) -> dict[str, Any]:
             travelled.undo()
             appliance.close()
     finally:
-        os.sched_setaffinity(0, mine)
         nodes.shutdown()
     sent = sum(path.stat().st_size for path in folder.iterdir())
     return {
@@ -111,6 +110,14 @@ def measured(workers: int, folder: Path, data: Path) -> dict[str, Any]:
             "vectors back": round(travelled.vectors / 1e6, 2),
         },
     }
+
+
+def pin(pid: int, processor: int) -> None:
+    """Keep a process, all its threads and children, and what they start from now on, on one processor."""
+    for one in family(pid):
+        for task in Path(f"/proc/{one}/task").glob("*"):
+            with suppress(OSError):  # it ended meanwhile
+                os.sched_setaffinity(int(task.name), {processor})
 
 
 class Travelled:

@@ -5,20 +5,23 @@
 Parses, cuts and embeds DATA/cuad/pdf with the product's own parts and asks DATA/cuad/queries.jsonl through `Searcher`
 over an embedded index; then compares ways to fuse the two lists on the very same candidates. `--cache` keeps the
 vectors between runs. `--paragraphs` adds DATA/squad2 and DATA/xquad, each paragraph a document. `--points` adds latency
-over synthetic points under an access filter, before and after HNSW. Progress goes to stderr, one JSON to stdout. The
-figures are quoted in docs/decisions/retrieval.md and docs/decisions/fusion.md.
+over synthetic points under an access filter, a question embedded for each, before and after HNSW; `--quantised` repeats
+it with smaller vectors. Progress goes to stderr, one JSON to stdout. The figures are quoted in docs/decisions/
+retrieval.md, fusion.md and latency.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,12 +29,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.memory import memory
 from benchmarks.run import COVER, machine, note, page_hits, quickstart
 from evals.statistics import estimate
 from ingest.chunk import Chunker, Wording, wording
 from ingest.dense import DenseEncoder
 from ingest.parse.pdf import parse_pdf
 from models.defaults import open_embedder
+from retrieval.index import edge
 from retrieval.index.edge import EdgeIndex
 from retrieval.index.fusion import DENSE_WEIGHT, DEPTH, Ranked, fuse
 from retrieval.search import Searcher, clean_question
@@ -42,6 +47,7 @@ from strongroom.ports import Embedder, IndexPoint, IndexQuery, Vectors
 from strongroom.types import DocumentRef, Locator, StoredChunk
 
 READER = AccessFilter(frozenset({"user:reader", "group:everyone"}))
+QUANTISED = ("scalar", "binary")
 Fuse = Callable[[Ranked, Ranked], list[str]]
 Quickstart = Callable[[Path, Path], dict[str, Any]]  # of a folder and its questions
 
@@ -55,15 +61,37 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="file that keeps the vectors between runs")
     parser.add_argument("--paragraphs", type=int, default=0, metavar="N", help="questions of SQuAD and XQuAD to ask")
     parser.add_argument("--points", type=int, nargs="*", default=[], help="sizes for the latency part")
+    parser.add_argument("--quantised", nargs="*", default=[], choices=QUANTISED, help="again, with smaller vectors")
+    parser.add_argument("--skip-cuad", action="store_true", help="only the paragraphs and the latency")
     args = parser.parse_args()
     airgap.prepare_environment()
     pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
     asked = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines() if line.strip()]
     settings = load().settings
     embedder = open_embedder(settings.models_dir, settings.embedder)
+    figures: dict[str, Any] = {"machine": machine()}
+    if not args.skip_cuad:
+        figures |= pages(pdfs, asked, embedder, args.cache)
+    if args.paragraphs:
+        beside = partial(quickstart, args.baseline, packages=args.python_path) if args.baseline else None
+        figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs, beside)
+    questions = [item["question"] for item in asked]
+    figures["latency"] = {
+        f"{count}{f', {kind}' if kind else ''}": latency(count, embedder, questions, kind)
+        for count in args.points
+        for kind in ("", *args.quantised)
+    }
+    if args.baseline and not args.skip_cuad:
+        note("quick start")
+        figures["quickstart"] = quickstart(args.baseline, pdfs, queries, args.python_path)
+    print(json.dumps(figures, indent=2))
+
+
+def pages(pdfs: Path, asked: list[dict[str, Any]], embedder: Embedder, cache: Path | None) -> dict[str, Any]:
+    """Page hits of the product, of ways to fuse, and of what each part of the wording gives."""
     chunks, wordings = passages(pdfs, embedder)
-    vectors = embedded(wordings, embedder, args.cache)
-    figures: dict[str, Any] = {"machine": machine(), "chunks": len(chunks)}
+    vectors = embedded(wordings, embedder, cache)
+    figures: dict[str, Any] = {"chunks": len(chunks)}
     figures["always the first page"] = hits(asked, [first_page(item) for item in asked])
     figures["product"], figures["fusion"] = retrieval(chunks, wordings, vectors, asked, embedder)
     note("name and passage as one field")
@@ -72,14 +100,7 @@ def main() -> None:
     note("without document names in the words")
     nameless = [Wording("", w.passage) for w in wordings]
     figures["words without document names"] = some(retrieval(chunks, nameless, vectors, asked, embedder)[1])
-    if args.paragraphs:
-        beside = partial(quickstart, args.baseline, packages=args.python_path) if args.baseline else None
-        figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs, beside)
-    figures["latency"] = {str(count): latency(count, embedder.dimension) for count in args.points}
-    if args.baseline:
-        note("quick start")
-        figures["quickstart"] = quickstart(args.baseline, pdfs, queries, args.python_path)
-    print(json.dumps(figures, indent=2))
+    return figures
 
 
 def passages(pdfs: Path, embedder: Embedder) -> tuple[list[StoredChunk], list[Wording]]:
@@ -328,46 +349,51 @@ def intervals(asked: list[dict[str, Any]], results: list[dict[str, Any]]) -> dic
     return made
 
 
-def latency(count: int, dimension: int) -> dict[str, Any]:
+def latency(count: int, embedder: Embedder, questions: Sequence[str], quantised: str = "") -> dict[str, Any]:
     """Milliseconds of a filtered hybrid query over `count` synthetic points, before and after HNSW is built.
 
-    Vectors lie around 200 centres; words follow Zipf's law over 20,000; the reader sees every second point.
+    A question is embedded for each query, and IDF counts what the reader may see: every second point. Vectors lie
+    around 200 centres; words follow Zipf's law over 20,000.
     """
-    note(f"latency over {count} points")
+    note(f"latency over {count} points {quantised}")
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(200, dimension))
+    centres = rng.normal(size=(200, embedder.dimension))
     zipf = 1 / np.arange(1, 20_001)
     zipf /= zipf.sum()
+    words = np.array([f"w{i}" for i in range(20_000)])
 
     def vectors(n: int) -> Vectors:
-        raw = centres[rng.integers(0, 200, n)] + 0.8 * rng.normal(size=(n, dimension))
+        raw = centres[rng.integers(0, 200, n)] + 0.8 * rng.normal(size=(n, embedder.dimension))
         return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True), dtype=np.float32)
 
-    def words(n: int) -> str:
-        return " ".join(f"w{i}" for i in rng.choice(20_000, size=n, p=zipf))
+    def texts(n: int, length: int) -> list[str]:
+        return [" ".join(row) for row in words[rng.choice(20_000, size=(n, length), p=zipf)]]
 
-    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder:
-        index = EdgeIndex(Path(folder), dimension, build_at=10**9)
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder, smaller_vectors(quantised):
+        index = EdgeIndex(Path(folder), embedder.dimension, build_at=10**9)
         blank = IndexPoint("", vectors(1)[0], "", "", "v", "c", ())
-        slowest = 0.0
+        slowest, before_it = 0.0, memory(os.getpid())
         for start in range(0, count, 500):
+            size = min(500, count - start)
             batch = [
                 replace(
                     blank,
                     id=str(uuid.UUID(int=start + n)),
                     dense=vector,
-                    text=words(90),
+                    text=text,
                     document_id=f"d{(start + n) // 50}",
                     allow=("group:everyone",) if n % 2 else (f"user:{n % 40}",),
                 )
-                for n, vector in enumerate(vectors(500))
+                for n, (vector, text) in enumerate(zip(vectors(size), texts(size, 90), strict=True))
             ]
             began = time.perf_counter()
             index.upsert(batch)
             slowest = max(slowest, time.perf_counter() - began)
         index.flush()
-        queries = [IndexQuery(vector, words(8)) for vector in vectors(200)]
-        exact, before, cpu_before = timed_queries(index, queries)
+        queries = list(zip(vectors(200), texts(200, 8), questions * (1 + 200 // len(questions)), strict=False))
+        figures: dict[str, Any] = {"upsert_500_slowest_ms": round(slowest * 1000, 1)}
+        exact, before = timed_queries(index, embedder, queries)
+        figures["exact"] = exact | held(before_it)
         index._build_at = 0  # start the build now rather than at the shipped threshold
         began = time.perf_counter()
         index.flush()
@@ -375,36 +401,75 @@ def latency(count: int, dimension: int) -> dict[str, Any]:
         assert builder is not None
         meanwhile = 0.0
         while builder.is_alive():
-            query = queries[0]
             asked = time.perf_counter()
-            index.search(query, READER, 32)
+            index.search(IndexQuery(*queries[0][:2]), READER, 32)
             meanwhile = max(meanwhile, time.perf_counter() - asked)
             builder.join(0.2)
-        built = time.perf_counter() - began
-        hnsw, after, cpu_after = timed_queries(index, queries)
-        recall = statistics.fmean(len(set(a) & set(b)) / 10 for a, b in zip(before, after, strict=True))
+        figures |= {
+            "build_s": round(time.perf_counter() - began, 1),
+            "slowest_query_during_build_ms": round(meanwhile * 1000, 1),
+        }
+        hnsw, after = timed_queries(index, embedder, queries)
+        figures["hnsw"] = hnsw | held(before_it)
+        figures["same_top_10"] = round(
+            statistics.fmean(len(set(a) & set(b)) / 10 for a, b in zip(before, after, strict=True)), 4
+        )
         index.close()
+    return figures
+
+
+@contextmanager
+def smaller_vectors(kind: str) -> Iterator[None]:
+    """Shards that are made meanwhile also hold their vectors in 8 bits or in one, and read these first."""
+    import qdrant_edge as qe
+
+    made = edge._config
+    how: dict[str, Any] = {
+        "scalar": qe.ScalarQuantizationConfig(qe.ScalarType.Int8, memory=qe.Memory.Cached),
+        "binary": qe.BinaryQuantizationConfig(memory=qe.Memory.Cached),
+    }
+
+    def config(dimension: int) -> Any:
+        return qe.EdgeConfig(
+            vectors=made(dimension).vectors,
+            sparse_vectors=made(dimension).sparse_vectors,
+            quantization_config=how[kind],
+        )
+
+    if kind:
+        edge._config = config
+    try:
+        yield
+    finally:
+        edge._config = made
+
+
+def held(before: tuple[int, int]) -> dict[str, int]:
+    """MiB that this process holds beyond `before`: for itself, and mapped files included."""
+    now = memory(os.getpid())
     return {
-        "upsert_500_slowest_ms": round(slowest * 1000, 1),
-        "exact_ms": spread(exact) | {"cpu_mean": cpu_before},
-        "build_s": round(built, 1),
-        "slowest_query_during_build_ms": round(meanwhile * 1000, 1),
-        "hnsw_ms": spread(hnsw) | {"cpu_mean": cpu_after},
-        "same_top_10": round(recall, 4),
+        name: (after - earlier) >> 20
+        for name, after, earlier in zip(("anonymous_mb", "resident_mb"), now, before, strict=True)
     }
 
 
-def timed_queries(index: EdgeIndex, queries: Sequence[IndexQuery]) -> tuple[list[float], list[list[str]], float]:
-    """Milliseconds and the first ten ids of every query, and the mean of CPU milliseconds."""
-    times, found = [], []
-    index.search(queries[0], READER, 32)
+def timed_queries(
+    index: EdgeIndex, embedder: Embedder, queries: Sequence[tuple[Any, str, str]]
+) -> tuple[dict[str, Any], list[list[str]]]:
+    """Milliseconds and the first ten ids of every query; a question is embedded before each, as in a search."""
+    times, alone, found = [], [], []
+    index.search(IndexQuery(*queries[0][:2]), READER, 32)
     cpu = time.process_time()
-    for query in queries:
+    for vector, words, question in queries:
         began = time.perf_counter()
-        top = index.search(query, READER, 32)
+        embedder.embed_query(question)
+        middle = time.perf_counter()
+        top = index.search(IndexQuery(vector, words), READER, 32)
         times.append((time.perf_counter() - began) * 1000)
+        alone.append((time.perf_counter() - middle) * 1000)
         found.append([hit.chunk_id for hit in top[:10]])
-    return times, found, round((time.process_time() - cpu) * 1000 / len(queries), 2)
+    cpu = (time.process_time() - cpu) * 1000 / len(queries)
+    return {"ms": spread(times), "index_ms": spread(alone), "cpu_ms_mean": round(cpu, 2)}, found
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -1,17 +1,20 @@
-"""Lock a process in before it reads a hostile byte: namespaces, Landlock, privileges, limits.
+"""Lock a process in before it reads a hostile byte: namespaces, Landlock, privileges, sockets, limits.
 
 Layers that the kernel or a container runtime refuses are left out and reported (`Layers`), never silently assumed; the
 limits and the socket guard always hold. Raw system calls by ctypes, because the standard library has none of these
 before Python 3.12 and Landlock not at all; numbers and structures are the kernel's (include/uapi/linux/landlock.h,
-prctl.h, capability.h). Linux on x86-64. Standard library only.
+prctl.h, capability.h, seccomp.h). Linux on x86-64. Standard library only.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 import resource
 import signal
+import socket
 import struct
 import sys
 from collections.abc import Iterable
@@ -29,6 +32,10 @@ _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | 1 << 15
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # kinds of file access that each Landlock version knows
 _NET_VERSION, _SCOPE_VERSION = 4, 6
+_PR_SET_SECCOMP, _SECCOMP_FILTER = 22, 2
+_X86_64, _X32, _SOCKET, _IO_URING = 0xC000003E, 0x40000000, 41, 425
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # of classic BPF
+_ALLOWED, _REFUSED = 0x7FFF0000, 0x00050000 | errno.EACCES
 
 # What programs need to run at all. Nothing here belongs to a user; /etc only by name: no account, no host, no secret.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt", "/proc", "/sys/devices/system", "/var/cache/fontconfig")
@@ -47,10 +54,11 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What this kernel gave: own namespaces (no network, own process tree), and Landlock's version (0 for none)."""
+    """What this kernel gave: own namespaces (no network, process tree), Landlock's version (0 for none), seccomp."""
 
     namespaces: bool
     landlock: int
+    seccomp: bool
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -140,6 +148,33 @@ def landlock(*, read: Iterable[Path], write: Iterable[Path]) -> int:
     closed = libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0
     os.close(ruleset)
     return version if closed else 0
+
+
+def no_unix_sockets() -> bool:
+    """Refuse sockets to programs of this machine, which neither namespace nor Landlock (before Linux 6.12) closes.
+
+    A server that listens on a file would be reached by whoever may read that folder. Pairs stay, by which programs talk
+    to their own children; io_uring goes, because it makes sockets without that call. After `no_privileges`, before the
+    process has a second thread.
+    """
+    if platform.machine() != "x86_64":
+        return False
+    program = [  # code, where to go on when true and when false (counted from the next line), value
+        (_LOAD, 0, 0, 4),  # the ABI of the call: of the others, which number calls otherwise, all are refused
+        (_EQUAL, 0, 7, _X86_64),
+        (_LOAD, 0, 0, 0),  # its number
+        (_AT_LEAST, 5, 0, _X32),
+        (_EQUAL, 4, 0, _IO_URING),
+        (_EQUAL, 0, 2, _SOCKET),
+        (_LOAD, 0, 0, 16),  # its first argument
+        (_EQUAL, 1, 0, socket.AF_UNIX),
+        (_RETURN, 0, 0, _ALLOWED),
+        (_RETURN, 0, 0, _REFUSED),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+    filter_ = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(code)))
+    nothing = ctypes.c_ulong(0)
+    return bool(_libc().prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_FILTER), filter_, nothing, nothing) == 0)
 
 
 def landlock_version() -> int:

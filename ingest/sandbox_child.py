@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ingest import wire
-from ingest.confine import Layers, cap, die_with_parent, landlock, no_privileges, own_namespaces
+from ingest.confine import Layers, cap, die_with_parent, landlock, no_privileges, no_unix_sockets, own_namespaces
 from strongroom.errors import ModelError, ParseError, QuarantineError, StrongroomError
 from strongroom.types import PersonalData
 
@@ -157,6 +157,7 @@ def confine(setup: dict[str, Any], pipes: tuple[int, int]) -> Layers:
         cap(resource.RLIMIT_NPROC, _PROCESSES)
     version = landlock(read=[Path(path) for path in setup["readable"]], write=[folder, *_log(setup)])
     no_privileges()
+    sockets = no_unix_sockets()
     os.chdir(folder)
     os.environ["TMPDIR"] = str(folder)
 
@@ -164,7 +165,7 @@ def confine(setup: dict[str, Any], pipes: tuple[int, int]) -> Layers:
 
     airgap.prepare_environment()
     airgap.enforce(log=setup["egress_log"])
-    return Layers(namespaces, version)
+    return Layers(namespaces, version, sockets)
 
 
 def _log(setup: dict[str, Any]) -> list[Path]:

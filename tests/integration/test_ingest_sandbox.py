@@ -56,6 +56,21 @@ class Mischief(FakeTokenizer):
             address = b"\x02\x00\x00\x35" + bytes([192, 0, 2, 1]) + bytes(8)
             if libc.connect(handle, address, 16) == 0:
                 raise ValueError("the kernel had a route")
+        if "UNIX" in text:
+            # A running server of this user (an agent, a database, a session bus), reached by native code.
+            import ctypes
+
+            libc = ctypes.CDLL(None, use_errno=True)
+            for place in text.split()[1:]:
+                handle = libc.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0)
+                name = place.replace("@", "\0").encode()
+                if libc.connect(handle, b"\x01\x00" + name + b"\0" * (not place.startswith("@")), 2 + len(name)) == 0:
+                    raise ValueError(f"it reached {place}")
+            if libc.syscall(425, 1, ctypes.create_string_buffer(256)) >= 0:
+                raise ValueError("io_uring, which connects without the call, can be had")
+            left, right = socket.socketpair()  # what programs talk to their own children by
+            left.send(b"x")
+            assert right.recv(1) == b"x"
         if "FILL" in text:
             with open("big", "wb") as file:
                 for _ in range(200):
@@ -154,6 +169,29 @@ def test_native_code_finds_no_network_where_namespaces_are_allowed(pool: ParserP
     if own == theirs:
         pytest.skip("this kernel or container allows no network namespace")
     assert _run(pool, tmp_path, "RAW") == "RAW"
+
+
+def test_no_socket_of_another_program_on_this_machine_can_be_reached(tmp_path: Path) -> None:
+    # GIVEN servers on a socket file in a folder that children may read, and on an abstract name
+    readable = tmp_path / "models"
+    readable.mkdir()
+    name = f"strongroom-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as by_path, socket.socket(socket.AF_UNIX) as abstract:
+        by_path.bind(str(readable / "agent"))
+        abstract.bind(f"\0{name}")
+        for server in (by_path, abstract):
+            server.listen()
+        # WHEN a child's native code tries to connect, THEN it cannot, and its own pairs still work
+        with ParserPool(1, tokenizer=Mischief(), limits=QUICK, readable=[readable]) as pool:
+            text = f"UNIX {readable}/agent @{name}"
+            document, _ = pool.submit(_written(tmp_path, text), "text/plain").result(timeout=90)
+            assert document.text.strip() == text
+
+
+def _written(folder: Path, text: str) -> Path:
+    path = folder / "doc.txt"
+    path.write_text(text)
+    return path
 
 
 needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
