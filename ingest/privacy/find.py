@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 from ingest.privacy import numbers, words
@@ -24,8 +25,6 @@ def settle(found: Iterable[PersonalSpan]) -> tuple[PersonalSpan, ...]:
     kept: list[PersonalSpan] = []
     free: list[tuple[int, int]] = []
     sure = sorted((s for s in found if s.score >= LEAST), key=lambda s: (-s.score, s.start - s.end, s.start))
-    from bisect import bisect_left, insort
-
     for span in sure:
         at = bisect_left(free, (span.start, span.end))
         before = at > 0 and free[at - 1][1] > span.start

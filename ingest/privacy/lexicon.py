@@ -20,6 +20,8 @@ _NO_NAMES = """
     systems international global general customer supplier licensee licensor buyer seller tenant landlord the and
     or of in on at to for with by from this that these those he she it we you they his her our your their what who
     how when where why if as is are was were not no yes all any each
+    san los saint fort port mount southern northern eastern western united kingdom republic
+    weekly daily entertainment beach point
     """
 NO_NAMES = frozenset(_NO_NAMES.split())
 """Capitalised where a family name could stand, and none: places of addresses, forms of companies, roles, months."""

@@ -140,6 +140,9 @@ def _rules() -> Sequence[_Rule]:
         def validate_result(self, pattern_text: str) -> bool:
             return bool(self.valid(re.sub(r"[^0-9A-Z]", "", pattern_text.upper())))  # type: ignore[operator]
 
+    iban = local.IbanRecognizer()
+    iban.global_regex_flags = re.DOTALL | re.MULTILINE | re.IGNORECASE  # mails write them in lower case
+
     def rule(kind: PersonalKind, recogniser: EntityRecognizer, hint: str, *, alone: bool = False) -> _Rule:
         return _Rule(kind, recogniser, re.compile(hint, re.IGNORECASE), alone)
 
@@ -148,7 +151,7 @@ def _rules() -> Sequence[_Rule]:
     return (
         rule("email", Email(), r"mail"),
         rule("phone", local.PhoneRecognizer(supported_regions=_REGIONS), _PHONE_WORDS),
-        rule("iban", local.IbanRecognizer(), r"\bIBAN\b|account|konto|compte|cuenta|conto"),
+        rule("iban", iban, r"\bIBAN\b|account|konto|compte|cuenta|conto"),
         rule("card", local.CreditCardRecognizer(), r"card|visa|mastercard|amex|karte|carte|tarjeta|carta"),
         rule(
             "card",
@@ -167,6 +170,9 @@ def _rules() -> Sequence[_Rule]:
         rule("national_id", local.UsItinRecognizer(), r"\bITIN\b|taxpayer", alone=True),
         rule("national_id", local.UsPassportRecognizer(), r"passport", alone=True),
         rule("national_id", local.UsLicenseRecognizer(), r"driv(?:er|ing)|licen[cs]e n", alone=True),
+        rule(
+            "national_id", Checked("LICENCE", r"\b[A-Z]{0,2}\d[\dA-Z-]{5,14}\b", _licence), _LICENCE_WORDS, alone=True
+        ),
         rule("national_id", local.UkNinoRecognizer(), r"national insurance|\bNINO?\b"),
         rule("national_id", local.UkPassportRecognizer(), r"passport", alone=True),
         rule("national_id", local.CaSinRecognizer(), social, alone=True),
@@ -215,6 +221,7 @@ _PHONE_WORDS = (
     r"t[eé]l[eé]?[fp]h?on|\btel\b|phone|\bfax|mobile|\bcell(?:ular)?\b|\bhandy\b|\bcall (?:me|us|him|her)\b|\bdial|"
     r"answering at|registered (?:number )?\d|rufnummer"
 )
+_LICENCE_WORDS = r"driv(?:er|ing).{0,3}\s?licen[cs]e|f[üu]hrerschein|permis de conduire|patente di guida"
 _NIR = r"\b[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}\b"
 
 
@@ -222,6 +229,10 @@ def _luhn(number: str) -> bool:
     """Check digit of payment cards (ISO/IEC 7812-1)."""
     doubled = (int(d) * (1 + i % 2) for i, d in enumerate(reversed(number)))
     return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
+
+
+def _licence(number: str) -> bool:
+    return sum(map(str.isdigit, number)) >= 6
 
 
 def _long_enough(number: str) -> bool:

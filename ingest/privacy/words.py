@@ -16,9 +16,9 @@ from ingest.privacy.lexicon import MORE_OFTEN_NO_NAME, NO_NAMES, TITLES
 from strongroom.types import PersonalSpan
 
 _UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹĻĽĿŁŃŅŇŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽΑ-ΫЀ-Я"
-_WORD = rf"[{_UPPER}][\w’'-]*"
+_WORD = rf"[{_UPPER}][\w’'-]{{0,40}}"  # bounded, like all that repeats here: a text must not make the search slow
 _PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|das|du|la|le|el|al|bin|ibn|ben|zu|zum|ter|ten|af|av|y)"
-_RUN = re.compile(rf"{_WORD}\.?(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,2}}{_WORD}\.?)*")
+_RUN = re.compile(rf"{_WORD}\.?(?:[ \t]+(?:{_PARTICLE}[ \t]+){{0,2}}{_WORD}\.?){{0,15}}")
 _TOKEN = re.compile(rf"{_WORD}\.?|\b{_PARTICLE}\b")
 _INTRODUCED = re.compile(
     r"(?:\b[Mm]y name is|\b[Tt]his is|\bI am|\bI'm|\bname:|\bName:|\bDear|\b[Ss]igned by|\b[Pp]atient:?|\bEmployee:|"
@@ -114,7 +114,23 @@ def _in_run(text: str, tokens: list[tuple[int, str]], common: frozenset[str]) ->
                 and core not in MORE_OFTEN_NO_NAME
             ):
                 yield PersonalSpan("name", start, _end(text, tokens[at]), 0.5)
+        if share is None and (score := _unlisted(tokens, at, common, family)):
+            yield PersonalSpan("name", start, _end(text, tokens[-1]), score)
+            return
         at += 1
+
+
+def _unlisted(tokens: list[tuple[int, str]], at: int, common: frozenset[str], family: frozenset[str]) -> float:
+    """How sure a whole run is a name by its form: an initial in the middle, or a listed family name at its end."""
+    if at != 0 or not 2 <= len(tokens) <= 3:
+        return 0.0
+    words = [_core(word) for _, word in tokens]
+    other = set(words) & (NO_NAMES | common) or any(word.isupper() for _, word in (tokens[0], tokens[-1]))
+    if other or len(words[0]) < 2 or len(words[-1]) < 2:
+        return 0.0
+    if len(words) == 3 and len(words[1]) == 1:
+        return 0.6
+    return 0.5 if len(words) == 2 and words[-1] in family else 0.0
 
 
 _KNOWN = 0.03  # per cent of the people of a sex: a given name that alone passes for one
@@ -122,8 +138,8 @@ _KNOWN = 0.03  # per cent of the people of a sex: a given name that alone passes
 
 def _name_end(tokens: list[tuple[int, str]], at: int, common: frozenset[str], *, most: int) -> int:
     """Where the words that continue a name end: initials, particles and words that are no other thing."""
-    end, words = at, 0
-    while at < len(tokens) and words < most:
+    end, words, limit = at, 0, at + 8
+    while at < min(limit, len(tokens)) and words < most:
         word = tokens[at][1]
         core = _core(word)
         initial = len(core) == 1
