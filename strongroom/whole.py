@@ -56,6 +56,7 @@ class Point:
     citations: tuple[Citation, ...]
     support: Support
     extract: bool
+    digital_source_type: str | None = None  # `strongroom.types.GENERATED` where a model wrote `text`
     kind: Literal["point"] = "point"
 
 

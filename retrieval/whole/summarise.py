@@ -20,7 +20,7 @@ from retrieval.evidence import Evidence
 from retrieval.sentences import split_sentences
 from retrieval.whole.desk import Opened, Passage, Work, each_document
 from strongroom.ports import Vector, Vectors
-from strongroom.types import DocumentInfo, Support
+from strongroom.types import GENERATED, DocumentInfo, Support
 from strongroom.whole import Point, WholeItem, WholeProgress, WholeRequest
 
 BALANCE = 0.7  # of maximal marginal relevance: nearness to the centre against likeness to what was taken
@@ -63,7 +63,7 @@ def _point(opened: Opened, row: list[object]) -> Point:
     said: Support = support  # type: ignore[assignment]  # written by us
     if text is None:
         return Point(opened.ref, " ".join(citations[0].quote.split()), citations, said, extract=True)
-    return Point(opened.ref, str(text), citations, said, extract=False)
+    return Point(opened.ref, str(text), citations, said, extract=False, digital_source_type=GENERATED)
 
 
 # ------------------------------------------------------------------------------------------------ without a model

@@ -102,6 +102,8 @@ def cells_of(answer: Answer) -> list[str]:
     sources = "; ".join(dict.fromkeys(f"{c.document.name}, {place_of(c)}" for c in shown))
     quotes = "\n".join(f"“{' '.join(c.quote.split())}”" for c in shown)
     notes = list(answer.warnings)
+    if answer.digital_source_type is not None:
+        notes.insert(0, f"written by a model: {answer.digital_source_type}")
     if answer.abstained:
         notes.insert(0, "sources are the nearest passages, not evidence")
     notes += [f"{s.support}: {' '.join(s.text.split())}" for s in answer.sentences if s.support != "supported"]
