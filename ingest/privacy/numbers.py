@@ -47,6 +47,8 @@ def find(text: str) -> Iterator[PersonalSpan]:
         for rule in _rules():
             for hit in rule.recogniser.analyze(block, rule.recogniser.supported_entities, None) or ():
                 begin, end = start + hit.start, start + hit.end
+                while begin < end and text[begin].isspace():  # some patterns take the blank before a number along
+                    begin += 1
                 hinted = _hinted(text, begin, end, rule.hint)
                 if rule.by_hint_alone and not hinted:
                     continue
