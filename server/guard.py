@@ -39,7 +39,7 @@ _SCOPES: tuple[tuple[str, re.Pattern[str], Reach], ...] = (
     ("POST", re.compile(r"/api/search"), "read"),
     ("GET", re.compile(r"/openapi\.json"), "read"),
     ("GET", re.compile(r"/api/account"), "read"),
-    ("POST", re.compile(r"/api/(ask|approvals)"), "ask"),
+    ("POST", re.compile(r"/api/(ask|approvals|whole)"), "ask"),
     ("DELETE", re.compile(r"/api/approvals/[^/]+"), "ask"),
     ("*", re.compile(r"/api/ingest(/.*)?"), "ingest"),
     ("DELETE", re.compile(r"/api/documents/[^/]+"), "ingest"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -95,6 +97,12 @@ async def drop_factors(request: Request) -> Response:
     wanted = await read_request(request, PasswordRequest, limit=8192)
     await call(request, _desk(request).drop_factors, wanted.password)
     return Response(status_code=204)
+
+
+@router.get("/audit", responses={200: {"model": list[dict[str, Any]]}})
+async def audit(request: Request, before: int | None = None) -> Response:
+    """A page of the audit log, newest first. For administrators and auditors."""
+    return JSONResponse(await call(request, _desk(request).audit, before))
 
 
 # ------------------------------------------------------------------------------------------------ sessions, tokens

@@ -150,6 +150,10 @@ class HttpDesk:
     def drop_factors(self, password: str) -> None:
         self._http.send("POST", "/api/account/drop-factors", content=dumps(PasswordRequest(password)))
 
+    def audit(self, before: int | None = None) -> list[dict[str, Any]]:
+        params = {} if before is None else {"before": before}
+        return loads(list[dict[str, Any]], self._http.send("GET", "/api/audit", params=params).content)
+
     def sign_out(self) -> None:
         self._http.send("POST", "/api/account/sign-out")
 

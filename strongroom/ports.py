@@ -635,6 +635,13 @@ class AccountDesk(Protocol):
         """Take one's own second factors off. Raises `UsageError` for a wrong password."""
         ...
 
+    def audit(self, before: int | None = None) -> list[dict[str, Any]]:
+        """A page of the audit log, newest first: the last entries, or those before a number. Reading it is on record.
+
+        For administrators and auditors.
+        """
+        ...
+
     def sign_out(self) -> None:
         """End the session that asks; nothing for other credentials."""
         ...

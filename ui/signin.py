@@ -95,6 +95,7 @@ class Pages:
             ("POST", "/account/sessions"): self._end_sessions,
             ("POST", "/account/token"): self._add_token,
             ("POST", "/account/token/revoke"): self._revoke_token,
+            ("GET", "/audit"): self._audit,
             ("GET", "/people"): self._people,
             ("POST", "/people/add"): self._add_person,
             ("POST", "/people/change"): self._change_person,
@@ -329,6 +330,12 @@ class Pages:
         return await self._change(desk, "Token revoked.", desk.revoke_token, form.get("id", ""))
 
     # ------------------------------------------------------------------------------------------------ everybody
+
+    async def _audit(self, request: Request, desk: HttpDesk, _form: Form) -> Response:
+        before = request.query_params.get("before", "")
+        number = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
+        entries = await _run(desk.audit, number)
+        return self._page("audit.html.j2", 200, me=await _run(desk.me), entries=entries)
 
     async def _people(self, request: Request, desk: HttpDesk, _form: Form) -> Response:
         return await self._people_page(request, desk)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, insert, select
 
@@ -36,6 +37,7 @@ from strongroom.people import (
 )
 
 LONGEST_TOKEN_DAYS = 366
+AUDIT_PAGE = 200
 
 
 class Desk:
@@ -262,6 +264,14 @@ class Desk:
         self._accounts.throttle.forgive(found.name)
         self._accounts.factors.drop(found)
         self._audit("factors.drop", found.id)
+
+    def audit(self, before: int | None = None) -> list[dict[str, Any]]:
+        if "admin" not in self._me.scopes or self._person().role not in ("admin", "auditor"):
+            self._audit("audit.read", outcome="refused")
+            raise NotPermittedError(f"{self._me.user} may not read the audit log", hint="Auditors and admins may.")
+        found = self._accounts.audit.newest(before=before, limit=AUDIT_PAGE)
+        self._audit("audit.read", entries=len(found), newest=found[0]["seq"] if found else 0)
+        return found
 
     def sign_out(self) -> None:
         self._accounts.sign_out(self._me)

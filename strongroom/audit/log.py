@@ -217,6 +217,13 @@ class Audit:
             for row in conn.execute(select(table).where(table.c.seq > after).order_by(table.c.seq)):
                 yield {**json.loads(row.body), "hash": bytes(row.hash).hex()}
 
+    def newest(self, *, before: int | None = None, limit: int) -> list[dict[str, Any]]:
+        """Entries as they are exported, newest first: the last ones, or those before a sequence number."""
+        query = select(table).order_by(table.c.seq.desc()).limit(limit)
+        with self._store.read() as conn:
+            rows = conn.execute(query if before is None else query.where(table.c.seq < before)).all()
+        return [{**json.loads(row.body), "hash": bytes(row.hash).hex()} for row in rows]
+
     def open_question(self, line: dict[str, Any]) -> str | None:
         """The text of an exported entry's question, where the policy kept it."""
         sealed = line["detail"].get("question_sealed")

@@ -138,6 +138,17 @@ class AccountDeskContract:
             with pytest.raises(NotPermittedError):
                 be(f"the-{role}").users()
 
+    def test_auditors_read_the_log_and_others_do_not(self, be: Be) -> None:
+        for role in ("auditor", "viewer"):
+            self.add(be, f"the-{role}", role)
+        log = be("the-auditor").audit()
+        assert log[0]["seq"] > log[1]["seq"]
+        assert {"user.add", "sign-in"} <= {line["action"] for line in log}
+        assert be("the-auditor").audit(before=log[-2]["seq"]) == log[-1:]
+        assert be(LOCAL_USER).audit()[0]["action"] == "audit.read"
+        with pytest.raises(NotPermittedError):
+            be("the-viewer").audit()
+
     def test_security_keys_need_a_name(self, be: Be) -> None:
         self.add(be, "anna")
         with pytest.raises(UsageError, match="host name"):

@@ -272,6 +272,17 @@ def test_an_authenticator_app_is_set_up_and_asked_for(browser: Browser, book: Ac
     assert browser.http.get("/").text == name
 
 
+def test_an_auditor_sees_the_log_as_text_and_others_do_not(browser: Browser, other: Browser, book: Accounts) -> None:
+    book.audit.append("<b>x</b>", "ask", "<script>alert(1)</script>", note="<img src=x>")
+    browser.sign_in(add(book, "auditor"))
+    page = browser.http.get("/audit")
+    assert page.status_code == 200
+    assert "&lt;script&gt;" in page.text
+    assert re.findall(r"<b>|<script|<img", page.text) == []
+    other.sign_in(add(book, "editor"))
+    assert other.http.get("/audit").status_code == 403
+
+
 def test_a_token_is_shown_once(browser: Browser, book: Accounts) -> None:
     browser.sign_in(add(book))
     made = browser.post("/account/token", label="nightly", days="9", **{"scope-read": "1"})
