@@ -16,12 +16,14 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from strongroom.catalog.store import Store
 from strongroom.catalog.tables import throttles
 from strongroom.crypto import Vault
+from strongroom.listen import is_loopback
 
 Kind = Literal["account", "address"]
 FREE: dict[Kind, int] = {"account": 5, "address": 20}
 """Failures before the first wait. People behind one address share its count, so that one is larger."""
 FIRST_WAIT = 15.0  # seconds; doubles with each further failure
-LONGEST_WAIT = 900.0
+LONGEST_WAIT: dict[Kind, float] = {"account": 900.0, "address": 60.0}
+"""Seconds. An office behind one address must not be kept out by one person in it, nor by one guest."""
 FORGOTTEN_AFTER = 86_400.0
 
 
@@ -41,6 +43,8 @@ class Throttle:
         now, rows = self._clock(), []
         with self._store.write() as conn:
             for kind, value in keys:
+                if kind == "address" and (not value or is_loopback(value)):
+                    continue  # a proxy on this machine speaks for everybody, the command line for its owner
                 key = self._key(kind, value)
                 row = conn.execute(select(throttles).where(throttles.c.key == key)).first()
                 failures = 0 if row is None or now - row.last > FORGOTTEN_AFTER else row.failures
@@ -52,7 +56,7 @@ class Throttle:
                     failures, last = failures + 1, now
                     over = failures - FREE[kind]
                     if over >= 0:
-                        until = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(over, 10))
+                        until = now + min(LONGEST_WAIT[kind], FIRST_WAIT * 2.0 ** min(over, 10))
                         begun = True
                 values = {"failures": failures, "last": last, "until": until}
                 statement = upsert(throttles).values(key=key, **values)

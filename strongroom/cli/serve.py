@@ -42,6 +42,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
         signal.signal(number, lambda *_: stop.set())
     appliance = Appliance(settings, purpose="strongroom up", ask=ask_passphrase)
     try:
+        refuse_open_doors(settings, appliance)
         say("loading models")
         appliance.warm_up()
         server_settings = ServerSettings(
@@ -51,7 +52,6 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
             answers_at_once=settings.answers_at_once,
             max_file_bytes=settings.max_file_mb << 20,
         )
-        refuse_open_doors(settings, appliance)
         doors = Doors(appliance.accounts, appliance.desk, appliance.sso)
         with running(
             appliance.as_user,
