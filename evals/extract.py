@@ -1,8 +1,8 @@
 """How often the cells of `strongroom extract` are right, on the labelled contracts of CUAD (Hendrycks et al. 2021).
 
-    python -m evals.extract CUAD [--contracts N] [--skip N] [--work FOLDER] [--json FILE]
+    python -m evals.extract CUAD [--contracts N] [--skip N] [--ask WHAT] [--work FOLDER] [--json FILE]
 
-Every category of the labels is a field; its question is CUAD's own description of the category. The contracts (the
+Every category of the labels is a field; what it asks is its name, CUAD's own description, or both. The contracts (the
 first N by name, after the first `skip`) are ingested and extracted through the same engine as the command's. A cell is
 right when its quote holds a labelled span or shares half of its words with one (Jaccard, as in CUAD); a page is right
 when a label stands on it; "not found" is right where the contract has no label of the category.
@@ -78,6 +78,12 @@ def question_for(category: str, described: dict[str, str]) -> str:
     return best[0] if best else category
 
 
+def wording(category: str, described: dict[str, str], ask: str) -> str:
+    """What the field asks: its name alone, CUAD's description, or both."""
+    text = question_for(category, described)
+    return {"named": "", "described": text, "both": f"{category}: {text}"}[ask]
+
+
 def judge(cell: Cell, item: dict[str, Any], contract: str) -> Judged:
     """Compare a cell with the labels of its category."""
     quote = set(lexical.words(cell.citation.quote)) if cell.citation else set()
@@ -96,13 +102,13 @@ def judge(cell: Cell, item: dict[str, Any], contract: str) -> Judged:
     return Judged(contract, item["category"], item["answerable"], cell.confidence, held, page, value)
 
 
-def run(folder: Path, *, contracts: int, skip: int, work: Path) -> tuple[list[Judged], WholeDone]:
+def run(folder: Path, *, contracts: int, skip: int, work: Path, ask: str) -> tuple[list[Judged], WholeDone]:
     """Ingest and extract. Raises `StrongroomError`."""
     items = [json.loads(line) for line in (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()]
     chosen = sorted({i["pdf"] for i in items}, key=str.casefold)[skip : skip + contracts]
     described = descriptions(folder)
     names = sorted({i["category"] for i in items})
-    fields = tuple(Field(n, "date" if n in DATES else "text", question_for(n, described)) for n in names)
+    fields = tuple(Field(n, "date" if n in DATES else "text", wording(n, described, ask)) for n in names)
     appliance = Appliance(load({"data_dir": work}).settings, purpose="evals.extract")
     try:
         engine = appliance.as_user(LOCAL_USER)
@@ -164,6 +170,23 @@ def figures(judged: Sequence[Judged]) -> dict[str, Any]:
     return out
 
 
+def written_dates(folder: Path) -> tuple[int, int]:
+    """Of all labels of a date that is written out in the labelled words: how many are read as labelled, and how many
+    there are. Needs no model."""
+    right = total = 0
+    for line in (folder / "items.jsonl").read_text(encoding="utf-8").splitlines():
+        item = json.loads(line)
+        if item["category"] not in DATES or not item["answerable"]:
+            continue
+        labelled = {d.date for d in values.dates(item["answer"] or "", relative=False)}
+        found = [d for span in item["spans"] for d in values.dates(span, relative=False)]
+        read = {iso for d in found for iso in (d.date, d.until) if re.match(r"\d{4}-\d\d", iso)}
+        if labelled and read:
+            total += 1
+            right += bool(labelled & read)
+    return right, total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -171,18 +194,25 @@ def main() -> None:
     )
     parser.add_argument("--contracts", type=int, default=10)
     parser.add_argument("--skip", type=int, default=0)
+    parser.add_argument("--ask", choices=("named", "described", "both"), default="described")
     parser.add_argument(
         "--work", type=Path, default=Path("build/extract"), help="data directory, kept for the next run"
     )
     parser.add_argument("--json", type=Path, help="every judged cell, one line each")
     chosen = parser.parse_args()
     began = time.monotonic()
-    judged, done = run(chosen.cuad, contracts=chosen.contracts, skip=chosen.skip, work=chosen.work)
+    judged, done = run(chosen.cuad, contracts=chosen.contracts, skip=chosen.skip, work=chosen.work, ask=chosen.ask)
     if chosen.json is not None:
         rows = ({k: getattr(j, k) for k in Judged.__slots__} for j in judged)
         chosen.json.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    result = {"threshold in use": FOUND_FROM, "seconds": round(time.monotonic() - began, 1), "extract": done.seconds,
-              "kept from before": done.reused, **figures(judged)}  # fmt: skip
+    result = {
+        "threshold in use": FOUND_FROM,
+        "seconds": round(time.monotonic() - began, 1),
+        "extract": done.seconds,
+        "kept from before": done.reused,
+        "written dates": written_dates(chosen.cuad),
+        **figures(judged),
+    }
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
 
 

@@ -24,7 +24,7 @@ _MONTHS = {name: number for number, names in enumerate(_NAMES, start=1) for name
 _MONTH = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?:1[6-9]|20|21)\d\d"
-_ORDINAL = rf"{_DAY}(?:st|nd|rd|th)?\.?"
+_ORDINAL = rf"{_DAY}(?:\s?(?:s\s?t|n\s?d|r\s?d|t\s?h)\b)?\.?"  # superscripts come out of PDFs with spaces in them
 
 _DATE = re.compile(
     rf"""(?<![\w/.])(?:

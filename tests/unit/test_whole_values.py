@@ -14,6 +14,7 @@ from retrieval.whole.timeline import reads_day_first
     ("text", "expected"),
     [
         ("dated the 1st day of May, 2014 by", [("2014-05-01", "", ())]),
+        ("the 20t h day of December 2018", [("2018-12-20", "", ())]),
         ("on May 8, 2014.", [("2014-05-08", "", ())]),
         ("am 3. März 2019 in Köln", [("2019-03-03", "", ())]),
         ("2014-05-06", [("2014-05-06", "", ())]),
