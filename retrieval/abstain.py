@@ -8,11 +8,14 @@ poor, is written in docs/decisions/abstention.md. Must not look at the language 
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
 
 from retrieval import lexical
 from retrieval.context import Reading
+from strongroom.errors import ConfigError
 
 NOT_FOUND = "Not found in your documents."
 
@@ -40,12 +43,42 @@ class Calibration:
     topic_bias: float
     answer: tuple[float, ...]
     answer_bias: float
+    scale: float = 1.0  # of the log-odds, and what is added: `strongroom eval calibrate` fits them to own questions
+    shift: float = 0.0
 
     def probability(self, features: Features) -> float:
         """Probability (0..1) that the documents answer the question: that they speak of it, and that they say it."""
         values = astuple(features)
         speaks = _logistic(self.topic, values[TOPIC], self.topic_bias)
-        return speaks * _logistic(self.answer, values[ANSWER], self.answer_bias)
+        both = speaks * _logistic(self.answer, values[ANSWER], self.answer_bias)
+        return (
+            both if (self.scale, self.shift) == (1.0, 0.0) else _logistic((self.scale,), (log_odds(both),), self.shift)
+        )
+
+
+def log_odds(probability: float) -> float:
+    """Log-odds of a probability, at most about 14 to either side."""
+    inside = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(inside / (1 - inside))
+
+
+def calibrated(path: Path, *, embedder: str) -> Calibration:
+    """The product's calibration, fitted to an organisation's own questions by `strongroom eval calibrate`.
+
+    Raises `ConfigError` for a file that is missing or damaged, or that was made with another embedder: its numbers say
+    nothing here.
+    """
+    again = "Make it with `strongroom eval calibrate`, or take `calibration` out of the settings."
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        scale, shift, made_with = float(body["scale"]), float(body["shift"]), body["embedder"]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(f"calibration = {str(path)!r} is no calibration file", hint=again) from exc
+    if not (math.isfinite(scale) and math.isfinite(shift) and scale >= 0):
+        raise ConfigError(f"calibration = {str(path)!r} holds no usable numbers", hint=again)
+    if made_with != embedder:
+        raise ConfigError(f"calibration = {str(path)!r} was made with the embedder {made_with!r}", hint=again)
+    return replace(DEFAULT, scale=scale, shift=shift)
 
 
 def _logistic(weights: tuple[float, ...], values: tuple[float, ...], bias: float) -> float:

@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     abstain_below: float = Field(
         default=0.3, ge=0, le=1, description='Answers whose confidence is lower are replaced by "not found".'
     )
+    calibration: Path | None = Field(
+        default=None, description="Fits the confidence to own questions: a file made by `strongroom eval calibrate`."
+    )
     qdrant_url: str | None = Field(default=None, description="Use this Qdrant server instead of the embedded index.")
     qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server.")
     qdrant_ca: Path | None = Field(default=None, description="CA certificate of the Qdrant server.")
@@ -177,6 +180,7 @@ class Settings(BaseSettings):
         "tls_certificate",
         "tls_key",
         "qdrant_ca",
+        "calibration",
         "audit_checkpoint_dir",
         "audit_file",
     )

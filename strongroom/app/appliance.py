@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ingest.cluster import Cluster, RayParserPool
     from ingest.pipeline import Pipeline
     from ingest.sandbox import ParserPool
+    from retrieval.abstain import Calibration
     from retrieval.answer import Answerer
     from retrieval.search import Searcher
     from retrieval.steps import Answers
@@ -227,6 +228,7 @@ class Appliance:
             pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index, access),
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,
+            calibration=self.calibration,
         )
 
     def answers(self, style: Style, access: AccessFilter, request: AskRequest) -> Answers:
@@ -241,6 +243,14 @@ class Appliance:
         if self.models.writes_well(request.model or self.settings.model):
             return Stepper(answerer, partial(decompose.by_model, llm=self.llm(request.model)), most=most)
         return Stepper(answerer, partial(decompose.by_rules, embedder=self.embedder), most=most)
+
+    @_part
+    def calibration(self) -> Calibration:
+        """How the confidence of answers is worked out."""
+        from retrieval import abstain
+
+        path = self.settings.calibration
+        return abstain.DEFAULT if path is None else abstain.calibrated(path, embedder=self.settings.embedder)
 
     @_part
     def reader(self) -> Reader:

@@ -166,6 +166,56 @@ def report_(
 
 
 @app.command()
+def calibrate(
+    folder: RunFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Calibration file to write.")] = Path("calibration.json"),
+    max_error: Annotated[
+        float, typer.Option("--max-error", min=0.001, max=0.5, help="Share of wrong answers to stay below.")
+    ] = 0.05,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Page with the plots (default: calibration.html in the run).")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Fit the confidence of answers to your own questions, from a run over them.
+
+    Takes a run with at least 20 questions that have an answer and 20 that have none. Writes a file for the setting
+    `calibration`, a page with the risk-coverage plot, and says the threshold (`abstain_below`) from which at most
+    --max-error of the answers are wrong, with 95 % confidence.
+
+    Examples:
+
+        strongroom eval run our-questions.jsonl --collection contracts --out ours
+
+        strongroom eval calibrate ours --out calibration.json
+
+        strongroom eval calibrate ours --max-error 0.1 --json
+    """
+    from evals import calibrate as fitting
+    from evals import runs
+    from evals.questions import write_private
+
+    held = runs.load(folder)
+    found, after = fitting.fit(held, risk=max_error)
+    fitting.write(out, found, held)
+    place = html or folder / "calibration.html"
+    write_private(place, fitting.page(held, found, after))
+    if json_output:
+        print_json(fitting.summary(found))
+        return
+    typer.echo(f"{found.questions} questions, {found.answerable} with an answer; AUROC {found.auroc:.3f}")
+    typer.echo(f"squared error {found.brier_before:.4f}, {found.brier_after:.4f} after, on documents held apart")
+    if found.threshold is None:
+        typer.echo(f"No threshold keeps wrong answers at or below {max_error:.0%} with 95 % confidence here.")
+    else:
+        typer.echo(
+            f"abstain_below = {found.threshold:.2f} answers {found.coverage:.0%} of them with at most "
+            f"{max_error:.0%} wrong"
+        )
+    typer.echo(f"{out}, {place}. Set `calibration = {str(out.absolute())!r}` to use it.", err=True)
+
+
+@app.command()
 def generate(
     out: Annotated[Path, typer.Argument(help="Question file to write (.jsonl).", show_default=False)],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Questions to draft.")] = 50,
