@@ -19,8 +19,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from strongroom.ports import QUOTE_SEPARATOR
+
 # No beginning of the separator is also an end of it, so a run that ends in "…" cannot blur where it stands.
-SEPARATOR = " …\n"
+SEPARATOR = QUOTE_SEPARATOR
 _LONG = 300  # characters without a sentence end, after which line breaks count as ends (tables, lists)
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+[”’」』）]*|(?=\s*\n\s*\n)")
 _LINE_END = re.compile(r"(?<=\S)\s*\n")

@@ -21,7 +21,7 @@ from retrieval.evidence import Evidence
 from strongroom.access import AccessFilter
 from strongroom.errors import CancelledError
 from strongroom.flags import described, touching
-from strongroom.ports import ChatModel, Embedder, GenerationOptions, Reader
+from strongroom.ports import QUOTE_SEPARATOR, ChatModel, Embedder, GenerationOptions, Reader
 from strongroom.types import (
     GENERATED,
     Answer,
@@ -108,7 +108,9 @@ class Answerer:
         answer_tokens: int = 160,
         abstain_below: float = abstain.THRESHOLD,
         calibration: abstain.Calibration = abstain.DEFAULT,
+        quotes_only: bool = False,
     ) -> None:
+        """With `quotes_only` the language model chooses among the documents' words instead of writing."""
         self._searcher = searcher
         self._embedder = embedder
         self._reader = reader
@@ -117,6 +119,7 @@ class Answerer:
         self._answer_tokens = answer_tokens
         self._abstain_below = abstain_below
         self._calibration = calibration
+        self._quotes_only = quotes_only
 
     def answer(
         self, request: AskRequest, *, access: AccessFilter, cancel: threading.Event | None = None, where: str = ""
@@ -178,7 +181,7 @@ class Answerer:
         run.clarify = clarify.differing(question, evidence)
         citations = _cite(evidence, pages)
         yield CitationsEvent(citations)
-        if llm is None:
+        if llm is None or self._quotes_only:
             yield from self._exactly(run, question, evidence, citations, pages, confidence)
         else:
             yield from self._fluently(run, question, evidence, citations, llm, confidence)
@@ -192,8 +195,12 @@ class Answerer:
         pages: PageReader,
         confidence: float,
     ) -> Iterator[AskEvent]:
-        """The words that answer, and the quotes they stand in."""
-        found = exact.find(question, evidence, pages)
+        """The words that answer, and the quotes they stand in: by the reader, or by a model that may only quote."""
+        found, by = exact.find(question, evidence, pages), EXTRACTIVE
+        if self._llm is not None:
+            yield StageEvent("choosing", self._llm.name)
+            picked = self._choose(run, evidence, pages, self._llm)
+            found, by = (picked, self._llm.name) if picked else (found, by)
         yield run.say("; ".join(e.text for e in found))
         used = {e.citation for e in found}
         shown = [n for n, e in enumerate(evidence, start=1) if n in used or e in _shown(evidence)]
@@ -201,7 +208,17 @@ class Answerer:
             Sentence(f"“{stream.plain(evidence[n - 1].text)}”", "supported", (n,), verbatim=True) for n in shown
         ]
         warnings = _warnings(evidence)
-        yield _finish(run, EXTRACTIVE, confidence, tuple(sentences), citations, warnings=warnings, exact=found)
+        yield _finish(run, by, confidence, tuple(sentences), citations, warnings=warnings, exact=found)
+
+    def _choose(
+        self, run: _Run, evidence: tuple[Evidence, ...], pages: PageReader, llm: ChatModel
+    ) -> tuple[Exact, ...]:
+        """The model's choice of words. Its decoder offers nothing else, so it cannot invent any."""
+        messages, given = self._prompt(run.request, evidence, llm)
+        options = GenerationOptions(max_tokens=self._answer_tokens, allowed=exact.choices(given))
+        text = "".join(llm.stream(messages, options, cancel=run.cancel, on_usage=run.took))
+        run.go_on()
+        return exact.chosen(text.split(QUOTE_SEPARATOR), given, pages)
 
     def _fluently(
         self,

@@ -50,6 +50,28 @@ def find(question: str, evidence: Sequence[Evidence], pages: PageReader) -> tupl
     return tuple(_exact(item, n, span, pages) for n, item, span in chosen)
 
 
+def choices(evidence: Sequence[Evidence]) -> tuple[str, ...]:
+    """What a model may choose from: the spans that the reader saw, and quotes in which it saw none, best first."""
+    out: dict[str, None] = {}
+    for item in evidence:
+        spans = [_in_its_cell(item, span) for span in item.spans]
+        out.update(dict.fromkeys([_words(item, span) for span in spans] or [item.text]))
+    return tuple(out)
+
+
+def chosen(runs: Sequence[str], evidence: Sequence[Evidence], pages: PageReader) -> tuple[Exact, ...]:
+    """The runs that a model chose, each in the best quote that holds it; a run that stands in none is left out."""
+    out: list[Exact] = []
+    for run in dict.fromkeys(runs):
+        place = next(((n, e) for n, e in enumerate(evidence, start=1) if run.strip() and run in e.text), None)
+        if place is not None and len(out) < MOST:
+            n, item = place
+            start = item.start + item.text.index(run)
+            score = max((s.score for s in item.spans if s.start < start + len(run) and s.end > start), default=0.0)
+            out.append(_exact(item, n, ReadSpan(start, start + len(run), score), pages))
+    return tuple(out)
+
+
 def _words(item: Evidence, span: ReadSpan) -> str:
     return item.text[span.start - item.start : span.end - item.start]
 

@@ -174,11 +174,15 @@ class Reader(Protocol):
         ...
 
 
+QUOTE_SEPARATOR = " …\n"  # between the runs of a text that is made of quotes
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
     """How to generate. `schema` constrains output to JSON of that schema; `allowed` constrains it to quote.
 
-    `allowed` holds source texts: the output is then made of verbatim runs of these texts, nothing else.
+    `allowed` holds source texts: the output is then made of verbatim runs of these texts, joined by `QUOTE_SEPARATOR`,
+    and nothing else. A run ends with a sentence, or with its text.
     """
 
     max_tokens: int = 256

@@ -509,7 +509,8 @@ class Answer:
     """A whole answer. When `abstained`, `answer` says so and `citations` are the nearest passages, not evidence.
 
     In the `exact` style `answer` is made of the texts of `exact` alone, best first, and `sentences` are the quotes that
-    they stand in. In the `fluent` style a model wrote `answer`, `sentences` are its sentences, and `exact` is empty.
+    they stand in; `model` is the one that chose them, if one was named. In the `fluent` style a model wrote `answer`,
+    `sentences` are its sentences, and `exact` is empty.
     """
 
     answer: str

@@ -42,6 +42,7 @@ STAGES = {
     "retrieving": "Looking through your documents",
     "reading": "Reading the best passages",
     "writing": "Writing",
+    "choosing": "Choosing words of the documents",
     "checking": "Checking each sentence against the quotes",
 }
 SUPPORT_LABELS = {"partial": "partly supported", "unsupported": "not supported by your documents"}

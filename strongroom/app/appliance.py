@@ -217,14 +217,18 @@ class Appliance:
         return "fluent" if self.models.writes_well(model_id or self.settings.model) else "exact"
 
     def answerer(self, style: Style, access: AccessFilter, model_id: str | None = None) -> Answerer:
-        """The answering path in a style for one reader's access, with the default or another model where one writes."""
+        """The answering path in a style for one reader's access, with the default or another model where one writes.
+
+        A model that is named for an exact answer only chooses words.
+        """
         from retrieval.answer import Answerer
 
         return Answerer(
             searcher=self.searcher,
             embedder=self.embedder,
             reader=self.reader_for(access),
-            llm=self.llm(model_id) if style == "fluent" else None,
+            llm=self.llm(model_id) if style == "fluent" or model_id is not None else None,
+            quotes_only=style == "exact",
             pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index, access),
             answer_tokens=self.settings.answer_tokens,
             abstain_below=self.settings.abstain_below,

@@ -225,12 +225,13 @@ class LocalEngine:
         return mentioned(access, texts, lambda: catalog.documents(access))
 
     def _style(self, request: AskRequest) -> Style:
-        """Who names a model wants its words; raises `UsageError` for a style that contradicts the rest."""
-        if request.verbatim and (request.style == "fluent" or request.model is not None):
+        """Who names a model wants its words, unless the answer is to be exact: then it chooses among the documents'.
+
+        Raises `UsageError` for a style that contradicts the rest.
+        """
+        if request.verbatim and request.style == "fluent":
             raise UsageError("verbatim answers are exact, and no model writes them", hint="Leave one of the two out.")
-        if request.style == "exact" and request.model is not None:
-            raise UsageError("no model writes exact answers", hint="Leave the model out, or ask for the fluent style.")
-        if request.verbatim:
+        if request.verbatim or request.style == "exact":
             return "exact"
         if request.model is not None:
             return "fluent"

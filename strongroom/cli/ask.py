@@ -43,7 +43,11 @@ def ask(
     types: Types = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Answer with this installed model.")] = None,
     verbatim: Annotated[
-        bool, typer.Option("--verbatim", help="Only words that stand in the documents: short for `--style exact`.")
+        bool,
+        typer.Option(
+            "--verbatim",
+            help="Only words that stand in the documents: short for `--style exact`. With --model, it chooses them.",
+        ),
     ] = False,
     style: Annotated[
         Literal["exact", "fluent"] | None,
@@ -69,6 +73,8 @@ def ask(
         strongroom ask "When does the agreement end?"
 
         strongroom ask "Who approves expenses?" --verbatim --collection policies
+
+        strongroom ask "Who approves expenses?" --verbatim --model qwen2.5-7b-instruct
 
         strongroom ask "What does #lease-2024 say about notice?"
 

@@ -308,6 +308,8 @@ def test_an_original_that_belongs_to_no_version_is_removed_at_start(appliance: A
         ({"answer_style": "fluent"}, {"style": "exact"}, "exact"),
         ({}, {"style": "fluent"}, "fluent"),
         ({}, {"model": "small-1b"}, "fluent"),  # who names a model wants its words
+        ({}, {"model": "small-1b", "verbatim": True}, "exact"),  # or its choice of the documents'
+        ({}, {"model": "small-1b", "style": "exact"}, "exact"),
     ],
 )
 def test_the_style_follows_request_settings_and_model(
@@ -332,8 +334,6 @@ def test_the_style_follows_request_settings_and_model(
     "request_",
     [
         {"verbatim": True, "style": "fluent"},
-        {"verbatim": True, "model": "small-1b"},
-        {"style": "exact", "model": "small-1b"},
     ],
 )
 def test_a_style_that_contradicts_the_request_is_refused(engine: LocalEngine, request_: dict[str, object]) -> None:

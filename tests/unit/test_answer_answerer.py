@@ -12,7 +12,7 @@ from retrieval import abstain
 from retrieval.abstain import NOT_FOUND, Calibration
 from retrieval.answer import EXTRACTIVE, Answerer
 from strongroom.errors import CancelledError, UsageError
-from strongroom.ports import GenerationOptions
+from strongroom.ports import QUOTE_SEPARATOR, GenerationOptions
 from strongroom.types import (
     Answer,
     AnswerEvent,
@@ -54,14 +54,17 @@ class Desk:
         style: Style = "fluent",
         shelf: Shelf = SHELF,
         context_tokens: int = 4096,
+        chooses: bool = False,
     ) -> None:
         say = reply if callable(reply) else lambda _m, _o: reply
         self.llm = FakeChatModel(reply=say, context_tokens=context_tokens)
         self.embedder = FakeEmbedder(256)
         self.search = ShelfSearch(shelf, self.embedder)
         self.reader = FakeReader()
-        llm = self.llm if style == "fluent" else None
-        self.answerer = Answerer(self.search, self.embedder, self.reader, llm, shelf.page, calibration=KEEN)
+        llm = self.llm if style == "fluent" or chooses else None
+        self.answerer = Answerer(
+            self.search, self.embedder, self.reader, llm, shelf.page, calibration=KEEN, quotes_only=chooses
+        )
 
     def events(self, question: str = RENT, *, history: Sequence[Message] = ()) -> list[AskEvent]:
         request = AskRequest(question, history=tuple(history), id="q1")
@@ -71,6 +74,35 @@ class Desk:
         last = self.events(question)[-1]
         assert isinstance(last, AnswerEvent)
         return last.answer
+
+
+def test_a_model_that_may_only_quote_chooses_the_words_and_each_stands_where_it_says() -> None:
+    # GIVEN a model that picks two of the pieces that it was offered
+    offered: list[tuple[str, ...]] = []
+
+    def pick(_messages: Sequence[Message], options: GenerationOptions) -> str:
+        offered.append(options.allowed or ())
+        return QUOTE_SEPARATOR.join([offered[0][-1], offered[0][0]])
+
+    text = "The tenant pays a rent of 900 euros each month. The rent of the tenant is due on the first of each month."
+    desk = Desk(pick, style="exact", chooses=True, shelf=Shelf({"x": [text]}))
+    # WHEN it is asked
+    answer = desk.answer()
+    # THEN these are the answer, in its order, each inside the quote that it names
+    assert answer.style == "exact"
+    assert answer.model == desk.llm.name
+    assert len(offered[0]) > 1
+    assert [e.text for e in answer.exact] == [" ".join(t.split()) for t in (offered[0][-1], offered[0][0])]
+    for exact in answer.exact:
+        assert exact.text in " ".join(answer.citations[exact.citation - 1].quote.split())
+    assert answer.answer == "; ".join(e.text for e in answer.exact)
+
+
+def test_a_choice_that_stands_nowhere_is_never_shown() -> None:
+    answer = Desk("the rent is nothing at all", style="exact", chooses=True).answer()
+    assert "nothing at all" not in answer.answer
+    assert answer.model == "extractive"
+    assert answer.exact
 
 
 def test_events_come_in_order_and_citations_before_the_first_word() -> None:
