@@ -151,6 +151,8 @@ class LlamaChatModel:
             if self._closed:
                 raise ModelError(f"model {self._name} was closed", hint="Open it again.")
             most = self._context_tokens - len(prompt)
+            # Nothing of one person's prompt stays for the next: how long reading takes would tell that it began alike.
+            self._llama.reset()
             room = min(options.max_tokens, most)
             if room <= 0 or not self._read(prompt, cancel):
                 return
@@ -179,14 +181,9 @@ class LlamaChatModel:
         """Read all of the prompt but its last step, piece by piece; False when `cancel` was set meanwhile.
 
         Each step is a generation that is dropped after one token, so the library's own prefix matching does the
-        book-keeping. Steps begin behind what the context already holds, because a shorter prompt would cut it off.
+        book-keeping. The context is empty when this begins.
         """
-        held = 0
-        for known, wanted in zip(self._llama.eval_tokens, prompt, strict=False):
-            if known != wanted:
-                break
-            held += 1
-        for end in range(held + READ_STEP, len(prompt), READ_STEP):
+        for end in range(READ_STEP, len(prompt), READ_STEP):
             if _is_set(cancel):
                 return False
             steps = self._llama.generate(prompt[:end], temp=0.0)

@@ -104,7 +104,7 @@ async def original(request: Request, document_id: str) -> Response:
     engine = engine_of(request)
     with hidden_if_unreadable():
         info = await call(request, engine.document, document_id)
-        data = await call(request, engine.original, document_id)
+    data = await call(request, engine.original, document_id)  # whoever may read it is told what else is needed
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(info.name, safe='')}"}
     return Response(data, media_type="application/octet-stream", headers=headers)
 

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from server.schema import takes
 from server.state import call, engine_of, read_request
 from strongroom.ports import Permissions
-from strongroom.types import Grant, GrantRequest, Group, Wall
+from strongroom.types import Clearance, ClearanceRequest, Grant, GrantRequest, Group, Wall
 from strongroom.wire import dumps
 
 router = APIRouter(prefix="/api", tags=["permissions"])
@@ -80,3 +80,28 @@ async def remove_wall(request: Request, one: str, other: str) -> Response:
     """Take a wall away. For administrators."""
     await call(request, _permissions(request).remove_wall, one, other)
     return Response(status_code=204)
+
+
+@router.get("/clearances", responses={200: {"model": list[Clearance]}})
+async def clearances(request: Request) -> Response:
+    """Requests for a second person's consent that the asker made or may decide on."""
+    return _json(await call(request, _permissions(request).clearances), list[Clearance])
+
+
+@router.post("/clearances", openapi_extra=takes(ClearanceRequest), responses={200: {"model": Clearance}})
+async def ask(request: Request) -> Response:
+    """Ask a second person to allow an export or a deletion."""
+    wanted = await read_request(request, ClearanceRequest)
+    return _json(await call(request, _permissions(request).ask, wanted))
+
+
+@router.post("/clearances/{clearance_id}/allow", responses={200: {"model": Clearance}})
+async def allow(request: Request, clearance_id: str) -> Response:
+    """Allow what another person asked for."""
+    return _json(await call(request, _permissions(request).decide, clearance_id, allow=True))
+
+
+@router.post("/clearances/{clearance_id}/deny", responses={200: {"model": Clearance}})
+async def deny(request: Request, clearance_id: str) -> Response:
+    """Deny what another person asked for."""
+    return _json(await call(request, _permissions(request).decide, clearance_id, allow=False))

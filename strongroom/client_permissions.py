@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from strongroom.types import Grant, GrantRequest, Group, Wall
+from strongroom.types import Clearance, ClearanceRequest, Grant, GrantRequest, Group, Wall
 from strongroom.wire import dumps, loads
 
 if TYPE_CHECKING:
@@ -46,6 +46,16 @@ class HttpPermissions:
 
     def remove_wall(self, one: str, other: str) -> None:
         self._http.send("DELETE", f"/api/walls/{_segment(one)}/{_segment(other)}")
+
+    def clearances(self) -> list[Clearance]:
+        return loads(list[Clearance], self._http.send("GET", "/api/clearances").content)
+
+    def ask(self, request: ClearanceRequest) -> Clearance:
+        return loads(Clearance, self._http.send("POST", "/api/clearances", content=dumps(request)).content)
+
+    def decide(self, clearance_id: str, *, allow: bool) -> Clearance:
+        path = f"/api/clearances/{_segment(clearance_id)}/{'allow' if allow else 'deny'}"
+        return loads(Clearance, self._http.send("POST", path).content)
 
 
 def _segment(value: str) -> str:

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strongroom.errors import ConfigError
-from strongroom.types import IngestEngine, OcrMode
+from strongroom.types import IngestEngine, OcrMode, TwoPersonAction
 
 PREFIX = "STRONGROOM_"
 # Read before the model, or by `strongroom.crypto.source`, for a secret is no setting that can be shown.
@@ -155,6 +155,14 @@ class Settings(BaseSettings):
     qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server.")
     qdrant_ca: Path | None = Field(default=None, description="CA certificate of the Qdrant server.")
     qdrant_collection: str = Field(default="strongroom", description="Collection name on the Qdrant server.")
+    two_person: tuple[TwoPersonAction, ...] = Field(
+        default=(),
+        description="What needs a second person's consent (`strongroom clearances`): `export` of originals, "
+        "`delete` in bulk. Empty: nothing.",
+    )
+    two_person_deletions: int = Field(
+        default=10, ge=0, description="Documents that one person may delete in 24 hours before that counts as bulk."
+    )
     audit_questions: Literal["none", "hash", "full"] = Field(
         default="hash",
         description="What the audit log holds of a question: nothing, a keyed hash, or its (encrypted) text.",

@@ -34,6 +34,8 @@ from strongroom.types import (
     ApprovalRequest,
     AskEvent,
     AskRequest,
+    Clearance,
+    ClearanceRequest,
     DeletionReceipt,
     DocumentDetail,
     DocumentInfo,
@@ -370,6 +372,19 @@ class Permissions(Protocol):
         ...
 
     def remove_wall(self, one: str, other: str) -> None: ...
+
+    def clearances(self) -> list[Clearance]:
+        """Requests for a second person's consent that the asker made or may decide on, oldest first."""
+        ...
+
+    def ask(self, request: ClearanceRequest) -> Clearance:
+        """Ask a second person. Raises `NotFoundError` for what the asker may not read, `NotPermittedError` for whoever
+        acts as another."""
+        ...
+
+    def decide(self, clearance_id: str, *, allow: bool) -> Clearance:
+        """Allow or deny what another person asked for. Raises `NotPermittedError` for the one who asked."""
+        ...
 
 
 class Keeping(Protocol):

@@ -526,7 +526,7 @@ class Appliance:
             raise NotPermittedError(f"user {user!r} does not exist", hint="`strongroom users list` shows them.")
         if user != by:
             self.audit.append(by, "act-as", user)
-        return LocalEngine(self, user)
+        return LocalEngine(self, user, by=by)
 
     def desk(self, identity: Identity) -> Desk:
         """The accounts as the person of a credential may see and change them."""

@@ -46,6 +46,7 @@ from strongroom.types import (
     Status,
     StoredChunk,
     Style,
+    TwoPersonAction,
     VerifyReport,
     Watch,
     Withholding,
@@ -63,9 +64,11 @@ WRITERS = frozenset({"admin", "editor"})
 class LocalEngine:
     """Implements `strongroom.ports.Engine`. Thread-safe; searches and answers may run while an ingest runs."""
 
-    def __init__(self, appliance: Appliance, user: str) -> None:
+    def __init__(self, appliance: Appliance, user: str, *, by: str | None = None) -> None:
+        """`by` is who acts as the user, where that is somebody else."""
         self._appliance = appliance
         self._user = user
+        self._by = user if by is None else by
         self.owns_appliance = False
 
     # ------------------------------------------------------------------------------------------------ ingest
@@ -113,6 +116,8 @@ class LocalEngine:
             catalog.open_collection(options.collection, user=self._user, groups=options.groups)
         elif catalog.collection_id(options.collection) is not None:
             self._require_write(options.collection)
+        if options.prune and not options.dry_run:
+            self._require_clearance("delete", options.collection)
         hidden = catalog.hidden_within(options.collection, catalog.access_for(self._user))
         try:
             summary = self._appliance.pipeline.run(
@@ -240,6 +245,7 @@ class LocalEngine:
     def whole(self, request: WholeRequest, *, cancel: threading.Event | None = None) -> Iterator[WholeEvent]:
         from strongroom.app.whole import whole
 
+        self._appliance.tell_index()  # its questions search
         return whole(self._appliance, self._user, request, cancel=cancel)
 
     def approve(self, request: ApprovalRequest) -> Approval:
@@ -302,7 +308,8 @@ class LocalEngine:
                 "the original holds personal data that is withheld from you",
                 hint="Read it page by page, or ask an administrator for the file.",
             )
-        self._audit("export", document_id)
+        clearance = self._require_clearance("export", document.collection, document_id)
+        self._audit("export", document_id, outcome="ok", **clearance)
         return self._appliance.blobs.read(document_id, document.version)
 
     def withholding(self) -> list[Withholding]:
@@ -321,6 +328,9 @@ class LocalEngine:
         with self._reading("delete", document_id):
             document = self.document(document_id)  # the same NotFoundError for unknown and unreadable
         self._require_write(document.collection, document_id)
+        settings = self._appliance.settings
+        if self._appliance.catalog.deleted_lately(self._user) >= settings.two_person_deletions:
+            self._require_clearance("delete", document.collection, document_id)
         return self._appliance.delete(document_id, by=self._user)
 
     def collections(self) -> list[str]:
@@ -335,7 +345,7 @@ class LocalEngine:
 
     @property
     def permissions(self) -> LocalPermissions:
-        return LocalPermissions(self._appliance, self._user)
+        return LocalPermissions(self._appliance, self._user, by=self._by)
 
     # ------------------------------------------------------------------------------------------------ health
 
@@ -397,6 +407,21 @@ class LocalEngine:
         if self._appliance.catalog.role(self._user) not in WRITERS:
             self._audit(action, outcome="refused")
             raise NotPermittedError(f"{self._user} may not {action}", hint="Ask an administrator.")
+
+    def _require_clearance(
+        self, action: TwoPersonAction, collection: str, document_id: str | None = None
+    ) -> dict[str, str]:
+        """What to put on record of a second person's consent, where one is needed. Raises `NotPermittedError`."""
+        if action not in self._appliance.settings.two_person:
+            return {}
+        found = self._appliance.catalog.cleared(action, collection, document_id, by=self._user)
+        if found is None:
+            self._audit(action, document_id or "", outcome="refused", reason="no clearance")
+            raise NotPermittedError(
+                f"to {action} this, {self._user} needs the consent of a second person",
+                hint="Ask for it with `strongroom clearances ask`.",
+            )
+        return {"clearance": found}
 
     def _audit(self, action: str, subject: str = "", *, outcome: Outcome = "ok", **detail: object) -> None:
         self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)

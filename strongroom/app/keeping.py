@@ -54,6 +54,13 @@ class LocalKeeping:
         if days < 0:
             raise UsageError(f"{days} days", hint="Give the days after the last change; 0 keeps documents for good.")
         place = self._catalog.collection(collection)
+        needed = bool(days) and "delete" in self._appliance.settings.two_person
+        if needed and self._catalog.cleared("delete", collection, None, by=self._user) is None:
+            self._audit("retention.set", place.id, outcome="refused")
+            raise NotPermittedError(
+                f"a rule that deletes from {collection!r} needs the consent of a second person",
+                hint="Ask for it with `strongroom clearances ask`.",
+            )
         self._catalog.keep_for(place.id, days or None)
         self._audit("retention.set", place.id, keep_days=days)
 

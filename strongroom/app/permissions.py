@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import NotFoundError, NotPermittedError, StrongroomError, UsageError
-from strongroom.types import Grant, GrantRequest, Group, Wall
+from strongroom.types import Clearance, ClearanceRequest, Grant, GrantRequest, Group, Wall
 
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 class LocalPermissions:
     """Permissions in process, for one user. Thread-safe."""
 
-    def __init__(self, appliance: Appliance, user: str) -> None:
+    def __init__(self, appliance: Appliance, user: str, *, by: str) -> None:
         self._appliance = appliance
         self._catalog = appliance.catalog
         self._user = user
+        self._acting = by != user
 
     # ------------------------------------------------------------------------------------------------ groups
 
@@ -93,6 +94,57 @@ class LocalPermissions:
         self._require_admin("wall.remove")
         self._catalog.remove_wall(one, other)
         self._audit("wall.remove", one=one, other=other)
+
+    # ------------------------------------------------------------------------------------------------ clearances
+
+    def clearances(self) -> list[Clearance]:
+        access = self._catalog.access_for(self._user)
+        found = self._catalog.clearances()
+        if self._admin():
+            return found
+        return [c for c in found if c.by == self._user or self._catalog.may_decide(access, c)]
+
+    def ask(self, request: ClearanceRequest) -> Clearance:
+        self._in_their_own_name("clearance.ask")
+        if (request.collection is None) == (request.document is None):
+            raise UsageError("a clearance is about one thing", hint="Name either a collection or a document.")
+        access = self._catalog.access_for(self._user, request.collection)  # unknown and unreadable ones alike
+        if request.document is not None:
+            collection = self._catalog.document(request.document, access).collection
+        else:
+            collection = str(request.collection)
+        made = self._catalog.ask_clearance(
+            request.action,
+            collection_id=self._catalog.collection(collection).id,
+            document_id=request.document,
+            reason=request.reason,
+            by=self._user,
+        )
+        self._audit("clearance.ask", made.document or "", clearance=made.id, asked=made.action)
+        return made
+
+    def decide(self, clearance_id: str, *, allow: bool) -> Clearance:
+        action = "clearance.allow" if allow else "clearance.deny"
+        self._in_their_own_name(action)
+        if clearance_id not in {c.id for c in self.clearances()}:
+            raise NotFoundError(
+                f"clearance {clearance_id} does not exist", hint="`strongroom clearances list` shows them."
+            )
+        try:
+            decided = self._catalog.decide_clearance(clearance_id, allow=allow, by=self._user)
+        except StrongroomError:
+            self._audit(action, outcome="refused", clearance=clearance_id)
+            raise
+        self._audit(action, decided.document or "", clearance=decided.id, asked=decided.action, asked_by=decided.by)
+        return decided
+
+    def _in_their_own_name(self, action: str) -> None:
+        """Two people must be two people: whoever acts as another neither asks nor decides."""
+        if self._acting:
+            self._audit(action, outcome="refused")
+            raise NotPermittedError(
+                "nobody asks for a second person's consent, or gives it, in another's name", hint="Leave `--as` out."
+            )
 
     # ------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.access import LOCAL_USER
 from strongroom.catalog.approving import ApprovingMixin
+from strongroom.catalog.clearing import ClearingMixin
 from strongroom.catalog.detail import DetailMixin
 from strongroom.catalog.granting import GrantingMixin
 from strongroom.catalog.holding import HoldingMixin, refuse_if_held
@@ -48,6 +49,7 @@ class Catalog(
     KeepingMixin,
     WorkingMixin,
     GrantingMixin,
+    ClearingMixin,
     WatchingMixin,
     HoldingMixin,
     ApprovingMixin,

@@ -143,21 +143,6 @@ class GrantingMixin(CatalogBase):
                     f"{user} is not in a group called {group!r}", hint="`strongroom groups list` shows them."
                 )
 
-    def set_groups(self, user: str, groups: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Make these a user's groups, as a directory says; returns which were added and removed.
-
-        Raises `WallError` and leaves all as it was when two of them lie on both sides of a wall.
-        """
-        wanted = {named(group) for group in groups}
-        with self.store.write() as conn:
-            user_id = _user_id(conn, user)
-            before = grants.groups_of(conn, user_id)
-            conn.execute(delete(memberships).where(memberships.c.user_id == user_id))
-            for group in wanted:
-                conn.execute(insert(memberships).values(user_id=user_id, group_name=group))
-            walls.refuse_membership(conn, user_id)
-        return sorted(wanted - before), sorted(before - wanted)
-
     # ------------------------------------------------------------------------------------------------ grants
 
     def grants(self, resource_id: str | None = None) -> list[Grant]:

@@ -1,7 +1,8 @@
-"""`strongroom groups`, `grants` and `walls`: who may read and write what."""
+"""`strongroom groups`, `grants`, `walls` and `clearances`: who may read and write what, and what needs two people."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,13 +19,14 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.errors import UsageError
-from strongroom.types import Effect, Grant, GrantRequest, Right
+from strongroom.types import ClearanceRequest, Effect, Grant, GrantRequest, Right, TwoPersonAction
 
 if TYPE_CHECKING:
     from strongroom.ports import Engine
 
 groups_app = typer.Typer(help="Groups of people: list them, add and remove members.", no_args_is_help=True)
 grants_app = typer.Typer(help="Who may read and write which collection or document.", no_args_is_help=True)
+clearances_app = typer.Typer(help="What needs a second person's consent (`two_person`).", no_args_is_help=True)
 walls_app = typer.Typer(help="Walls between groups that must have nothing in common.", no_args_is_help=True)
 
 GroupName = Annotated[str, typer.Argument(help="Name of the group.", show_default=False)]
@@ -240,6 +242,75 @@ def remove_wall(
     with engine(settings, purpose="strongroom walls", as_user=as_user) as opened:
         opened.permissions.remove_wall(one, other)
     typer.echo(f"no wall stands between {one} and {other}", err=True)
+
+
+@clearances_app.command("list")
+def list_clearances(
+    as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
+) -> None:
+    """List requests that you made or may decide on."""
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom clearances", as_user=as_user) as opened:
+        found = opened.permissions.clearances()
+    for one in found:
+        if json_output:
+            print_json(to_json(one))
+        else:
+            what = f"document {one.document}" if one.document else f"collection {printable(one.collection)}"
+            by = f" by {one.decided_by}" if one.decided_by else ""
+            typer.echo(f"{one.id}  {one.state}{by}  {one.by} asks to {one.action} {what}: {printable(one.reason)}")
+    if not found and not json_output:
+        typer.echo("No requests.")
+
+
+@clearances_app.command("ask")
+def ask_clearance(
+    action: Annotated[TwoPersonAction, typer.Argument(help="What to ask for.", show_default=False)],
+    reason: Annotated[str, typer.Option("--reason", help="Why; encrypted, shown to whoever decides.")],
+    collection: OnCollection = None,
+    document: OnDocument = None,
+    json_output: Json = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Ask a second person to let you export or delete. Holds for 72 hours, for you alone.
+
+    Example:
+
+        strongroom clearances ask export --document merger.pdf --reason "Sent to the court"
+    """
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom clearances") as opened:
+        if document is not None:
+            document = _document(opened, document)
+        request = ClearanceRequest(action=action, reason=reason, collection=collection, document=document)
+        made = opened.permissions.ask(request)
+    if json_output:
+        print_json(to_json(made))
+    else:
+        typer.echo(f"{made.id} waits for a second person until {made.expires:%Y-%m-%d %H:%M} UTC")
+
+
+ClearanceId = Annotated[str, typer.Argument(help="Id, from `strongroom clearances list`.", show_default=False)]
+
+
+@clearances_app.command("approve")
+def approve_clearance(clearance_id: ClearanceId, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Allow what another person asked for. Nobody approves a request of their own."""
+    _decide(clearance_id, data_dir, config, allow=True)
+
+
+@clearances_app.command("deny")
+def deny_clearance(clearance_id: ClearanceId, data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Deny what another person asked for."""
+    _decide(clearance_id, data_dir, config, allow=False)
+
+
+def _decide(clearance_id: str, data_dir: Path | None, config: Path | None, *, allow: bool) -> None:
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose="strongroom clearances") as opened:
+        decided = opened.permissions.decide(clearance_id, allow=allow)
+    typer.echo(f"{decided.id} {decided.state}", err=True)
 
 
 def _document(opened: Engine, named: str) -> str:

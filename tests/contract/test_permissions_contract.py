@@ -15,9 +15,10 @@ from strongroom.client import HttpEngine
 from strongroom.config import load
 from strongroom.errors import NotFoundError, NotPermittedError, UsageError, WallError
 from strongroom.ports import Engine
-from strongroom.types import GrantRequest, IngestRequest, SearchRequest, SourceFile, Watch
+from strongroom.types import ClearanceRequest, GrantRequest, IngestRequest, SearchRequest, SourceFile, Watch
 from tests.fakes import FakeModels
 from tests.fakes_engine import walk
+from tests.permissions_room import open_appliance
 from tests.server_fixtures import served
 
 QUESTION = "Who buys the harbour company?"
@@ -49,18 +50,20 @@ class Room:
     def grant(self, who: str, **about: str) -> str:
         return self.admin.permissions.grant(GrantRequest(principal=who, **about)).id  # type: ignore[arg-type]
 
-    def reads(self, user: str, document: str) -> bool:
+    def reads(self, user: str, document: str, *, originals: bool = True) -> bool:
         """Whether a person may read a document; every read path must say the same."""
         engine = self.be(user)
         listed = document in {d.id for d in engine.documents()}
         found = document in {h.document.id for h in engine.search(SearchRequest(QUESTION, k=50)).hits}
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: engine.document(document),
             lambda: engine.details(document),
             lambda: engine.page(document, 0),
-            lambda: engine.original(document),
             lambda: engine.chunks(document),
-        ):
+        ]
+        if originals:
+            calls.append(lambda: engine.original(document))
+        for call in calls:
             try:
                 call()
                 readable = True
@@ -383,3 +386,138 @@ def test_an_upload_is_held_to_the_same_rules(room: Room, tmp_path: Path) -> None
     with pytest.raises(NotPermittedError):
         room.be("ed").ingest_files([file], IngestOptions(collection="merger"), on_event=lambda _event: None)
     assert SECRET in room.be("ada").page(document, 0).text
+
+
+# ------------------------------------------------------------------------------------------------ two people
+
+
+@pytest.fixture(params=["local", "http"])
+def strict(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
+    """Export and bulk deletion need two people here, and everybody acts in their own name."""
+    with ExitStack() as stack:
+        data_dir = tmp_path / "appliance"
+        rules = {"two_person": ("export", "delete"), "two_person_deletions": 1}
+        appliance = open_appliance(data_dir, **rules)
+        stack.callback(appliance.close)
+        for name, role in (("ada", "editor"), ("ed", "editor"), ("bob", "viewer"), ("boss", "admin")):
+            appliance.catalog.ensure_user(name, role)
+
+        def own_name(user: str, **_by: str) -> Engine:
+            return appliance.as_user(user, by=user)
+
+        be: Callable[[str], Engine] = own_name
+        if request.param == "http":
+            up = stack.enter_context(served(data_dir, engine_for=own_name))
+
+            def over_http(user: str) -> Engine:
+                client = HttpEngine(up.url, up.token, discover=walk, as_user=user)
+                stack.callback(client.close)
+                return client
+
+            be = over_http
+        folder = tmp_path / "files"
+        folder.mkdir()
+        yield Room(appliance, be, folder)
+
+
+def test_an_original_leaves_only_with_the_consent_of_a_second_person(strict: Room) -> None:
+    # GIVEN a document that two people read
+    document = strict.ingest("ada", "merger", "deals")
+    other = strict.ingest("ada", "merger", name="other.txt", text="Other words.")
+    strict.admin.permissions.join("deals", "bob")
+    bob, ada = strict.be("bob"), strict.be("ada")
+    for engine in (bob, ada):
+        with pytest.raises(NotPermittedError):
+            engine.original(document)
+    # WHEN one asks THEN it waits, and nobody decides on a request of their own
+    asked = bob.permissions.ask(ClearanceRequest(action="export", reason="The court wants it", document=document))
+    assert (asked.state, asked.by, asked.reason) == ("waiting", "bob", "The court wants it")
+    with pytest.raises(NotPermittedError):
+        bob.permissions.decide(asked.id, allow=True)
+    with pytest.raises(NotPermittedError):
+        bob.original(document)
+    # AND somebody who has nothing to do with it does not even see it
+    assert strict.be("ed").permissions.clearances() == []
+    with pytest.raises(NotFoundError):
+        strict.be("ed").permissions.decide(asked.id, allow=True)
+    # WHEN another allows it THEN it counts for this person, this document and this action alone
+    assert ada.permissions.decide(asked.id, allow=True).decided_by == "ada"
+    assert bob.original(document) == SECRET.encode()
+    for call in (lambda: bob.original(other), lambda: ada.original(document)):
+        with pytest.raises(NotPermittedError):
+            call()
+    # AND is decided for good
+    with pytest.raises(UsageError):
+        strict.be("boss").permissions.decide(asked.id, allow=False)
+    # AND all of it is on record, the consent with the export
+    entries = [e for e in strict.appliance.audit.export() if "clearance" in e["action"] or e["action"] == "export"]
+    done = [(e["actor"], e["action"], e["outcome"]) for e in entries]
+    assert ("bob", "clearance.ask", "ok") in done
+    assert ("bob", "clearance.allow", "refused") in done
+    assert ("ada", "clearance.allow", "ok") in done
+    (exported,) = [e for e in entries if e["action"] == "export" and e["outcome"] == "ok"]
+    assert exported["detail"]["clearance"] == asked.id
+
+
+def test_a_denied_and_an_outlived_request_open_nothing(strict: Room) -> None:
+    document = strict.ingest("ada", "merger")
+    ada, boss = strict.be("ada"), strict.be("boss")
+    request = ClearanceRequest(action="export", reason="why", document=document)
+    assert boss.permissions.decide(ada.permissions.ask(request).id, allow=False).state == "denied"
+    with pytest.raises(NotPermittedError):
+        ada.original(document)
+    asked, late = ada.permissions.ask(request), ada.permissions.ask(request)
+    boss.permissions.decide(asked.id, allow=True)
+    ada.original(document)
+    with strict.appliance.store.write() as conn:
+        conn.exec_driver_sql("UPDATE clearances SET expires = '2020-01-01T00:00:00.000000+00:00'")
+    with pytest.raises(NotPermittedError):
+        ada.original(document)
+    with pytest.raises(UsageError):
+        boss.permissions.decide(late.id, allow=True)
+    assert {c.state for c in ada.permissions.clearances()} == {"denied", "expired"}
+
+
+def test_bulk_deletion_needs_a_second_person_however_it_is_cut_up(strict: Room) -> None:
+    # GIVEN that one deletion a day is not bulk
+    documents = [strict.ingest("ada", "merger", name=f"{n}.txt", text=f"Words {n}.") for n in range(3)]
+    ada = strict.be("ada")
+    ada.delete(documents[0])
+    # THEN the next one is refused, and so is pruning
+    with pytest.raises(NotPermittedError):
+        ada.delete(documents[1])
+    (strict.folder / "merger" / "1.txt").unlink()
+    request = IngestRequest((str(strict.folder / "merger"),), collection="merger", prune=True, prune_all=True)
+    with pytest.raises(NotPermittedError):
+        ada.ingest(request, on_event=lambda _event: None)
+    assert strict.reads("ada", documents[1], originals=False)
+    # UNTIL another allows it
+    asked = ada.permissions.ask(ClearanceRequest(action="delete", reason="Matter closed", collection="merger"))
+    strict.be("boss").permissions.decide(asked.id, allow=True)
+    ada.delete(documents[1])
+    ada.ingest(request, on_event=lambda _event: None)
+
+
+def test_nobody_asks_or_decides_in_anothers_name(room: Room) -> None:
+    document = room.ingest("ada", "merger")
+    with pytest.raises(NotPermittedError):
+        room.be("ada").permissions.ask(ClearanceRequest(action="export", reason="why", document=document))
+    own = room.appliance.as_user("ada", by="ada").permissions
+    asked = own.ask(ClearanceRequest(action="export", reason="why", document=document))
+    with pytest.raises(NotPermittedError):
+        room.be("boss").permissions.decide(asked.id, allow=True)
+    assert own.clearances()[0].state == "waiting"
+
+
+def test_what_may_not_be_read_cannot_be_asked_for(strict: Room) -> None:
+    document = strict.ingest("ada", "merger")
+    bob = strict.be("bob").permissions
+    for about in ({"document": document}, {"collection": "merger"}, {"collection": "nothing"}, {"document": "x"}):
+        with pytest.raises(NotFoundError):
+            bob.ask(ClearanceRequest(action="export", reason="why", **about))
+    for wrong in (
+        ClearanceRequest(action="export", reason=" ", document=document),
+        ClearanceRequest(action="export", reason="why"),
+    ):
+        with pytest.raises(UsageError):
+            strict.be("ada").permissions.ask(wrong)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,3 +150,22 @@ def test_openvino_needs_no_telemetry() -> None:
     command = [sys.executable, "-c", code, str(models_dir()), DEFAULT_EMBEDDER]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_nothing_of_one_prompt_is_there_for_the_next(llm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt that begins like the one before would be read faster, and tell whoever waits what another asked."""
+    read: list[int] = []
+    evaluate = llm._llama.eval
+
+    def counted(tokens: Any) -> Any:
+        read.append(len(tokens))
+        return evaluate(tokens)
+
+    monkeypatch.setattr(llm._llama, "eval", counted)
+    prompts = [[Message("user", f"{' '.join(SENTENCES)} {end}")] for end in ("Who insures?", "Who insures?", "When?")]
+    counts = []
+    for prompt in prompts:
+        read.clear()
+        list(llm.stream(prompt, GenerationOptions(max_tokens=1)))
+        counts.append(sum(read) >= llm.count_prompt(prompt))
+    assert counts == [True, True, True]

@@ -411,5 +411,6 @@ def test_nothing_leaks_on_random_paths(template: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_nothing_leaks_in_ten_thousand_steps(template: Path) -> None:
     _run(template, examples=125, steps=80)
