@@ -24,6 +24,7 @@ from strongroom.cli.common import (
 )
 from strongroom.cli.progress import LINE_EVERY_S, duration
 from strongroom.errors import ExitCode, UsageError
+from strongroom.people import ROLES
 from strongroom.types import PERSONAL_KINDS, DocumentState, Withholding
 
 app = typer.Typer(help="Personal data in documents: find it, count it, withhold it.", no_args_is_help=True)
@@ -34,13 +35,7 @@ Kind = StrEnum("Kind", {kind.upper(): kind for kind in PERSONAL_KINDS})  # type:
 _READ = (DocumentState.INDEXED, DocumentState.PARSED)
 
 
-class Role(StrEnum):
-    """Roles that a rule can be about."""
-
-    VIEWER = "viewer"
-    EDITOR = "editor"
-    ADMIN = "admin"
-    AUDITOR = "auditor"
+Role = StrEnum("Role", {role.upper(): role for role in ROLES})  # type: ignore[misc]  # likewise
 
 
 @app.command("report")
