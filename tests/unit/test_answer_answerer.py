@@ -14,6 +14,7 @@ from retrieval.answer import EXTRACTIVE, Answerer
 from strongroom.errors import CancelledError, UsageError
 from strongroom.ports import QUOTE_SEPARATOR, GenerationOptions
 from strongroom.types import (
+    GENERATED,
     Answer,
     AnswerEvent,
     AskEvent,
@@ -121,6 +122,12 @@ def test_streamed_words_are_the_answer(style: Style) -> None:
     assert isinstance(last, AnswerEvent)
     assert "".join(e.text for e in events if isinstance(e, TextEvent)) == last.answer.answer
     assert (last.answer.id, last.answer.style) == ("q1", style)
+
+
+def test_what_a_model_wrote_is_marked_as_generated_and_nothing_else_is() -> None:
+    marks = {style: Desk(style=style).answer().digital_source_type for style in ("exact", "fluent")}
+    assert marks == {"exact": None, "fluent": GENERATED}
+    assert Desk().answer("What is the airspeed of an unladen quokka?").digital_source_type is None  # not found
 
 
 def test_a_fluent_answer_is_the_models_words_each_checked() -> None:
