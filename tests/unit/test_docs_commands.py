@@ -16,6 +16,7 @@ import pytest
 from typer.main import get_command
 
 from strongroom.cli.app import app
+from strongroom.cli.fields import read_fields
 from strongroom.config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,11 +125,16 @@ def test_make_targets_exist() -> None:
     assert sorted(named - targets) == []
 
 
-def test_settings_in_toml_blocks_are_valid() -> None:
-    seen = 0
+def test_settings_and_fields_in_toml_blocks_are_valid(tmp_path: Path) -> None:
+    seen = {"settings": 0, "fields": 0}
     for page in PAGES:
         for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
-            if language == "toml":
+            if language == "toml" and "field" in tomllib.loads(block):
+                (tmp_path / "fields.toml").write_text(block, encoding="utf-8")
+                read_fields(tmp_path / "fields.toml")
+                seen["fields"] += 1
+            elif language == "toml":
                 Settings(**tomllib.loads(block))
-                seen += 1
-    assert seen >= 3
+                seen["settings"] += 1
+    assert seen["settings"] >= 3
+    assert seen["fields"] >= 1
