@@ -57,13 +57,13 @@ def served(
     engine_for: Callable[..., Engine] | None = None,
     accounts: bool = False,
     provider: Provider | None = None,
+    doors: Doors | None = None,
     ready: Callable[[], bool] | None = None,
     **limits: Any,
 ) -> Iterator[Served]:
     """Run a server for the time of the block. `limits` go into its settings; with `accounts`, people can sign in."""
     fake = engine or FakeEngine()
     book = make_accounts(tmp_path / "accounts") if accounts else None
-    doors = None
     if book is not None:
         sso = None if provider is None else SingleSignOn(provider, book)
         doors = Doors(book, lambda identity: Desk(book, identity), sso)
@@ -90,8 +90,14 @@ def make_accounts(folder: Path, *, clock: Callable[[], datetime] | None = None) 
     store, vault = Store(folder / "catalog.sqlite"), Vault(KeyStore(folder / "keys"))
     Catalog(store, vault).ensure_user(LOCAL_USER, "admin")
     audit = Audit(store, vault, folder / "keys" / "audit.head")
-    passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    return Accounts(store, vault, audit, passwords=passwords, **({} if clock is None else {"clock": clock}))
+    return Accounts(
+        store, vault, audit, passwords=Passwords(cheap_hasher()), **({} if clock is None else {"clock": clock})
+    )
+
+
+def cheap_hasher() -> PasswordHasher:
+    """Hashes that take no time, for tests about other things than how long guessing takes."""
+    return PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
 
 def write_documents(folder: Path) -> Path:
