@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from server.guard import SIGN_IN, host_name
 from server.schema import takes
-from server.state import call, doors_of, read_request, state_of
+from server.state import call, doors_of, read_request, sign, state_of
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.people import (
     KeyRequest,
@@ -43,7 +43,7 @@ async def ways(request: Request) -> Response:
 async def password(request: Request) -> Response:
     """Sign in by name and password. With a second factor, the answer holds `pending` instead of `session`."""
     wanted = await read_request(request, SignInRequest, limit=8192)
-    done = await call(request, doors_of(request).accounts.sign_in, wanted.name, wanted.password, agent=_agent(request))
+    done = await sign(request, doors_of(request).accounts.sign_in, wanted.name, wanted.password, agent=_agent(request))
     return Response(dumps(done), media_type=_JSON)
 
 
@@ -53,7 +53,7 @@ async def second_factor(request: Request) -> Response:
     wanted = await read_request(request, SecondFactor, limit=65536)
     if wanted.credential is not None:
         known_origin(request, wanted.origin)
-    done = await call(request, doors_of(request).accounts.second_factor, wanted)
+    done = await sign(request, doors_of(request).accounts.second_factor, wanted)
     return Response(dumps(done), media_type=_JSON)
 
 
@@ -62,7 +62,7 @@ async def security_key(request: Request) -> Response:
     """What the browser needs to ask a security key, in the second step."""
     wanted = await read_request(request, KeyRequest, limit=8192)
     known_origin(request, wanted.origin)
-    return JSONResponse(await call(request, doors_of(request).accounts.key_challenge, wanted.pending, wanted.origin))
+    return JSONResponse(await sign(request, doors_of(request).accounts.key_challenge, wanted.pending, wanted.origin))
 
 
 @router.post("/link", openapi_extra=takes(LinkRequest), responses={200: {"model": SignedIn}})
@@ -70,7 +70,7 @@ async def link(request: Request) -> Response:
     """Sign in by a link that the owner of the data directory made."""
     wanted = await read_request(request, LinkRequest, limit=8192)
     links = state_of(request).links
-    done = await call(request, doors_of(request).accounts.by_link, wanted.code, links, agent=_agent(request))
+    done = await sign(request, doors_of(request).accounts.by_link, wanted.code, links, agent=_agent(request))
     return Response(dumps(done), media_type=_JSON)
 
 
@@ -78,7 +78,7 @@ async def link(request: Request) -> Response:
 async def invitation(request: Request) -> Response:
     """Set the password that an invitation is for, and sign in."""
     wanted = await read_request(request, RedeemRequest, limit=8192)
-    done = await call(request, doors_of(request).accounts.redeem, wanted, agent=_agent(request))
+    done = await sign(request, doors_of(request).accounts.redeem, wanted, agent=_agent(request))
     return Response(dumps(done), media_type=_JSON)
 
 
@@ -90,7 +90,7 @@ async def sso_begin(request: Request) -> Response:
     sso = doors_of(request).sso
     if sso is None:
         raise NotFoundError("no identity provider is configured", hint="See `oidc_issuer`.")
-    return Response(dumps(await call(request, sso.begin, wanted.back)), media_type=_JSON)
+    return Response(dumps(await sign(request, sso.begin, wanted.back)), media_type=_JSON)
 
 
 @router.post("/sso/finish", openapi_extra=takes(SsoReturn), responses={200: {"model": SignedIn}})
@@ -100,7 +100,7 @@ async def sso_finish(request: Request) -> Response:
     sso = doors_of(request).sso
     if sso is None:
         raise NotFoundError("no identity provider is configured", hint="See `oidc_issuer`.")
-    return Response(dumps(await call(request, sso.finish, wanted, agent=_agent(request))), media_type=_JSON)
+    return Response(dumps(await sign(request, sso.finish, wanted, agent=_agent(request))), media_type=_JSON)
 
 
 def known_origin(request: Request, url: str) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from fastapi import Request
 
-from server.errors import TooLargeError
+from server.errors import TooLargeError, TooManyRequestsError
 from server.guard import IDENTITY
 from server.jobs import JobBoard
 from server.limits import Line
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from strongroom.signin import CodeBook
 
 T = TypeVar("T")
+
+MOST_SIGNING = 32
+_SIGNING_PAUSE = 5  # seconds
 
 
 class EngineFor(Protocol):
@@ -60,12 +63,16 @@ class State:
     verifying: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: ThreadPoolExecutor = field(init=False)
     asks: ThreadPoolExecutor = field(init=False)
+    signs: ThreadPoolExecutor = field(init=False)
+    signing: int = 0  # sign-ins that run or wait
     line: Line = field(init=False)
     works: ThreadPoolExecutor = field(init=False)
     work_line: Line = field(init=False)
 
     def __post_init__(self) -> None:
         self.calls = ThreadPoolExecutor(self.settings.call_threads, thread_name_prefix="call")
+        # As many as passwords are checked at a time: who floods the sign-in page holds up nobody who is signed in.
+        self.signs = ThreadPoolExecutor(2, thread_name_prefix="sign")
         self.asks = ThreadPoolExecutor(self.settings.answers_at_once, thread_name_prefix="ask")
         self.line = Line(self.settings.answers_at_once, longest_each=self.settings.questions_waiting)
         self.works = ThreadPoolExecutor(self.settings.works_at_once, thread_name_prefix="work")
@@ -76,6 +83,7 @@ class State:
         self.jobs.close()
         self.calls.shutdown(wait=False, cancel_futures=True)
         self.asks.shutdown(wait=False, cancel_futures=True)
+        self.signs.shutdown(wait=False, cancel_futures=True)
         self.works.shutdown(wait=False, cancel_futures=True)
 
 
@@ -118,6 +126,19 @@ async def call(request: Request, function: Callable[..., T], *args: Any, **kwarg
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()  # says which request it is, for the audit log
     return await loop.run_in_executor(state_of(request).calls, lambda: context.run(function, *args, **kwargs))
+
+
+async def sign(request: Request, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Run a step of signing in, in a pool of its own. Raises `TooManyRequestsError` when too many wait already."""
+    state = state_of(request)
+    if state.signing >= MOST_SIGNING:
+        raise TooManyRequestsError(_SIGNING_PAUSE)
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    state.signing += 1
+    try:
+        return await loop.run_in_executor(state.signs, lambda: context.run(function, *args, **kwargs))
+    finally:
+        state.signing -= 1
 
 
 async def read_request(request: Request, kind: type[T], *, limit: int | None = None) -> T:

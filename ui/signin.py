@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -58,6 +58,7 @@ _POLICY = (
 _KEY_POLICY = _POLICY + "; script-src 'self'; connect-src 'self'"
 
 T = TypeVar("T")
+_THREADS = CapacityLimiter(16)
 Form = dict[str, str]
 
 
@@ -397,7 +398,8 @@ class Pages:
 
 
 async def _run(function: Callable[..., T], *args: Any) -> T:
-    return await to_thread.run_sync(lambda: function(*args))
+    """Run a call to the server in a thread; sign-ins have their own, so that a flood of them holds up nobody else."""
+    return await to_thread.run_sync(lambda: function(*args), limiter=_THREADS)
 
 
 async def _body(request: Request) -> bytes:

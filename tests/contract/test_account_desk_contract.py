@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -18,6 +19,7 @@ from server.app import create_app
 from server.guard import OPEN_PATHS, SIGN_IN, scope_for
 from server.run import new_token
 from server.settings import ServerSettings
+from server.state import MOST_SIGNING
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Accounts, Desk
 from strongroom.errors import NotFoundError, NotPermittedError, SignInError, UnauthorizedError, UsageError
@@ -289,6 +291,36 @@ def test_a_token_without_admin_acts_as_nobody_else(up: Served) -> None:
 def test_what_is_no_credential_opens_nothing(up: Served, secret: str) -> None:
     headers = {"Authorization": f"Bearer {secret}".encode()}
     assert up.http.get("/api/account", headers=headers).status_code == 401  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------ floods
+
+
+def test_a_flood_of_sign_ins_holds_up_nobody_who_is_signed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN passwords that take long to check, and more attempts at once than are let wait
+    hold, codes = threading.Event(), list[int]()
+    monkeypatch.setattr(Accounts, "sign_in", lambda *_a, **_k: hold.wait(20))
+    with served(tmp_path, accounts=True) as up:
+
+        def attempt() -> None:
+            body = {"name": "anna", "password": "x"}
+            codes.append(httpx.post(f"{up.url}/api/sign-in/password", json=body, trust_env=False).status_code)
+
+        threads = [threading.Thread(target=attempt) for _ in range(MOST_SIGNING + 8)]
+        for thread in threads:
+            thread.start()
+        # WHEN the surplus was told to come back
+        deadline = time.monotonic() + 20
+        while len(codes) < 8 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        # THEN the others still wait, and whoever is in gets answers
+        assert codes == [429] * 8
+        begun = time.monotonic()
+        assert up.http.get("/api/documents").status_code == 200
+        assert time.monotonic() - begun < 5
+        hold.set()
+        for thread in threads:
+            thread.join(20)
 
 
 # ------------------------------------------------------------------------------------------------ time
