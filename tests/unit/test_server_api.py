@@ -116,7 +116,7 @@ def test_there_are_no_documentation_pages_with_foreign_scripts(up: Served, path:
 def test_the_api_describes_itself_behind_the_token(up: Served) -> None:
     paths = up.http.get("/openapi.json").json()["paths"]
     schema = paths["/api/search"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == {"question", "k", "collection", "history", "id"}
+    assert set(schema["properties"]) == {"question", "k", "collection", "history", "id", "scope"}
 
 
 def test_acting_as_another_user_reaches_the_engine_of_that_user(tmp_path: Path) -> None:
