@@ -445,6 +445,9 @@ def _print_done(done: WholeDone) -> None:
     how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
     documents = {0: "", 1: " from 1 document"}.get(done.documents, f" from {done.documents:,} documents")
     kept = f", {done.reused:,} parts kept from before" if done.reused else ""
-    typer.echo(f"{done.items:,} items{documents} in {duration(done.seconds)}{kept}; {how}", err=True)
+    typer.echo(
+        f"{done.items:,} {'item' if done.items == 1 else 'items'}{documents} in {duration(done.seconds)}{kept}; {how}",
+        err=True,
+    )
     for name, reason in done.left_out:
         typer.echo(printable(f"left out: {name} ({reason})"), err=True)

@@ -168,6 +168,36 @@ def test_deleting_leaves_nothing_to_answer_from(room: Room, tmp_path: Path) -> N
     assert not [h for h in found if "Ottoline" in h["text"]]
 
 
+# ------------------------------------------------------------------------------------------------ whole documents
+
+
+def test_fields_of_an_agreement_come_with_their_pages(room: Room) -> None:
+    fields = ("--field", "governing law", "--field", "date of the agreement:date", "--field", "franchise royalty:money")
+    row, done = room.run("extract", "crane-maintenance-agreement.pdf", *fields, "--json")
+    law, date, royalty = row["cells"]
+    assert law["found"]
+    assert "England and Wales" in words(law["citation"]["quote"])
+    assert law["citation"]["page"] == 7
+    assert date["value"] == "2025-04-01"
+    assert not royalty["found"]
+    assert (done["documents"], done["model"], done["reused"]) == (1, "extractive", 0)
+    again = room.run("extract", "crane-maintenance-agreement.pdf", *fields, "--json")
+    assert again[0] == row
+    assert again[1]["reused"] == 3
+
+
+def test_a_summary_is_made_of_sentences_of_its_document(room: Room) -> None:
+    *points, done = room.run("summarise", "information-handling-policy.pdf", "-n", "4", "--json")
+    assert len(points) == 4
+    assert done["items"] == 4
+    shown = room.run("documents", "show", "information-handling-policy.pdf", "--chunks", "--json")[0]
+    text = words(" ".join(chunk["text"] for chunk in shown["chunk_list"]))
+    for point in points:
+        assert point["extract"]
+        assert point["text"] in text
+    assert len({point["citations"][0]["page"] for point in points}) > 1, "not all of one page"
+
+
 # ------------------------------------------------------------------------------------------------ exit codes
 
 
