@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from strongroom.client import HttpEngine
 from strongroom.errors import SignInError, StrongroomError, UnauthorizedError
-from strongroom.people import Account
 from strongroom.people_client import HttpDesk, SignInClient, for_browser
 from strongroom.signin import gate_key
 
@@ -96,11 +95,6 @@ def forget(session: str) -> None:
 def engine() -> HttpEngine:
     """The server's engine as the person at this browser sees it. Raises `StrongroomError` without a session."""
     return peer(_session()).engine
-
-
-def me() -> Account:
-    """Who looks at the page."""
-    return peer(_session()).desk.me()
 
 
 def whose() -> str:
