@@ -18,7 +18,7 @@ from retrieval import lexical
 from retrieval.whole import values
 from retrieval.whole.desk import Opened, Passage, Work
 from strongroom.errors import IntegrityError, NotFoundError
-from strongroom.types import DocumentInfo, DocumentRef
+from strongroom.types import DocumentInfo
 from strongroom.whole import Change, Difference, Side, WholeItem, WholeProgress, WholeRequest
 
 NEAREST = 4  # passages of the other document that a sentence is looked for in, by meaning
@@ -44,7 +44,7 @@ class _Read:
         read = cls(opened, sentences, [frozenset(lexical.terms(p.text)) for p in sentences])
         places = {chunk.id: (chunk.start, chunk.end) for chunk in opened.chunks}
         for i, p in enumerate(sentences):
-            read.folded.setdefault(_folded(p.text), []).append(i)
+            read.folded.setdefault(lexical.fold(p.text), []).append(i)
             read.by_heading.setdefault(_heading(p), []).append(i)
             for chunk_id, (start, end) in places.items():
                 if p.start < end and start < p.end:
@@ -96,7 +96,7 @@ class _Pair:
         free = {words: list(places) for words, places in b.folded.items()}
         rest = []
         for i, p in enumerate(a.sentences):
-            same = free.get(_folded(p.text))
+            same = free.get(lexical.fold(p.text))
             if same:
                 self._taken.add(same.pop(0))
             else:
@@ -133,7 +133,7 @@ class _Pair:
         for i, j, likeness in self._matched:
             p, q = a.sentences[i], b.sentences[j]
             mine, theirs = _facts(p.text), _facts(q.text)
-            if _folded(p.text) == _folded(q.text):
+            if lexical.fold(p.text) == lexical.fold(q.text):
                 continue
             change: Change = "facts" if mine != theirs else "wording"
             if change == "wording" and lexical.words(p.text) == lexical.words(q.text):
@@ -145,7 +145,7 @@ class _Pair:
             (b, a, [j for j in range(len(b.sentences)) if j not in self._taken], 1),
         ):
             for run in _runs(read, alone):
-                here, there = _side(read, run, set()), Side(_ref(other), None)
+                here, there = _side(read, run, set()), Side(other.opened.ref, None)
                 sides = (here, there) if read is a else (there, here)
                 place = run[0].start
                 found.append((_ORDER["only"] + late, place, Difference(_topic(run[0]), "only", sides, 0.0)))
@@ -156,10 +156,6 @@ class _Pair:
         """Dice coefficient of two sets of words, weighted by rarity."""
         total = sum(self._weights[t] for t in x) + sum(self._weights[t] for t in y)
         return 2 * sum(self._weights[t] for t in x & y) / total if total else 0.0
-
-
-def _ref(read: _Read) -> DocumentRef:
-    return read.opened.ref
 
 
 def _nearest(a: Opened, b: Opened) -> dict[str, list[str]]:
@@ -202,10 +198,6 @@ def _topic(p: Passage) -> str:
 
 def _heading(p: Passage) -> str:
     return lexical.fold(_topic(p)).strip("0123456789.()§ ")
-
-
-def _folded(text: str) -> str:
-    return lexical.fold(text)
 
 
 def _facts(text: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from retrieval.answer import EXTRACTIVE
 from retrieval.whole.compare import compare
 from retrieval.whole.desk import Desk, Work
 from retrieval.whole.extract import extract
@@ -15,7 +16,6 @@ from strongroom.errors import UsageError
 from strongroom.types import DocumentInfo
 from strongroom.whole import WholeDone, WholeEvent, WholeItem, WholeProgress, WholeRequest
 
-EXTRACTIVE = "extractive"
 MOST_FIELDS, MOST_QUESTIONS, MOST_POINTS = 200, 2_000, 50
 LONGEST = 2_000  # characters of a question, or of a field's
 
