@@ -20,6 +20,7 @@ from strongroom.app.permissions import LocalPermissions
 from strongroom.app.scoping import described, mentioned, narrowed, without_marks
 from strongroom.app.verify import verify
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
+from strongroom.people import ROLES
 from strongroom.types import (
     AnswerEvent,
     Approval,
@@ -318,6 +319,8 @@ class LocalEngine:
 
     def withhold(self, rule: Withholding, *, remove: bool = False) -> None:
         self._require_admin("set rules on personal data")
+        if rule.role not in ROLES:  # a rule that binds nobody would look like protection
+            raise UsageError(f"there is no role {rule.role!r}", hint=f"Choose of {', '.join(ROLES)}.")
         self._appliance.catalog.withhold(rule, remove=remove)
         place = None if rule.collection is None else self._appliance.catalog.collection(rule.collection).id
         kinds = None if remove else list(rule.kinds)

@@ -290,6 +290,7 @@ def test_rules_are_for_administrators_and_on_record(appliance: Appliance, vera: 
     bad: list[tuple[Withholding, type[StrongroomError]]] = [
         (Withholding("viewer", ("shoe size",)), UsageError),  # type: ignore[arg-type]
         (Withholding("viewer", ("iban",), "nonsuch"), NotFoundError),
+        (Withholding("vieweer", ("iban",)), UsageError),
     ]
     for rule, error in bad:
         with pytest.raises(error):
