@@ -161,6 +161,11 @@ def answer_data(answer: Answer, *, judged: str = "") -> dict[str, Any]:
         "styleLabel": STYLE_LABELS[answer.style],
         "exact": [e.text for e in answer.exact],
         "judged": JUDGED_LABELS.get(judged, ""),
+        "asked": {"question": answer.clarify.question, "options": list(answer.clarify.options)}
+        if answer.clarify
+        else None,
+        "searched": answer.searched,
+        "warnings": list(answer.warnings),
         "sentences": [
             {
                 "before": before,
@@ -169,7 +174,7 @@ def answer_data(answer: Answer, *, judged: str = "") -> dict[str, Any]:
                 if s.verbatim and set(s.citations) <= set(quotes)
                 else [],
                 "support": s.support,
-                "label": SUPPORT_LABELS.get(s.support, ""),
+                "label": sentence_label(s),
                 "citations": list(s.citations),
                 "invalid": list(s.invalid),
             }
@@ -188,6 +193,14 @@ def answer_data(answer: Answer, *, judged: str = "") -> dict[str, Any]:
         ],
         "meta": answer_meta(answer),
     }
+
+
+def sentence_label(sentence: Sentence) -> str:
+    """What is said beside a sentence that the quotes do not carry whole; empty for one that they do."""
+    label = SUPPORT_LABELS.get(sentence.support, "")
+    if sentence.unfounded:
+        label = f"{label or 'check'}: {', '.join(sentence.unfounded)} in no quote"
+    return label
 
 
 def marked(citation: Citation, answer: Answer) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from strongroom.types import (
     Answer,
     ApprovalRequest,
     Citation,
+    Clarification,
     DeletionReceipt,
     DocumentDetail,
     DocumentInfo,
@@ -191,6 +192,24 @@ def test_an_answer_says_in_words_what_is_not_supported() -> None:
 def test_text_that_was_not_checked_sentence_by_sentence_counts_as_unsupported() -> None:
     (only,) = view.answer_data(replace(ANSWER, sentences=()))["sentences"]
     assert (only["text"], only["support"]) == (ANSWER.answer, "unsupported")
+
+
+def test_what_stands_in_no_quote_is_named_beside_its_sentence_even_when_the_rest_is_supported() -> None:
+    first, second = ANSWER.sentences
+    answer = replace(ANSWER, sentences=(replace(first, unfounded=("4,250 EUR",)), replace(second, unfounded=("May",))))
+    labels = [s["label"] for s in view.answer_data(answer)["sentences"]]
+    assert labels == ["check: 4,250 EUR in no quote", "not supported by your documents: May in no quote"]
+
+
+def test_an_answer_shows_what_is_asked_back_what_was_searched_and_what_to_beware_of() -> None:
+    asked = Clarification("Which one is meant?", ("lease.pdf", "loan.pdf"))
+    data = view.answer_data(
+        replace(ANSWER, abstained=True, clarify=asked, searched="2 documents", warnings=("memo.pdf: hidden words",))
+    )
+    assert data["asked"] == {"question": "Which one is meant?", "options": ["lease.pdf", "loan.pdf"]}
+    assert data["searched"] == "2 documents"
+    assert data["warnings"] == ["memo.pdf: hidden words"]
+    assert view.answer_data(ANSWER)["asked"] is None
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ export default function (component) {
     for (const n of s.citations) node.append(" ", chip(n));
     for (const n of s.invalid) node.append(" ", invalid(n));
     if (s.label)
-      node.append(" ", el("span", { class: `flag ${s.support}` },
-        icon(s.support === "partial" ? ICONS.half : ICONS.warning), s.label));
+      node.append(" ", el("span", { class: `flag ${s.support === "unsupported" ? "unsupported" : "partial"}` },
+        icon(s.support === "unsupported" ? ICONS.warning : ICONS.half), s.label));
     return node;
   };
 
@@ -65,13 +65,21 @@ export default function (component) {
   };
 
   const list = (items) => el("ul", {}, ...items.map(source));
+  const asked = () =>
+    el("div", { class: "asked" },
+      el("p", { class: "verdict" }, icon(ICONS.ask), data.asked.question),
+      el("ul", {}, ...data.asked.options.map((name) => el("li", {}, name))),
+      el("p", { class: "note" }, "Ask again with # and the name, for example #" + (data.asked.options[0] || "lease") + "."));
   const parts = [];
-  if (data.abstained) {
+  if (data.abstained && data.asked) {
+    parts.push(asked());
+  } else if (data.abstained) {
     parts.push(
       el("p", { class: "verdict" }, icon(ICONS.search), "Not found in your documents"),
       el("p", { class: "note" }, data.citations.length
         ? "No passage answers this well enough to rely on. These come nearest; they are not evidence."
         : "No passage comes near this question."));
+    if (data.searched) parts.push(el("p", { class: "note" }, `Searched: ${data.searched}.`));
     if (data.citations.length) parts.push(el("h4", {}, "Nearest passages"), list(data.citations));
   } else {
     parts.push(el("p", { class: `style ${data.style}` }, data.styleLabel));
@@ -81,6 +89,7 @@ export default function (component) {
     } else {
       parts.push(el("p", { class: "text" }, ...data.sentences.map(sentence)));
     }
+    if (data.asked) parts.push(asked());
     const cited = data.citations.filter((c) => c.cited);
     const rest = data.citations.filter((c) => !c.cited);
     if (cited.length) parts.push(el("h4", {}, "Sources"), list(cited));
@@ -90,6 +99,7 @@ export default function (component) {
       parts.push(more);
     }
   }
+  for (const line of data.warnings) parts.push(el("p", { class: "caution" }, icon(ICONS.warning), line));
   parts.push(el("p", { class: "meta" }, data.meta));
   root.replaceChildren(...parts);
 }
