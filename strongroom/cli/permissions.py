@@ -122,10 +122,11 @@ def list_grants(
             print_json(to_json(grant))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("id", "who", "may", "what", box=None, header_style="bold")
+    id_column = Column("id", no_wrap=True, min_width=36)  # it is copied into `grants remove`
+    table = Table(id_column, "who", "may", "what", box=None, header_style="bold")
     for grant in found:
         table.add_row(grant.id, Text(printable(grant.principal)), _may(grant), Text(printable(_what(grant))))
     Console().print(table if found else "No grants.")
