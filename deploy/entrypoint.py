@@ -71,6 +71,7 @@ def serve() -> int:
     from server.state import Doors
     from strongroom.app.appliance import Appliance
     from strongroom.config import load
+    from strongroom.connections import with_proxies
     from strongroom.errors import StrongroomError
     from strongroom.secrets import refuse_weak_settings
     from strongroom.tls import configured
@@ -87,6 +88,7 @@ def serve() -> int:
                 spool_dir=settings.data_dir / "spool",
                 public_hosts=frozenset(settings.public_hosts),
                 tls=configured(settings.tls_certificate, settings.tls_key),
+                patience=with_proxies(settings.proxies),
                 answers_at_once=settings.answers_at_once,
                 max_file_bytes=settings.max_file_mb << 20,
             )
@@ -134,6 +136,7 @@ def serve_ui() -> int:
             allow_remote=True,
             public_hosts=frozenset(os.environ.get("PUBLIC_HOSTS", "").split()),
             secure=os.environ.get("SECURE_COOKIE") == "1",
+            proxies=os.environ.get("PROXIES", "").split(),
         )
     except StrongroomError as exc:
         print(f"strongroom: {exc}\n  hint: {exc.hint}", file=sys.stderr)

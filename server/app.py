@@ -28,7 +28,7 @@ from server import (
 )
 from server.guard import OPEN_PATHS, SIGN_IN, Guard
 from server.jobs import JobBoard
-from server.limits import Throttle, address_of, is_upload
+from server.limits import Throttle, by_address, is_upload
 from server.metrics import Metrics
 from server.settings import ServerSettings
 from server.state import Doors, EngineFor, State, identity_of
@@ -111,7 +111,7 @@ def create_app(
         observe=metrics.observe,
         identify=(lambda _secret: None) if doors is None else doors.accounts.identify,
     )
-    app.add_middleware(Throttle, rate=settings.address_rate, key=address_of)
+    app.add_middleware(Throttle, rate=settings.address_rate, key=by_address(settings.patience.many))
     return app
 
 

@@ -1,7 +1,7 @@
 """How often one may ask: a token bucket for each address and for each person, and a line for answers.
 
-Uploads count for neither: a job takes a file only when it has room for one. This machine's own address has no bucket,
-because the UI and a reverse proxy on it speak for many people; their limit is the person's.
+Uploads count for neither: a job takes a file only when it has room for one. This machine's own address and those of
+configured proxies have no bucket, because they speak for many people; their limit is the person's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import TooManyRequestsError, error_response
-from strongroom.connections import LOOPBACK
+from server.guard import HEADERS
 
 _MOST_BUCKETS = 10_000  # of the fullest, those least lately used are forgotten: they would be full again anyway
 _LINE_SECONDS = 5
@@ -62,7 +62,10 @@ class Throttle:
         key = self._key(scope) if scope["type"] == "http" else None
         seconds = 0.0 if key is None else self._buckets.wait(key)
         if seconds:
-            await error_response(TooManyRequestsError(math.ceil(seconds)))(scope, receive, send)
+            refusal = error_response(TooManyRequestsError(math.ceil(seconds)))
+            for name, value in HEADERS.items():
+                refusal.headers.setdefault(name, value)
+            await refusal(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -72,10 +75,14 @@ def is_upload(scope: Scope) -> bool:
     return bool(scope["method"] == "PUT" and scope["path"].startswith("/api/ingest/jobs/"))
 
 
-def address_of(scope: Scope) -> str | None:
-    """Whose bucket by address; `None` for this machine and for uploads."""
-    host = (scope.get("client") or ("",))[0]
-    return None if host in LOOPBACK or is_upload(scope) else host
+def by_address(many: frozenset[str]) -> Callable[[Scope], str | None]:
+    """Whose bucket a request's address is: nobody's for those that speak for many people, and for uploads."""
+
+    def address_of(scope: Scope) -> str | None:
+        host = (scope.get("client") or ("",))[0]
+        return None if host in many or is_upload(scope) else host
+
+    return address_of
 
 
 class Line:

@@ -7,6 +7,7 @@ names key and value. Reads nothing at import.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -90,6 +91,11 @@ class Settings(BaseSettings):
     )
     oidc_required_group: str | None = Field(
         default=None, description="Only members of this group of the provider may sign in."
+    )
+    proxies: tuple[str, ...] = Field(
+        default=(),
+        description="IP addresses of reverse proxies and of a UI on other machines. They speak for many people: no limit "
+        "of one address holds for them.",
     )
     embedder: str = Field(default="all-minilm-l6-v2", description="Catalogue id of the embedding model.")
     embedder_backend: Literal["auto", "fast", "reference"] = Field(
@@ -195,6 +201,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_address(each)) for each in value)
 
     @field_validator("answer_style", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger("strongroom.connections")
 
-LOOPBACK = frozenset({"127.0.0.1", "::1"})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds, and bytes a second. The share of one address does not hold for this machine: the UI speaks for many."""
+    """Seconds, and bytes a second. `many` are addresses that speak for many people (this machine's UI, a proxy): they
+    have no share.
+    """
 
     head: float = 10.0
     body: float = 20.0
@@ -30,6 +33,12 @@ class Patience:
     reader: float = 60.0
     connections: int = 512
     connections_each: int = 64
+    many: frozenset[str] = LOOPBACK
+
+
+def with_proxies(addresses: Iterable[str]) -> Patience:
+    """The defaults, where these addresses speak for many people as well."""
+    return Patience(many=LOOPBACK | frozenset(addresses))
 
 
 def protocol(patience: Patience) -> type[H11Protocol]:
@@ -52,7 +61,7 @@ class _Patient(H11Protocol):
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
         mine = sum(1 for other in self.connections if (getattr(other, "client", None) or ("",))[0] == host)
-        if host not in LOOPBACK and mine > self.patience.connections_each:
+        if host not in self.patience.many and mine > self.patience.connections_each:
             log.warning("an address holds more than %d connections: refused", self.patience.connections_each)
             transport.abort()
             return

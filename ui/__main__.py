@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8601)
     parser.add_argument("--allow-remote", action="store_true")
     parser.add_argument("--public-host", action="append", default=[], metavar="NAME")
+    parser.add_argument("--proxy", action="append", default=[], metavar="ADDRESS", help="speaks for many people")
     parser.add_argument("--secure-cookie", action="store_true", help="behind a TLS proxy")
     parser.add_argument("--tls-certificate", type=Path, help="PEM, with its chain")
     parser.add_argument("--tls-key", type=Path)
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             allow_remote=options.allow_remote,
             public_hosts=frozenset(options.public_host),
             secure=options.secure_cookie,
+            proxies=options.proxy,
             certificate=info.certificate,
             tls=configured(options.tls_certificate, options.tls_key),
         )

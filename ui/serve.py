@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.connections import with_proxies
 from strongroom.listen import bind, serve
 from strongroom.tls import Tls
 from ui import connection
@@ -68,10 +70,12 @@ def run(
     secure: bool = False,
     certificate: str = "",
     tls: Tls | None = None,
+    proxies: Iterable[str] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM. Raises `NotPermittedError` for a public address without `allow_remote`.
 
-    `certificate` is the one that the server must show; `tls` is the UI's own.
+    `certificate` is the one that the server must show; `tls` is the UI's own. `proxies` are
+    addresses in front that speak for many people.
     """
     sock = bind(host, port, allow_remote=allow_remote)
     app = build_app(
@@ -81,4 +85,4 @@ def run(
         public_hosts=public_hosts,
         secure=secure or tls is not None,
     )
-    serve(app, sock, tls=tls)
+    serve(app, sock, tls=tls, patience=with_proxies(proxies))

@@ -32,6 +32,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
     from server.settings import ServerSettings
     from server.state import Doors
     from strongroom.app.appliance import Appliance
+    from strongroom.connections import with_proxies
     from strongroom.secrets import refuse_weak_settings
     from strongroom.tls import configured
 
@@ -49,6 +50,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
             spool_dir=settings.spool,
             public_hosts=frozenset(settings.public_hosts),
             tls=configured(settings.tls_certificate, settings.tls_key),
+            patience=with_proxies(settings.proxies),
             answers_at_once=settings.answers_at_once,
             max_file_bytes=settings.max_file_mb << 20,
         )
@@ -129,6 +131,8 @@ def user_interface(settings: Settings, info: ServerInfo, stop: threading.Event) 
     command += ["--allow-remote"] if settings.allow_remote else []
     for name in settings.public_hosts:
         command += ["--public-host", name]
+    for address in settings.proxies:
+        command += ["--proxy", address]
     if settings.tls_certificate is not None and settings.tls_key is not None:
         command += ["--tls-certificate", str(settings.tls_certificate), "--tls-key", str(settings.tls_key)]
     child = subprocess.Popen(command)

@@ -141,6 +141,7 @@ def test_settings_of_the_server_are_settings(compose: dict[str, Any], monkeypatc
     assert settings.host in settings.public_hosts
     assert compose["services"]["qdrant"]["networks"]["inside"]["ipv4_address"] in settings.allowed_hosts
     assert compose["services"]["ui"]["environment"]["SERVER_URL"] == f"http://{address}:8600"
+    assert settings.proxies == (compose["services"]["ui"]["networks"]["inside"]["ipv4_address"],)
 
 
 # ------------------------------------------------------------------------------------------------ image

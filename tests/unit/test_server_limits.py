@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from server.errors import TooManyRequestsError
-from server.limits import Buckets, Line, Rate, address_of
+from server.limits import Buckets, Line, Rate, by_address
 from strongroom.client import HttpEngine, read_server_info
-from strongroom.connections import Patience
+from strongroom.connections import Patience, with_proxies
 from strongroom.errors import ConfigError, NotPermittedError, StrongroomError
 from strongroom.tls import Tls, configured
 from strongroom.types import AskRequest, IngestRequest
@@ -266,7 +266,9 @@ def test_guesses_at_the_token_use_up_no_persons_bucket(tmp_path: Path) -> None:
 
 def test_addresses_have_buckets_but_not_this_machine_and_not_uploads() -> None:
     scope = {"type": "http", "method": "GET", "path": "/api/status", "client": ("10.1.2.3", 5)}
+    address_of = by_address(with_proxies(["10.9.9.9"]).many)
     assert address_of(scope) == "10.1.2.3"
+    assert address_of({**scope, "client": ("10.9.9.9", 5)}) is None
     assert address_of({**scope, "client": ("127.0.0.1", 5)}) is None
     assert address_of({**scope, "method": "PUT", "path": "/api/ingest/jobs/x/files"}) is None
 
