@@ -94,8 +94,8 @@ class Settings(BaseSettings):
     )
     proxies: tuple[str, ...] = Field(
         default=(),
-        description="IP addresses of reverse proxies and of a UI on other machines. They speak for many people: no limit "
-        "of one address holds for them.",
+        description="IP addresses of reverse proxies and of a UI on other machines. They speak for many people: no "
+        "limit of one address holds for them.",
     )
     embedder: str = Field(default="all-minilm-l6-v2", description="Catalogue id of the embedding model.")
     embedder_backend: Literal["auto", "fast", "reference"] = Field(
