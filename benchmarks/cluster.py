@@ -45,14 +45,14 @@ def main() -> None:
         for path in pdfs:
             shutil.copy(path, folder)
         runs = [measured(count, folder, Path(root, f"data-{count}")) for count in args.workers]
-    first, last = runs[0], runs[-1]
+    first = runs[0]
     figures: dict[str, Any] = {
         "machine": machine(),
         "load_average": round(os.getloadavg()[0], 1),
         "documents": len(pdfs),
         "runs": runs,
         "speed_up": {str(run["workers"]): round(first["wall_s"] / run["wall_s"], 2) for run in runs},
-        "at_100_workers": predicted(first, last, documents=len(pdfs)),
+        "at_100_workers": predicted(first, documents=len(pdfs)),
     }
     print(json.dumps(figures, indent=1))
 
@@ -68,11 +68,13 @@ def measured(workers: int, folder: Path, data: Path) -> dict[str, Any]:
     from strongroom.types import IngestRequest
 
     note(f"{workers} workers: starting")
+    started: list[int] = []
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **_NODE})
     try:
         for processor in sorted(os.sched_getaffinity(0))[:workers]:
             node = nodes.add_node(num_cpus=1, **_NODE)
-            pin(node.all_processes["raylet"][0].process.pid, processor)
+            started.append(node.all_processes["raylet"][0].process.pid)
+            pin(started[-1], processor)
         settings = load({"data_dir": data, "ingest_engine": "ray", "ray_address": nodes.address}).settings
         appliance = Appliance(settings, purpose="benchmark")
         travelled = Travelled(ours)
@@ -87,9 +89,11 @@ def measured(workers: int, folder: Path, data: Path) -> dict[str, Any]:
             engine.ingest(IngestRequest((str(warm),), collection="warm"), on_event=lambda _event: None)
             travelled.reset()
             note(f"{workers} workers: ingesting")
+            theirs = sum(map(processor_seconds, started))
             wall, processor_s = time.perf_counter(), time.process_time()
             summary = engine.ingest(IngestRequest((str(folder),)), on_event=lambda _event: None)
             wall, processor_s = time.perf_counter() - wall, time.process_time() - processor_s
+            theirs = sum(map(processor_seconds, started)) - theirs
         finally:
             travelled.undo()
             appliance.close()
@@ -103,6 +107,7 @@ def measured(workers: int, folder: Path, data: Path) -> dict[str, Any]:
         "chunks": summary.chunks,
         "wall_s": round(wall, 2),
         "owner_cpu_s": round(processor_s, 2),
+        "workers_cpu_s": round(theirs, 2),
         "mb": {
             "documents to workers": round(sent / 1e6, 2),
             "texts and layouts back": round(travelled.parsed / 1e6, 2),
@@ -118,6 +123,16 @@ def pin(pid: int, processor: int) -> None:
         for task in Path(f"/proc/{one}/task").glob("*"):
             with suppress(OSError):  # it ended meanwhile
                 os.sched_setaffinity(int(task.name), {processor})
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time of a process, all below it, and all below it that have ended."""
+    total = 0
+    for one in family(pid):
+        with suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            total += sum(int(ticks) for ticks in fields[11:15])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 class Travelled:
@@ -146,11 +161,11 @@ class Travelled:
         self._module._outcome, self._module.RayEmbedder.embed_documents = self._outcome, self._embed
 
 
-def predicted(one: dict[str, Any], most: dict[str, Any], *, documents: int) -> dict[str, Any]:
+def predicted(one: dict[str, Any], *, documents: int) -> dict[str, Any]:
     """What the owner's own work and the network leave possible, from one worker's figures."""
     owner, pages = one["owner_cpu_s"] / one["pages"], one["pages"]
-    worker = one["wall_s"] / pages  # one worker is busy all the time, the owner beside it on another processor
-    megabytes = sum(most["mb"].values())
+    worker = one["workers_cpu_s"] / pages
+    megabytes = sum(one["mb"].values())
     return {
         "owner_ms_a_page": round(owner * 1000, 2),
         "worker_ms_a_page": round(worker * 1000, 2),

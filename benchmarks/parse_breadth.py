@@ -1,8 +1,9 @@
 """Parse every file below the given folders in the sandbox, and account for each: parsed, or refused with its reason.
 
-    python benchmarks/parse_breadth.py FOLDER [FOLDER ...] [--workers 2] [--ocr auto] [--json]
+    python -m benchmarks.parse_breadth FOLDER [FOLDER ...] [--workers 2] [--ocr auto] [--json]
 
-Prints one line a file that was not parsed, then counts by reason, time, and the largest resident set of the children.
+Prints one line a file that was not parsed, then counts by reason, time, and the most memory that this process and all
+below it held at once (anonymous: what a limit counts; resident: mapped files too).
 Exits 1 when a file came back without text and without a reason, or with a reason that says nothing to do.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import Watch
 from ingest.mime import detect
 from ingest.sandbox import ParserPool
 from strongroom.app.models import InstalledModels
@@ -40,6 +42,8 @@ def main() -> int:
     reasons: Counter[str] = Counter()
     silent = 0
     models = InstalledModels(Settings())
+    watch = Watch(os.getpid())
+    watch.start()
     with (
         tempfile.TemporaryDirectory() as spool,
         ParserPool(
@@ -73,13 +77,14 @@ def main() -> int:
                 reasons[str(exc)] += 1
             if chosen.json or line["outcome"] != "parsed":
                 print(json.dumps(line, ensure_ascii=False), flush=True)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    watch.ended.set()
+    watch.join()
     for reason, count in reasons.most_common():
         print(f"{count:5} {reason}", file=sys.stderr)
     print(
         f"{len(files)} files in {time.monotonic() - begun:.0f} s: {dict(counts)}; {silent} without text or advice; "
-        f"largest child {peak:.0f} MiB, this process {own:.0f} MiB",
+        f"peak of the process tree {watch.peak_anonymous['whole_tree'] >> 20} MiB anonymous, "
+        f"{watch.peak_resident['whole_tree'] >> 20} MiB resident",
         file=sys.stderr,
     )
     return 1 if silent else 0

@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--python-path", type=Path, help="folder with the baseline's own packages")
     parser.add_argument("--cache", type=Path, help="file that keeps the vectors between runs")
     parser.add_argument("--paragraphs", type=int, default=0, metavar="N", help="questions of SQuAD and XQuAD to ask")
+    parser.add_argument("--sets", nargs="*", help="paragraphs of these sets alone, by part of the file's name")
     parser.add_argument("--points", type=int, nargs="*", default=[], help="sizes for the latency part")
     parser.add_argument("--quantised", nargs="*", default=[], choices=QUANTISED, help="again, with smaller vectors")
     parser.add_argument("--skip-cuad", action="store_true", help="only the paragraphs and the latency")
@@ -74,13 +75,14 @@ def main() -> None:
         figures |= pages(pdfs, asked, embedder, args.cache)
     if args.paragraphs:
         beside = partial(quickstart, args.baseline, packages=args.python_path) if args.baseline else None
-        figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs, beside)
+        figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs, beside, args.sets)
     questions = [item["question"] for item in asked]
-    figures["latency"] = {
-        f"{count}{f', {kind}' if kind else ''}": latency(count, embedder, questions, kind)
-        for count in args.points
-        for kind in ("", *args.quantised)
-    }
+    figures["latency"] = {}
+    for count in args.points:
+        for kind in ("", *args.quantised):
+            found = latency(count, embedder, questions, kind)
+            figures["latency"][f"{count} {kind}".rstrip()] = found
+            note(json.dumps(found))  # the next size may take long
     if args.baseline and not args.skip_cuad:
         note("quick start")
         figures["quickstart"] = quickstart(args.baseline, pdfs, queries, args.python_path)
@@ -203,14 +205,16 @@ def fill(index: EdgeIndex, chunks: Sequence[StoredChunk], wordings: Sequence[Wor
     index.flush()
 
 
-def paragraphs(data: Path, embedder: Embedder, count: int, beside: Quickstart | None) -> dict[str, Any]:
+def paragraphs(
+    data: Path, embedder: Embedder, count: int, beside: Quickstart | None, only: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Hit@1 and @5 with every paragraph as a document of its own, its number for a name; `count` questions of each set.
 
     SQuAD 2.0's answerable questions, and XQuAD's in the language of the paragraphs; the quick start on the same files.
     """
     sets = [data / "squad2" / "dev_public.json", *sorted((data / "xquad").glob("xquad.*.json"))]
     found: dict[str, Any] = {}
-    for path in sets:
+    for path in (path for path in sets if not only or any(part in path.stem for part in only)):
         note(path.stem)
         articles = json.loads(path.read_text(encoding="utf-8"))["data"]
         texts = [p["context"] for a in articles for p in a["paragraphs"]]
