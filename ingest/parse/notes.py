@@ -54,7 +54,10 @@ def attachments(document: pdfium.PdfDocument, pages: Iterable[int]) -> Iterator[
     """
     listed = set()
     for index in range(document.count_attachments()):
-        found = _opened(document.get_attachment(index))
+        try:
+            found = _opened(document.get_attachment(index))
+        except pdfium.PdfiumError:  # the list names what is not there
+            found = "", None
         listed.add(found[0])
         yield found
     for number in pages:

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pypdfium2 as pdfium
 import pytest
 
 from ingest.parse import parse_file
@@ -299,6 +300,23 @@ def test_files_attached_to_a_pdf_or_pinned_to_a_page_are_handed_over_once(tmp_pa
     }
     assert document.text == "See the attached figures.\n\n"
     assert document.warnings == ("1 attachments were not read: empty.txt: it is empty or damaged",)
+
+
+def test_a_list_of_attachments_that_names_what_is_not_there_costs_only_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = attach(text_pdf(tmp_path / "a.pdf", "See the attached figures."), {"a.txt": b"words", "b.txt": b"more"})
+    real = pdfium.PdfDocument.get_attachment
+
+    def broken(document: pdfium.PdfDocument, index: int) -> pdfium.PdfAttachment:
+        if index == 0:
+            raise pdfium.PdfiumError("Failed to get attachment")
+        return real(document, index)
+
+    monkeypatch.setattr(pdfium.PdfDocument, "get_attachment", broken)
+    kept = Kept()
+    assert "figures" in parse_file(path, "application/pdf", members=kept).text
+    assert kept.members == {"attachment-1": "it is empty or damaged", "b.txt": b"more"}
 
 
 def test_a_pdf_that_only_carries_others_lists_them(tmp_path: Path) -> None:
