@@ -318,7 +318,7 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 kills += 1
                 await server.start()
             memory = max(memory, server.memory_mib())
-            note(f"{sum(record.counts.values())} done, {sum(record.errors.values())} errors, {kills} kills")
+            note(f"{sum(record.counts.values())} done, {kills} kills, errors: {dict(record.errors)}")
         await asyncio.gather(*people)
         missing = await lost(server, record, everybody)
     finally:

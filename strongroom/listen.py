@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from strongroom.tls import Tls
 
 _GRACE_SECONDS = 5
+_KEEP_ALIVE_SECONDS = 15
 _LONGEST_HEAD = 32 << 10  # a file's URI and name in headers of an upload have 4,096 characters each, percent-encoded
 
 
@@ -93,6 +94,8 @@ def _uvicorn(app: Any, tls: Tls | None, patience: Patience | None) -> uvicorn.Se
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        # Longer than clients keep an idle connection (httpx: 5 s), or one closes what the other is about to use.
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ws_max_size=64 << 20,
     )
