@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--no-synthetic", action="store_true", help="leave out the first stage")
+    parser.add_argument("--start", type=Path, help="go on from this reader's folder; leaves out the first stage")
+    parser.add_argument("--rate", type=float, help="learning rate at the top")
+    parser.add_argument("--average", type=Path, nargs="+", help="train nothing: average the readers of these folders")
     parser.add_argument("--models-dir", type=Path)
     parser.add_argument("--base", default="all-minilm-l6-v2", help="an installed embedder")
     parser.add_argument("--trial", action="store_true", help="a few dozen examples: proves that everything runs")
@@ -36,7 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     _prepare(asked)
     workers = 1 if _gpu() or asked.trial else asked.workers
-    if workers > 1:
+    if asked.average:
+        pass
+    elif workers > 1:
         import torch.multiprocessing as processes
 
         processes.spawn(_work, args=(workers, asked), nprocs=workers)
@@ -77,7 +82,7 @@ def _work(rank: int, workers: int, asked: argparse.Namespace) -> None:
     from models.reader_network import load_base
     from models.training.examples import rows
     from models.training.mixture import Mixture
-    from models.training.train import Recipe, train
+    from models.training.train import train
 
     torch.set_num_threads(1 if workers > 1 else torch.get_num_threads())
     if workers > 1:
@@ -88,9 +93,11 @@ def _work(rank: int, workers: int, asked: argparse.Namespace) -> None:
     mixed = Mixture.load(asked.out / "mixture.json")
     tokenizer = PairTokenizer(base / "tokenizer.json")
     torch.manual_seed(asked.seed)
-    network = load_base(base)
-    recipe = Recipe(seed=asked.seed)
-    stages = [("second", mixed.second)] if asked.no_synthetic else [("first", mixed.first), ("second", mixed.second)]
+    network = _reader(base, asked.start) if asked.start else load_base(base)
+    recipe = _recipe(asked)
+    stages = [("first", mixed.first), ("second", mixed.second)]
+    if asked.no_synthetic or asked.start:
+        del stages[0]
     for name, epochs in stages:
         folder = asked.out / name
 
@@ -119,44 +126,69 @@ def _finish(asked: argparse.Namespace) -> None:
 
     from models.pairs import PairTokenizer
     from models.reader_network import load_base
-    from models.reader_weights import merged
+    from models.reader_weights import about
     from models.training.curves import draw
     from models.training.export import export
     from models.training.measure import calibrate, report
     from models.training.mixture import Mixture
-    from models.training.train import Recipe
 
     base = _base(asked)
     mixed = Mixture.load(asked.out / "mixture.json")
     tokenizer = PairTokenizer(base / "tokenizer.json")
-    network = load_base(base)
-    network.load_state_dict(torch.load(asked.out / "second/checkpoint.pt", weights_only=True)["network"], strict=False)
+    if asked.average:
+        readers = [_reader(base, folder) for folder in asked.average]
+        network, states = readers[0], [reader.state_dict() for reader in readers]
+        network.load_state_dict({k: torch.stack([s[k] for s in states]).mean(0) for k in states[0]})
+    else:
+        network = load_base(base)
+        held = torch.load(asked.out / "second/checkpoint.pt", weights_only=True)
+        network.load_state_dict(held["network"], strict=False)
     calibration = calibrate(network, mixed, tokenizer)
-    recipe = asdict(Recipe(seed=asked.seed)) | {
+    recipe = asdict(_recipe(asked)) | {
         "without": asked.without or "",
         "epochs": len(mixed.second),
-        "synthetic": not asked.no_synthetic,
+        "synthetic": not (asked.no_synthetic or asked.start),
+        "from": [about(folder)["fingerprint"] for folder in asked.average or [asked.start] if folder],
     }
     export(
         network,
         base,
         asked.out / "reader",
         base_id=asked.base,
-        name="strongroom-reader-1",
+        name="strongroom-reader-2",
         licence="CC-BY-4.0" if asked.without else "CC-BY-SA-4.0",
         calibration=calibration,
         recipe=recipe,
     )
-    shipped = load_base(base)
-    held = merged(asked.out / "reader", base / "model.safetensors")
-    shipped.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
+    shipped = _reader(base, asked.out / "reader")
     scores = {
+        "calibration articles": report(shipped, mixed.dev, tokenizer),
         "before packing": report(network, mixed.test, tokenizer),
         "artefact": report(shipped, mixed.test, tokenizer),
     }
     (asked.out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    draw(asked.out / "log.jsonl", asked.out / "curves.svg")
-    print(json.dumps(scores["artefact"]))
+    if not asked.average:
+        draw(asked.out / "log.jsonl", asked.out / "curves.svg")
+    print(json.dumps(scores))
+
+
+def _recipe(asked: argparse.Namespace) -> Any:
+    from models.training.train import Recipe
+
+    return Recipe(seed=asked.seed, rate=asked.rate) if asked.rate else Recipe(seed=asked.seed)
+
+
+def _reader(base: Path, folder: Path) -> Any:
+    """The network with the weights of a packed reader."""
+    import torch
+
+    from models.reader_network import load_base
+    from models.reader_weights import merged
+
+    network = load_base(base)
+    held = merged(folder, base / "model.safetensors")
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
+    return network
 
 
 def _models_dir(asked: argparse.Namespace) -> Path:
