@@ -79,23 +79,6 @@ def test_documents_cannot_smuggle_control_tokens(llm) -> None:  # type: ignore[n
     assert sum(t in marks for t in tokens) == sum(t in marks for t in plain)
 
 
-def test_a_prompt_with_the_same_beginning_is_not_read_again(llm) -> None:  # type: ignore[no-untyped-def]
-    # GIVEN a context that has read a long stable beginning
-    system = Message("system", "Answer briefly. " + " ".join(SENTENCES[:20]))
-    list(llm.stream([system, Message("user", "Who may terminate?")], GenerationOptions(max_tokens=2)))
-    read: list[int] = []
-    evaluate = llm._llama.eval
-    llm._llama.eval = lambda tokens: (read.append(len(tokens)), evaluate(tokens))[1]
-    try:
-        # WHEN another question follows it
-        prompt = [system, Message("user", "Who shall insure the cranes?")]
-        list(llm.stream(prompt, GenerationOptions(max_tokens=1)))
-    finally:
-        del llm._llama.eval
-    # THEN only the new tail was read
-    assert 0 < sum(read) < 40 < llm.count_prompt(prompt)
-
-
 def test_cancel_while_reading_the_prompt(llm) -> None:  # type: ignore[no-untyped-def]
     # GIVEN a long unread prompt and a cancel that comes after its first step
     cancel, usages = threading.Event(), list[Usage]()

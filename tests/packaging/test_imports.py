@@ -26,6 +26,7 @@ UI_MAY_ALSO_KNOW = {
     "strongroom.flags",  # what marks of a passage mean, in words
     "strongroom.airgap",  # its own process: switches and guard come first
     "strongroom.listen",  # how to listen on loopback
+    "strongroom.connections",  # deadlines for slow clients, as the server has them
     "strongroom.signin",  # proves to the server that it is its UI
     "strongroom.tls",  # its own certificate
 }
