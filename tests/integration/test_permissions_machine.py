@@ -216,7 +216,15 @@ class WhoReadsWhat(RuleBasedStateMachine):
         secret = f"secret{self.made}x"
         path = self.files / collection / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        was = path.read_text() if path.exists() else None
         path.write_text(f"The harbour notes say {secret}.\nAll harbour notes of {secret} are kept.\n")
+
+        def put_back() -> None:
+            """What was refused must not lie there for a later run over the folder."""
+            path.unlink()
+            if was is not None:
+                path.write_text(was)
+
         known = next(
             (d for d in self.model.documents if (d.collection, d.name, d.gone) == (collection, name, False)), None
         )
@@ -225,6 +233,7 @@ class WhoReadsWhat(RuleBasedStateMachine):
         if not fresh and not self.model.may(maker, "write", collection):
             with pytest.raises(NotPermittedError):
                 ingest(self.appliance, maker, path, collection, *named)
+            put_back()
             return
         if fresh:
             self.model.collections.add(collection)
@@ -235,6 +244,7 @@ class WhoReadsWhat(RuleBasedStateMachine):
                     ingest(self.appliance, maker, path, collection, *named)
                 self.model.grants = before
                 self.model.collections.discard(collection)
+                put_back()
                 return
         document = known or Document(f"new{self.made}", collection, name, secret)
         if known is None:
@@ -248,6 +258,7 @@ class WhoReadsWhat(RuleBasedStateMachine):
             self.model.grants = {k: v for k, v in self.model.grants.items() if k in before or k[1] == collection}
             if known is None:
                 self.model.documents.remove(document)
+            put_back()
             return
         assert outcome.outcome == "indexed"
         if known is None:
