@@ -2,7 +2,8 @@
 
 Welch's t-test on interleaved measurements in random order, the slowest tenth left out, as dudect does (Reparaz,
 Balasch and Verbauwhede, "Dude, is my code constant time?", DATE 2017): |t| below 4.5 is no evidence of a difference.
-Measured in process, where there is least noise to hide in; the network only adds to it.
+Measured in process, where there is least noise to hide in; the network only adds to it. Clocks need a quiet machine, so
+the measurement is a long run (`-m slow`); that every refusal waits for the same moment is tested always.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.catalog import reading
 from strongroom.errors import NotFoundError
 from strongroom.types import SearchRequest
 from tests.permissions_room import ingest, open_appliance
@@ -47,6 +49,38 @@ def t_value(one: Callable[[], object], other: Callable[[], object], rounds: int 
     return (statistics.mean(kept[0]) - statistics.mean(kept[1])) / math.sqrt(sum(spread))
 
 
+def test_every_refusal_waits_for_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a document that bob may not read, and a clock that is stopped while a refusal looks things up
+    appliance = open_appliance(tmp_path / "data")
+    try:
+        appliance.catalog.ensure_user("ed", "editor")
+        appliance.catalog.ensure_user("bob", "viewer")
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "a.txt").write_text("The harbour notes.")
+        ingest(appliance, "ed", tmp_path / "in", "secret")
+        hidden = next(d.id for d in appliance.as_user("ed").documents("secret"))
+        bob, waited = appliance.as_user("bob"), list[float]()
+        monkeypatch.setattr(reading.time, "monotonic", lambda: 1000.0)
+        monkeypatch.setattr(reading.time, "sleep", waited.append)
+        # WHEN he asks for it, for what never was, and for collections of either kind
+        for refused in (
+            lambda: bob.document(hidden),
+            lambda: bob.document(str(uuid.uuid4())),
+            lambda: bob.page(hidden, 0),
+            lambda: bob.original(hidden),
+            lambda: bob.search(SearchRequest("harbour", collection="secret")),
+            lambda: bob.documents("nowhere"),
+        ):
+            with pytest.raises(NotFoundError):
+                refused()
+        # THEN each of them waits as long
+        assert waited == [pytest.approx(reading.REFUSAL)] * 6
+    finally:
+        monkeypatch.undo()
+        appliance.close()
+
+
+@pytest.mark.slow
 def test_hidden_and_absent_take_the_same_time(tmp_path: Path) -> None:
     # GIVEN a collection with many documents that bob may not read, and one that he may
     appliance = open_appliance(tmp_path / "data")
@@ -83,6 +117,7 @@ def test_hidden_and_absent_take_the_same_time(tmp_path: Path) -> None:
         appliance.close()
 
 
+@pytest.mark.slow
 def test_a_difference_would_be_seen() -> None:
     """The instrument, on a machine that others use too: half as much again is found."""
 
