@@ -10,6 +10,7 @@ from strongroom.cli.common import (
     DataDir,
     Json,
     engine,
+    engine_of,
     load_settings,
     own_appliance,
     print_json,
@@ -51,8 +52,7 @@ def verify(
 
         strongroom verify --json
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom verify", as_user=as_user) as opened:
+    with engine_of("verify", data_dir, config, as_user) as opened:
         report = opened.verify()
     if json_output:
         print_json({**to_json(report), "ok": report.ok})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine_of, print_json, to_json
 from strongroom.errors import UsageError
 
 app = typer.Typer(help="Judgements of answers: list them, use them as questions, delete them.", no_args_is_help=True)
@@ -23,8 +23,7 @@ def list_approvals(
 
         strongroom approvals list --json
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom approvals", as_user=as_user) as opened:
+    with engine_of("approvals", data_dir, config, as_user) as opened:
         kept = opened.approvals()
     if json_output:
         for approval in kept:
@@ -58,8 +57,7 @@ def export(
 
     if out.exists() and not force:
         raise UsageError(f"{out} exists", hint="Give another name, or `--force` to replace it.")
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom approvals", as_user=as_user) as opened:
+    with engine_of("approvals", data_dir, config, as_user) as opened:
         questions = approved(opened.approvals())
     write_questions(out, questions)
     typer.echo(f"{out}: {len(questions)} questions", err=True)
@@ -73,7 +71,6 @@ def remove(
     config: ConfigFile = None,
 ) -> None:
     """Delete a judgement."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom approvals", as_user=as_user) as opened:
+    with engine_of("approvals", data_dir, config, as_user) as opened:
         opened.withdraw(approval_id)
     typer.echo(f"removed {approval_id}", err=True)

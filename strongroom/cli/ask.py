@@ -19,8 +19,7 @@ from strongroom.cli.common import (
     Since,
     Types,
     Until,
-    engine,
-    load_settings,
+    engine_of,
     print_json,
     printable,
     scope_of,
@@ -92,8 +91,7 @@ def ask(
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom ask --help`.")
     scope = scope_of(documents, since, until, types)
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom ask", as_user=as_user) as opened:
+    with engine_of("ask", data_dir, config, as_user) as opened:
         if batch is not None:
             for line in read_batch(batch):
                 request = AskRequest(

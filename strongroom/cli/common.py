@@ -86,6 +86,14 @@ def engine(settings: Settings, *, purpose: str, as_user: str | None = None) -> I
         opened.close()
 
 
+@contextmanager
+def engine_of(command: str, data_dir: Path | None, config: Path | None, as_user: str | None = None) -> Iterator[Engine]:
+    """`engine` for a command that needs nothing else of the settings."""
+    settings = load_settings(data_dir, config).settings
+    with engine(settings, purpose=f"strongroom {command}", as_user=as_user) as opened:
+        yield opened
+
+
 def ask_passphrase(fresh: bool) -> str:
     """Read the appliance's passphrase from the terminal, a new one twice. Raises `UsageError` without a terminal."""
     import getpass

@@ -17,8 +17,7 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    engine,
-    load_settings,
+    engine_of,
     print_json,
     printable,
     to_json,
@@ -100,8 +99,7 @@ def list_documents(
         raise UsageError(
             f"no such kind of personal data: {unknown[0]}", hint=f"Kinds: {', '.join(PERSONAL_KINDS)}, any."
         )
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom documents", as_user=as_user) as opened:
+    with engine_of("documents", data_dir, config, as_user) as opened:
         found = opened.documents(collection)
     found = [
         d
@@ -166,8 +164,7 @@ def show_document(
 
         strongroom documents show 4f1c --chunks --thumbnails pages/
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom documents", as_user=as_user) as opened:
+    with engine_of("documents", data_dir, config, as_user) as opened:
         detail = opened.details(find(opened, document_id).id)
         chunks = opened.chunks(detail.document.id) if with_chunks else None
         written = [] if thumbnails is None else _thumbnails(opened, detail, thumbnails)
@@ -214,8 +211,7 @@ def retry_documents(
     """
     if every == bool(document_ids):
         raise UsageError("nothing to retry was named", hint="Give documents, or `--all` without any.")
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom documents retry", as_user=as_user) as opened:
+    with engine_of("documents retry", data_dir, config, as_user) as opened:
         if every:
             chosen = [d for d in opened.documents(collection) if d.state in _FAILED]
         else:
@@ -264,8 +260,7 @@ def report_documents(
         strongroom documents report library.html --collection contracts
     """
     require_writable(file)
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom documents report", as_user=as_user) as opened:
+    with engine_of("documents report", data_dir, config, as_user) as opened:
         found, doubts = opened.documents(collection), doubtful(opened, collection)
     write(file, library_page(found, collection, doubts))
     typer.echo(f"{len(found)} documents in {file}", err=True)
@@ -281,8 +276,7 @@ def delete_document(
     config: ConfigFile = None,
 ) -> None:
     """Delete a document for good: its key, text, pages and index points. Prints a receipt."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom documents delete", as_user=as_user) as opened:
+    with engine_of("documents delete", data_dir, config, as_user) as opened:
         document = find(opened, document_id)
         if not yes:
             typer.confirm(f"Delete {printable(document.name)} for good?", abort=True, err=True)
@@ -300,8 +294,7 @@ def collections(
     as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
 ) -> None:
     """List the collections you can read."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom collections", as_user=as_user) as opened:
+    with engine_of("collections", data_dir, config, as_user) as opened:
         names = opened.collections()
     for name in names:
         if json_output:

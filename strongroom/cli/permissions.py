@@ -12,8 +12,7 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    engine,
-    load_settings,
+    engine_of,
     print_json,
     printable,
     to_json,
@@ -47,8 +46,7 @@ def list_groups(
 
         strongroom groups list
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom groups", as_user=as_user) as opened:
+    with engine_of("groups", data_dir, config, as_user) as opened:
         found = opened.permissions.groups()
     for group in found:
         if json_output:
@@ -74,8 +72,7 @@ def add_member(
 
         strongroom groups add legal ada
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom groups", as_user=as_user) as opened:
+    with engine_of("groups", data_dir, config, as_user) as opened:
         opened.permissions.join(group, user)
     typer.echo(f"{user} is in {group}", err=True)
 
@@ -89,8 +86,7 @@ def remove_member(
     config: ConfigFile = None,
 ) -> None:
     """Take a user out of a group. Counts from the next page, search or answer on."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom groups", as_user=as_user) as opened:
+    with engine_of("groups", data_dir, config, as_user) as opened:
         opened.permissions.leave(group, user)
     typer.echo(f"{user} is no longer in {group}", err=True)
 
@@ -112,8 +108,7 @@ def list_grants(
 
         strongroom grants list --collection contracts --json
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom grants", as_user=as_user) as opened:
+    with engine_of("grants", data_dir, config, as_user) as opened:
         if document is not None:
             document = _document(opened, document)
         found = opened.permissions.grants(collection=collection, document=document)
@@ -163,8 +158,7 @@ def add_grant(
         raise UsageError("a denial takes all rights away", hint="Leave `--write` out.")
     effect: Effect = "deny" if deny else "allow"
     right: Right = "write" if write else "read"
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom grants", as_user=as_user) as opened:
+    with engine_of("grants", data_dir, config, as_user) as opened:
         if document is not None:
             document = _document(opened, document)
         made = opened.permissions.grant(
@@ -184,8 +178,7 @@ def remove_grant(
     config: ConfigFile = None,
 ) -> None:
     """Take a grant or a denial away. Counts at once."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom grants", as_user=as_user) as opened:
+    with engine_of("grants", data_dir, config, as_user) as opened:
         opened.permissions.revoke(grant_id)
     typer.echo(f"removed {grant_id}", err=True)
 
@@ -195,8 +188,7 @@ def list_walls(
     as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
 ) -> None:
     """List the walls."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom walls", as_user=as_user) as opened:
+    with engine_of("walls", data_dir, config, as_user) as opened:
         found = opened.permissions.walls()
     for wall in found:
         if json_output:
@@ -224,8 +216,7 @@ def add_wall(
 
         strongroom walls add matter-17 matter-23
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom walls", as_user=as_user) as opened:
+    with engine_of("walls", data_dir, config, as_user) as opened:
         opened.permissions.add_wall(one, other)
     typer.echo(f"a wall stands between {one} and {other}", err=True)
 
@@ -239,8 +230,7 @@ def remove_wall(
     config: ConfigFile = None,
 ) -> None:
     """Take a wall away."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom walls", as_user=as_user) as opened:
+    with engine_of("walls", data_dir, config, as_user) as opened:
         opened.permissions.remove_wall(one, other)
     typer.echo(f"no wall stands between {one} and {other}", err=True)
 
@@ -250,8 +240,7 @@ def list_clearances(
     as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
 ) -> None:
     """List requests that you made or may decide on."""
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom clearances", as_user=as_user) as opened:
+    with engine_of("clearances", data_dir, config, as_user) as opened:
         found = opened.permissions.clearances()
     for one in found:
         if json_output:
@@ -280,8 +269,7 @@ def ask_clearance(
 
         strongroom clearances ask export --document merger.pdf --reason "Sent to the court"
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom clearances") as opened:
+    with engine_of("clearances", data_dir, config) as opened:
         if document is not None:
             document = _document(opened, document)
         request = ClearanceRequest(action=action, reason=reason, collection=collection, document=document)
@@ -308,8 +296,7 @@ def deny_clearance(clearance_id: ClearanceId, data_dir: DataDir = None, config: 
 
 
 def _decide(clearance_id: str, data_dir: Path | None, config: Path | None, *, allow: bool) -> None:
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom clearances") as opened:
+    with engine_of("clearances", data_dir, config) as opened:
         decided = opened.permissions.decide(clearance_id, allow=allow)
     typer.echo(f"{decided.id} {decided.state}", err=True)
 

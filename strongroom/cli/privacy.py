@@ -15,8 +15,7 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    engine,
-    load_settings,
+    engine_of,
     own_appliance,
     print_json,
     printable,
@@ -54,8 +53,7 @@ def report(
 
         strongroom privacy report --collection personnel
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom privacy report", as_user=as_user) as opened:
+    with engine_of("privacy report", data_dir, config, as_user) as opened:
         documents = [d for d in opened.documents(collection) if d.state in _READ]
     findings: dict[str, Counter[str]] = defaultdict(Counter)
     holding: dict[str, Counter[str]] = defaultdict(Counter)
@@ -137,8 +135,7 @@ def show(
 
         strongroom privacy policy show
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom privacy policy", as_user=as_user) as opened:
+    with engine_of("privacy policy", data_dir, config, as_user) as opened:
         rules = opened.withholding()
     for rule in rules:
         if json_output:
@@ -183,8 +180,7 @@ def set_rule(
         raise UsageError("say what to withhold", hint="Give `--withhold KIND`, `--all` or `--nothing`.")
     kinds = PERSONAL_KINDS if every else tuple(k for k in PERSONAL_KINDS if k in {w.value for w in withhold or ()})
     rule = Withholding(role.value, kinds, collection)
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom privacy policy", as_user=as_user) as opened:
+    with engine_of("privacy policy", data_dir, config, as_user) as opened:
         opened.withhold(rule)
         unseen = sum(d.personal is None and d.state in _READ for d in opened.documents(collection))
     if json_output:
@@ -212,7 +208,6 @@ def remove_rule(
 
         strongroom privacy policy remove --role viewer --collection personnel
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom privacy policy", as_user=as_user) as opened:
+    with engine_of("privacy policy", data_dir, config, as_user) as opened:
         opened.withhold(Withholding(role.value, (), collection), remove=True)
     typer.echo("removed")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strongroom.cli.common import ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
+from strongroom.cli.common import ConfigFile, DataDir, Json, engine, engine_of, load_settings, print_json, to_json
 from strongroom.types import Watch
 
 app = typer.Typer(help="Folders that the server keeps in step while it runs.", no_args_is_help=True)
@@ -58,8 +58,7 @@ def list_watches(json_output: Json = False, data_dir: DataDir = None, config: Co
 
         strongroom watch list
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom watch") as opened:
+    with engine_of("watch", data_dir, config) as opened:
         found = opened.watches()
     for watch in found:
         if json_output:
@@ -81,6 +80,5 @@ def remove(
 
         strongroom watch remove 6f1e2a9c-1f0b-4a5e-9b1f-3a2f6f0c9d11
     """
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose="strongroom watch") as opened:
+    with engine_of("watch", data_dir, config) as opened:
         opened.remove_watch(watch_id)

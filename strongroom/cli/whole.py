@@ -18,8 +18,7 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    engine,
-    load_settings,
+    engine_of,
     print_json,
     printable,
     to_json,
@@ -295,8 +294,7 @@ def _work(
 
     if not documents and collection is None and not everything:
         raise UsageError("no documents were named", hint="Name documents, or give `--collection NAME` or `--all`.")
-    settings = load_settings(data_dir, config).settings
-    with engine(settings, purpose=f"strongroom {request.task}", as_user=as_user) as opened:
+    with engine_of(request.task, data_dir, config, as_user) as opened:
         ids = tuple(find(opened, text, collection).id for text in documents or ())
         wanted = replace(request, documents=ids, collection=collection)
         yield lambda json_output, keep=lambda _item: True: _run(opened, wanted, json_output=json_output, keep=keep)
