@@ -83,9 +83,9 @@ class ReaderNetwork(nn.Module):  # type: ignore[misc]
         self.embeddings["word_embeddings"].weight.requires_grad_(False)
 
     def forward(self, ids: Tensor, types: Tensor, mask: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
-        places = torch.arange(ids.shape[1])
+        places = self.embeddings["position_embeddings"].weight[: ids.shape[1]]
         hidden = self.embeddings["word_embeddings"](ids) + self.embeddings["token_type_embeddings"](types)
-        hidden = fn.dropout(self.embeddings["LayerNorm"](hidden + self.embeddings["position_embeddings"](places)), drop)
+        hidden = fn.dropout(self.embeddings["LayerNorm"](hidden + places), drop)
         bias = ((1.0 - mask.to(hidden.dtype)) * -3.0e4)[:, None, None, :]
         for layer in self.encoder["layer"]:
             hidden = layer(hidden, bias, drop)

@@ -2,7 +2,7 @@
 
 Goes on where a killed run stopped when given the same folder. Writes `reader/reader.safetensors` (the artefact),
 `scores.json` and `curves.svg` below the output folder. Two processes of one thread each share the work on a CPU; with a
-GPU that torch can use, one process uses it.
+GPU that torch can use (CUDA, ROCm, Metal, XPU), one process uses it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="go on from this reader's folder; leaves out the first stage")
     parser.add_argument("--rate", type=float, help="learning rate at the top")
     parser.add_argument("--average", type=Path, nargs="+", help="train nothing: average the readers of these folders")
+    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="learn low-rank changes only")
+    parser.add_argument(
+        "--mixture", type=Path, help="the examples of an earlier run (its mixture.json) instead of DATA's"
+    )
+    parser.add_argument(
+        "--share",
+        nargs="+",
+        default=[],
+        metavar="SOURCE=SHARE",
+        help="of each epoch keep this share of a source's examples, as in: cuad=0.5 cuad-no=0.5 support=0",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ...; default: a GPU when torch can use one")
     parser.add_argument("--models-dir", type=Path)
     parser.add_argument("--base", default="all-minilm-l6-v2", help="an installed embedder")
     parser.add_argument("--trial", action="store_true", help="a few dozen examples: proves that everything runs")
@@ -38,7 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
     airgap.prepare_environment()
     asked.out.mkdir(parents=True, exist_ok=True)
     _prepare(asked)
-    workers = 1 if _gpu() or asked.trial else asked.workers
+    from models.training.train import device_of
+
+    workers = 1 if device_of(asked.device).type != "cpu" or asked.trial else asked.workers
     if asked.average:
         pass
     elif workers > 1:
@@ -54,14 +68,16 @@ def _prepare(asked: argparse.Namespace) -> None:
     """Read and mix the data, unless an earlier run in this folder did."""
     from models.defaults import open_embedder
     from models.training.data import SHARE_ALIKE
-    from models.training.mixture import TRIAL, Amounts, mixture
+    from models.training.mixture import TRIAL, Amounts, Mixture, mixture, thinned
 
     path = asked.out / "mixture.json"
     if path.exists():
         return
-    amounts = Amounts(epochs=asked.epochs)
-    if asked.trial:
-        amounts = TRIAL
+    shares = {source: float(share) for source, _, share in (each.partition("=") for each in asked.share)}
+    if asked.mixture:
+        thinned(Mixture.load(asked.mixture), shares, epochs=asked.epochs, seed=asked.seed).save(path)
+        return
+    amounts = TRIAL if asked.trial else Amounts(epochs=asked.epochs)
     embedder = open_embedder(_models_dir(asked), asked.base)
     mixed = mixture(
         asked.data,
@@ -71,7 +87,7 @@ def _prepare(asked: argparse.Namespace) -> None:
         amounts=amounts,
         tell=print,
     )
-    mixed.save(path)
+    thinned(mixed, shares, epochs=asked.epochs, seed=asked.seed).save(path)
 
 
 def _work(rank: int, workers: int, asked: argparse.Namespace) -> None:
@@ -81,8 +97,9 @@ def _work(rank: int, workers: int, asked: argparse.Namespace) -> None:
     from models.pairs import PairTokenizer
     from models.reader_network import load_base
     from models.training.examples import rows
+    from models.training.lora import adapt
     from models.training.mixture import Mixture
-    from models.training.train import train
+    from models.training.train import device_of, train
 
     torch.set_num_threads(1 if workers > 1 else torch.get_num_threads())
     if workers > 1:
@@ -94,6 +111,9 @@ def _work(rank: int, workers: int, asked: argparse.Namespace) -> None:
     tokenizer = PairTokenizer(base / "tokenizer.json")
     torch.manual_seed(asked.seed)
     network = _reader(base, asked.start) if asked.start else load_base(base)
+    network.to(device_of(asked.device))
+    if asked.lora:
+        adapt(network, asked.lora)
     recipe = _recipe(asked)
     stages = [("first", mixed.first), ("second", mixed.second)]
     if asked.no_synthetic or asked.start:
@@ -129,9 +149,12 @@ def _finish(asked: argparse.Namespace) -> None:
     from models.reader_weights import about
     from models.training.curves import draw
     from models.training.export import export
+    from models.training.lora import adapt, merge
     from models.training.measure import calibrate, report
     from models.training.mixture import Mixture
+    from models.training.train import device_of
 
+    device = device_of(asked.device)
     base = _base(asked)
     mixed = Mixture.load(asked.out / "mixture.json")
     tokenizer = PairTokenizer(base / "tokenizer.json")
@@ -140,9 +163,11 @@ def _finish(asked: argparse.Namespace) -> None:
         network, states = readers[0], [reader.state_dict() for reader in readers]
         network.load_state_dict({k: torch.stack([s[k] for s in states]).mean(0) for k in states[0]})
     else:
-        network = load_base(base)
-        held = torch.load(asked.out / "second/checkpoint.pt", weights_only=True)
+        network = adapt(load_base(base), asked.lora) if asked.lora else load_base(base)
+        held = torch.load(asked.out / "second/checkpoint.pt", weights_only=True, map_location="cpu")
         network.load_state_dict(held["network"], strict=False)
+        network = merge(network) if asked.lora else network
+    network.to(device)
     calibration = calibrate(network, mixed, tokenizer)
     recipe = asdict(_recipe(asked)) | {
         "without": asked.without or "",
@@ -160,7 +185,7 @@ def _finish(asked: argparse.Namespace) -> None:
         calibration=calibration,
         recipe=recipe,
     )
-    shipped = _reader(base, asked.out / "reader")
+    shipped = _reader(base, asked.out / "reader").to(device)
     scores = {
         "calibration articles": report(shipped, mixed.dev, tokenizer),
         "before packing": report(network, mixed.test, tokenizer),
@@ -175,7 +200,8 @@ def _finish(asked: argparse.Namespace) -> None:
 def _recipe(asked: argparse.Namespace) -> Any:
     from models.training.train import Recipe
 
-    return Recipe(seed=asked.seed, rate=asked.rate) if asked.rate else Recipe(seed=asked.seed)
+    recipe = Recipe(seed=asked.seed, lora=asked.lora)
+    return replace(recipe, rate=asked.rate) if asked.rate else recipe
 
 
 def _reader(base: Path, folder: Path) -> Any:
@@ -201,12 +227,6 @@ def _base(asked: argparse.Namespace) -> Path:
     from models.defaults import embedder_spec
 
     return embedder_spec(_models_dir(asked), asked.base).directory
-
-
-def _gpu() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def batches(found: Sequence[Row], *, tokens: int, most: int, rng: random.Random 
     return out
 
 
-def tensors(group: Sequence[Row]) -> Batch:
+def tensors(group: Sequence[Row], device: torch.device | None = None) -> Batch:
     """Pad a group of rows to its longest window."""
     length = max(len(row.window.ids) for row in group)
     ids, types, mask = (np.zeros((len(group), length), dtype=np.int64) for _ in range(3))
@@ -118,6 +118,5 @@ def tensors(group: Sequence[Row]) -> Batch:
         for target, weights in ((start, row.start), (end, row.end)):
             for position, weight in (weights or {}).items():
                 target[n, position] = weight
-    labels = torch.tensor([row.labels for row in group])
-    given = [torch.from_numpy(array) for array in (ids, types, mask, start, end)]
-    return Batch(given[0], given[1], given[2], given[3], given[4], labels)
+    labels = np.array([row.labels for row in group])
+    return Batch(*(torch.from_numpy(array).to(device) for array in (ids, types, mask, start, end, labels)))

@@ -28,7 +28,7 @@ def export(
     recipe: Mapping[str, Any],
 ) -> Path:
     """Write `reader.safetensors` into `folder`; `base` is the embedder's directory. Equal weights give equal files."""
-    trained = {n: p.detach().float().numpy() for n, p in network.named_parameters() if p.requires_grad}
+    trained = {n: p.detach().float().cpu().numpy() for n, p in network.named_parameters() if p.requires_grad}
     tensors = pack(trained, load_file(str(base / "model.safetensors")))
     digest = hashlib.sha256()
     for key in sorted(tensors):

@@ -15,6 +15,7 @@ from models.training.examples import Example, Row, batches, tensors
 from models.training.export import fit_logistic
 from models.training.mixture import Mixture
 from models.training.scores import auroc, interval, token_f1
+from models.training.train import low_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,15 @@ def predict(
     """Predictions in the order of `examples`, by the torch network in bf16."""
     import copy
 
-    fast = copy.deepcopy(network).to(torch.bfloat16)
+    device = next(network.parameters()).device
+    fast = copy.deepcopy(network).to(low_precision(device))
     windows = tokenizer.windows([(e.question, e.passage) for e in examples])
     rows = [Row(w, None, None, (-1, -1, -1)) for own in windows for w in own]
     spans: dict[int, list[Scored]] = {}
     first: dict[int, list[float]] = {}
     for group in batches(rows, tokens=4096, most=64):
-        batch = tensors(group)
-        span, heads = (t.float().numpy() for t in fast(batch.ids, batch.types, batch.mask))
+        batch = tensors(group, device)
+        span, heads = (t.float().cpu().numpy() for t in fast(batch.ids, batch.types, batch.mask))
         for n, row in enumerate(group):
             number = row.window.passage
             spans.setdefault(number, []).extend(window_spans(row.window, span[n], longest=longest, count=count))

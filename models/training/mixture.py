@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from models.training.data import (
@@ -30,6 +30,7 @@ from models.training.examples import Example
 from models.training.support import support, support_from_answers
 from models.training.synthetic import changed_questions, cloze
 from models.training.text import sentences
+from strongroom.errors import UsageError
 
 Passages = list[tuple[str, str]]  # (group, text)
 
@@ -155,6 +156,26 @@ def mixture(
         second.append(epoch)
     dev_claims = support(_passages(dev), rng, each=2) + support_from_answers(dev, wrong, rng)
     return Mixture([first], second, dev, dev_clauses, dev_others, dev_claims, test)
+
+
+def thinned(mixed: Mixture, shares: Mapping[str, float], *, epochs: int, seed: int) -> Mixture:
+    """The first `epochs` of a mixture, each with only a share of the examples of the sources named: other weights.
+
+    Raises `UsageError` for a source that the mixture does not have.
+    """
+    known = {e.source for stage in (mixed.first, mixed.second) for epoch in stage for e in epoch}
+    if unknown := sorted(set(shares) - known):
+        raise UsageError(
+            f"no examples of the source {', '.join(unknown)}", hint=f"Sources here: {', '.join(sorted(known))}."
+        )
+    rng = random.Random(seed)
+
+    def kept(epoch: list[Example]) -> list[Example]:
+        return [e for e in epoch if e.source not in shares or rng.random() < shares[e.source]]
+
+    return replace(
+        mixed, first=[kept(epoch) for epoch in mixed.first], second=[kept(epoch) for epoch in mixed.second[:epochs]]
+    )
 
 
 def _there(path: Path, tell: Callable[[str], None]) -> bool:

@@ -42,6 +42,20 @@ class Recipe:
     average: float = 0.0  # decay of the running average of the weights that is kept at the end; 0 = the last weights
     sync: int = 8  # steps between averagings of the workers
     seed: int = 0
+    lora: int = 0  # rank of low-rank changes to the matrices, which alone learn beside the heads; 0 = all weights learn
+
+
+def device_of(name: str = "auto") -> torch.device:
+    """Where to train: `cpu`, the name of an accelerator (`cuda`), or the one that torch can use here, if any."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def low_precision(device: torch.device) -> torch.dtype:
+    """bf16, unless the GPU is too old for it."""
+    old = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.float32 if old else torch.bfloat16
 
 
 def losses(span: Tensor, first: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -83,6 +97,8 @@ def train(
 ) -> ReaderNetwork:
     """Train in place and give back the network to use. Goes on from the checkpoint in `folder` when there is one.
 
+    Works where the network lies: on a GPU after `network.to(...)`, with one process.
+
     With `workers` processes (inside an initialised `torch.distributed` group) each takes every n-th batch and their
     weights are averaged every few steps (local SGD, Stich 2019, arXiv:1805.09767): on a CPU two processes of one thread
     do more than one process of two, and wait for each other seldom. A checkpoint is written every `every` steps;
@@ -94,7 +110,8 @@ def train(
     plan = plan[rank::workers]
     optimiser, trained = _optimiser(network, recipe)
     average = copy.deepcopy(network) if recipe.average else None
-    fast = copy.deepcopy(network).to(torch.bfloat16)
+    device = next(network.parameters()).device
+    fast = copy.deepcopy(network).to(low_precision(device))
     pairs = [(m, f) for m, f in zip(network.parameters(), fast.parameters(), strict=True) if m.requires_grad]
     checkpoint = folder / "checkpoint.pt"
     step = begun_at = _resume(checkpoint, recipe, steps, network, average, optimiser)
@@ -109,10 +126,10 @@ def train(
             for master, low in pairs:
                 low.copy_(master)
                 low.grad = None
-        batch = tensors(plan[step])
+        batch = tensors(plan[step], device)
         span, first = fast(batch.ids, batch.types, batch.mask, recipe.dropout)
         found = losses(span, first, batch)
-        total = sum((v * (1.0 if k == "span" else recipe.first_weight) for k, v in found.items()), torch.zeros(()))
+        total = sum((v * (1.0 if k == "span" else recipe.first_weight) for k, v in found.items()), span.new_zeros(()))
         total.backward()
         for master, low in pairs:
             master.grad = None if low.grad is None else low.grad.float()
@@ -215,8 +232,8 @@ def _save(path: Path, recipe: Recipe, step: int, steps: int, network: Any, avera
 def _resume(path: Path, recipe: Recipe, steps: int, network: Any, average: Any, optimiser: Any) -> int:
     if not path.exists():
         return 0
-    held = torch.load(path, weights_only=True)
-    if held["recipe"] != json.dumps(asdict(recipe)) or held["steps"] != steps:
+    held = torch.load(path, weights_only=True, map_location=next(network.parameters()).device)
+    if Recipe(**json.loads(held["recipe"])) != recipe or held["steps"] != steps:
         raise SystemExit(f"{path} belongs to another recipe or other data; give a fresh output folder")
     network.load_state_dict(held["network"], strict=False)
     if average is not None:

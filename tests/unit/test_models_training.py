@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from models.training.curves import draw
 from models.training.data import DEV_GROUPS, TEST_GROUPS, hard_negatives, split
 from models.training.examples import Example, batches, rows, tensors
 from models.training.export import export, fit_logistic
+from models.training.lora import adapt, merge
 from models.training.measure import calibrate, report
-from models.training.mixture import TRIAL, Mixture, mixture
+from models.training.mixture import TRIAL, Mixture, mixture, thinned
 from models.training.questions import UNSEEN
 from models.training.scores import auroc, token_f1
 from models.training.support import statement
 from models.training.text import negated, other_number, pieces, sentences
-from models.training.train import Recipe, train
+from models.training.train import Recipe, device_of, train
+from strongroom.errors import UsageError
 from tests.contract.test_embedder_contract import WORDS, make_directory
 from tests.fakes import FakeEmbedder
 
@@ -207,6 +210,62 @@ def test_a_killed_run_ends_with_the_same_weights(base: Path, mixed: Mixture, tmp
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
     fresh = load_base(base)
     assert not torch.equal(whole["heads.span.weight"], dict(fresh.named_parameters())["heads.span.weight"])
+
+
+def test_low_rank_training_changes_only_thin_matrices_and_merges_to_whole_ones(
+    base: Path, mixed: Mixture, tmp_path: Path
+) -> None:
+    """GIVEN a run with LoRA, killed once WHEN merged THEN the network computes the same and exports like any other."""
+    found = [rows(mixed.second[0][:24], PairTokenizer(base / "tokenizer.json"))]
+    recipe = Recipe(rate=1e-2, batch_tokens=512, lora=2)
+    batch = tensors(found[0][:4])
+    plain = load_base(base)
+    before = plain(batch.ids, batch.types, batch.mask)[0]
+    for stop in (4, None):
+        torch.manual_seed(0)
+        network = adapt(load_base(base), 2)
+        learnt = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        heads = sum(p.numel() for p in network.heads.parameters())
+        assert learnt - heads < sum(p.numel() for p in plain.encoder.parameters()) / 2
+        train(network, found, recipe, tmp_path, tell=lambda _: None, every=4, stop_after=stop)
+    during = network(batch.ids, batch.types, batch.mask)[0]
+    assert not torch.allclose(before, during)
+    merged = merge(network)
+    assert torch.allclose(during, merged(batch.ids, batch.types, batch.mask)[0], atol=1e-5)
+    assert _trained(merged).keys() == _trained(plain).keys()
+    assert torch.equal(merged.embeddings["position_embeddings"].weight, plain.embeddings["position_embeddings"].weight)
+
+
+def test_training_goes_where_torch_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    assert device_of() == torch.device("cuda")
+    assert device_of("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    assert device_of() == torch.device("cpu")
+
+
+def test_nothing_of_a_pass_stays_on_the_cpu_when_the_network_lies_elsewhere(base: Path, mixed: Mixture) -> None:
+    """GIVEN torch's device without memory in place of a GPU WHEN a batch passes THEN no two devices meet."""
+    device = torch.device("meta")
+    network = load_base(base).to(device)
+    batch = tensors(rows(mixed.second[0][:4], PairTokenizer(base / "tokenizer.json")), device)
+    span, first = network(batch.ids, batch.types, batch.mask, 0.1)
+    (span.log_softmax(1) * batch.start[:, :, None]).sum().backward()
+    assert {value.device for value in (span, first, batch.end, batch.labels)} == {device}
+    network.heads["first"].to_empty(device="cpu")
+    with pytest.raises(RuntimeError, match="device"):
+        network(batch.ids, batch.types, batch.mask)
+
+
+def test_other_weights_of_a_mixture(mixed: Mixture) -> None:
+    found = thinned(mixed, {"squad": 0.5, "cuad-no": 0.0}, epochs=1, seed=0)
+    counts, before = (Counter(e.source for e in m.second[0]) for m in (found, mixed))
+    assert 0 < counts["squad"] < before["squad"]
+    assert counts["cuad-no"] == 0 < before["cuad-no"]
+    assert counts["cuad"] == before["cuad"]
+    assert (found.dev, found.test) == (mixed.dev, mixed.test)
+    with pytest.raises(UsageError, match="squat"):
+        thinned(mixed, {"squat": 0.5}, epochs=1, seed=0)
 
 
 def test_another_recipe_does_not_go_on_from_this_checkpoint(base: Path, mixed: Mixture, tmp_path: Path) -> None:
