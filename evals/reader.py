@@ -18,7 +18,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from strongroom import airgap
 from strongroom.ports import Reader
 from strongroom.types import Reading
 
-PASSAGES = 8  # read for each question end to end, and windows read for each clause
+PASSAGES = 8  # read for each question end to end
 MATCH = 0.5  # Jaccard of words from which a clause counts as found (Hendrycks et al. 2021, CUAD)
 RECALL = 0.8
 CUAD_STEP = 950  # characters a window
@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--models-dir", type=Path)
     parser.add_argument("--artefact", type=Path, help="folder of another reader than the product's")
     parser.add_argument("--backend", default="auto", choices=["auto", "fast", "reference"])
-    parser.add_argument("--limit", type=int, default=1, help="every n-th question only")
+    parser.add_argument("--limit", type=int, default=1, help="every n-th question or contract only")
+    parser.add_argument("--windows", type=int, default=24, help="of a contract read for each clause; 0 = all")
     asked = parser.parse_args(arguments)
     airgap.prepare_environment()
     from models.defaults import DEFAULT_EMBEDDER, open_embedder, open_reader
@@ -56,7 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "squad": lambda: squad(asked.data, reader, asked.limit),
         "end-to-end": lambda: end_to_end(asked.data, reader, open_embedder(models_dir, DEFAULT_EMBEDDER), asked.limit),
-        "clauses": lambda: clauses(asked.data, reader, open_embedder(models_dir, DEFAULT_EMBEDDER), asked.limit),
+        "clauses": lambda: clauses(
+            asked.data, reader, open_embedder(models_dir, DEFAULT_EMBEDDER), asked.limit, asked.windows
+        ),
         "pages": lambda: pages(asked.data, reader, settings.model_copy(update={"models_dir": models_dir}), asked.limit),
         "support": lambda: support(reader),
     }
@@ -155,52 +158,73 @@ def end_to_end(data: Path, reader: Reader, embedder: Any, limit: int) -> dict[st
 # ------------------------------------------------------------------------------------------------ contracts
 
 
-def clauses(data: Path, reader: Reader, embedder: Any, limit: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A span that the reader offered for a clause: how sure it is, and whether it is one."""
+
+    score: float
+    right: bool
+
+
+def clauses(data: Path, reader: Reader, embedder: Any, limit: int, most: int) -> dict[str, Any]:
     """Precision at 80 % recall of clause spans, for kinds of clause that training saw and for the eight it did not.
 
-    Each question reads the windows of its contract that are most like it; a clause in another window counts as missed.
+    Each question reads the windows of its contract, at most `most` (0 = all) of those most like it; a clause elsewhere
+    counts as missed. Of spans that overlap the best one counts. Also given for the first `PASSAGES` windows alone.
     """
     from models.training.questions import UNSEEN, contract_name
 
     items = [json.loads(line) for line in (data / "cuad/items.jsonl").read_text("utf-8").splitlines()]
     names = sorted({i["contract"] for i in items})[::limit]
-    seen: list[tuple[float, bool, str]] = []  # (score, right, contract) of each span that was offered
-    unseen: list[tuple[float, bool, str]] = []
-    gold = {"seen": 0, "unseen": 0}
+    found: dict[str, dict[int, list[Offered]]] = {kind: {PASSAGES: [], most: []} for kind in ("seen", "unseen")}
+    gold = dict.fromkeys(found, 0)
+    read = 0
     for name in names:
         own = [i for i in items if i["contract"] == name]
         text = (data / "cuad/txt" / own[0]["txt"]).read_text("utf-8", errors="replace")
-        windows = _overlapping(text)
+        starts, windows = zip(*_overlapping(text), strict=True)
         vectors = embedder.embed_documents(windows)
         for item in own:
             kind = "unseen" if item["category"] in UNSEEN else "seen"
             question = f"In the {contract_name(name)}, what is the {item['category']}?"
-            near = np.argsort(-(vectors @ embedder.embed_query(question)))[:PASSAGES]
+            near = np.argsort(-(vectors @ embedder.embed_query(question)))[: most or None]
             wanted = [_words(span) for span in item["spans"]] if item["answerable"] else []
             gold[kind] += len(wanted)
-            offered: dict[str, float] = {}
-            for n, reading in zip(near, reader.read(question, [windows[n] for n in near], spans=3), strict=True):
-                for span in reading.spans:
-                    quote = windows[n][span.start : span.end]
-                    offered[quote] = max(offered.get(quote, 0.0), span.score * reading.answerable)
-            free = list(range(len(wanted)))
-            for quote, score in sorted(offered.items(), key=lambda t: -t[1]):
-                words = _words(quote)
-                match = next((g for g in free if _jaccard(words, wanted[g]) >= MATCH), None)
-                if match is not None:
-                    free.remove(match)
-                (seen if kind == "seen" else unseen).append((score, match is not None, name))
-    return {
-        kind: _curve(found, gold[kind]) | {"clauses": gold[kind], "contracts": len(names)}
-        for kind, found in (("seen", seen), ("unseen", unseen))
+            read += len(near)
+            spans: list[tuple[float, int, int, int]] = []
+            for rank, reading in enumerate(reader.read(question, [windows[n] for n in near], spans=3)):
+                at = starts[near[rank]]
+                spans += [(s.score * reading.answerable, at + s.start, at + s.end, rank) for s in reading.spans]
+            for count, into in found[kind].items():
+                into += _judged(text, [s for s in spans if not count or s[3] < count], wanted)
+    return {"windows_read": read, "contracts": len(names)} | {
+        kind: {"clauses": gold[kind]}
+        | {f"{count or 'all'}_windows": _curve(offered, gold[kind]) for count, offered in by_count.items()}
+        for kind, by_count in found.items()
     }
 
 
-def _curve(found: Sequence[tuple[float, bool, str]], gold: int) -> dict[str, Any]:
+def _judged(text: str, spans: Sequence[tuple[float, int, int, int]], wanted: Sequence[set[str]]) -> list[Offered]:
+    """The spans without those that overlap a better one, each right when it is a wanted clause not found before."""
+    taken: list[tuple[int, int]] = []
+    free, out = list(range(len(wanted))), []
+    for score, start, end, _ in sorted(spans, reverse=True):
+        if any(start < b and a < end for a, b in taken):
+            continue
+        taken.append((start, end))
+        words = _words(text[start:end])
+        match = next((g for g in free if _jaccard(words, wanted[g]) >= MATCH), None)
+        if match is not None:
+            free.remove(match)
+        out.append(Offered(score, match is not None))
+    return out
+
+
+def _curve(found: Sequence[Offered], gold: int) -> dict[str, Any]:
     """Precision at 80 % recall (`None` when that recall is never reached), area under the curve, best F1."""
     right, best, area, at_recall, before = 0, 0.0, 0.0, None, 0.0
-    for number, (_, hit, _) in enumerate(sorted(found, key=lambda t: -t[0]), 1):
-        right += hit
+    for number, offered in enumerate(sorted(found, key=lambda o: -o.score), 1):
+        right += offered.right
         precision, recall = right / number, right / max(1, gold)
         best = max(best, 2 * precision * recall / max(1e-9, precision + recall))
         area += (recall - before) * precision
@@ -306,10 +330,10 @@ def _logit(probability: float) -> float:
     return float(np.log(clipped / (1 - clipped)))
 
 
-def _overlapping(text: str) -> list[str]:
-    """Windows of a contract that overlap by a third, so that most clauses stand whole in one."""
+def _overlapping(text: str) -> list[tuple[int, str]]:
+    """Windows of a contract with their places, overlapping by a third, so that most clauses stand whole in one."""
     step = CUAD_STEP * 2 // 3
-    return [text[at : at + CUAD_STEP] for at in range(0, max(1, len(text) - CUAD_STEP // 3), step)]
+    return [(at, text[at : at + CUAD_STEP]) for at in range(0, max(1, len(text) - CUAD_STEP // 3), step)]
 
 
 def _words(text: str) -> set[str]:
