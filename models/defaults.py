@@ -15,6 +15,7 @@ from strongroom.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from models.llm import LlamaChatModel
+    from models.reader_weights import Artefact
     from models.reranker import CrossEncoderReranker
     from models.speech import WhisperSpeech
     from strongroom.ports import Embedder, Reader
@@ -96,30 +97,33 @@ def open_llm(
 
 
 def open_reader(
-    models_dir: Path, artefact: Path | None = None, backend: Backend = "auto", *, threads: int = 0
+    models_dir: Path, artefact: Artefact | None = None, backend: Backend = "auto", *, threads: int = 0
 ) -> Reader:
-    """Load a reader: the product's own, or the one in the folder `artefact`. Raises `ModelError`.
+    """Load a reader: the product's own, or the one in a folder, or in memory. Raises `ModelError`.
 
-    Its base must be installed. The fast form is made on the first call and kept in the models directory; where that
-    cannot be written, or fails its self-test under `auto`, fp32 torch is used.
+    Its base must be installed. The fast form is made on the first call and kept in the models directory, that of a
+    reader in memory is not kept; where it cannot be written, or fails its self-test under `auto`, fp32 torch is used.
     """
-    from models.reader import FastReader, ReferenceReader
+    from models.reader import FastForm, FastReader, ReferenceReader
     from models.reader_weights import about, reader_folder
 
     if backend not in ("auto", "fast", "reference"):
         raise UsageError(f"unknown reader backend {backend!r}", hint="Use auto, fast or reference.")
-    folder = artefact or reader_folder()
-    spec = embedder_spec(models_dir, str(about(folder)["base"]))
+    artefact = artefact or reader_folder()
+    spec = embedder_spec(models_dir, str(about(artefact)["base"]))
     if backend != "reference":
-        registry = Registry(models_dir)
         try:
-            converted = registry.fast_path(prepare_reader(registry, folder).id)
-            return FastReader(folder, converted or folder, spec.tokenizer_file, threads=threads)
+            if isinstance(artefact, bytes):
+                form = FastForm.built(artefact, spec.directory)
+            else:
+                registry = Registry(models_dir)
+                form = FastForm.stored(registry.fast_path(prepare_reader(registry, artefact).id) or artefact)
+            return FastReader(artefact, form, spec.tokenizer_file, threads=threads)
         except ModelError as exc:
             if backend == "fast":
                 raise
             log.warning("reader: %s; using fp32 torch", exc)
-    return ReferenceReader(folder, spec.directory, spec.tokenizer_file, threads=threads)
+    return ReferenceReader(artefact, spec.directory, spec.tokenizer_file, threads=threads)
 
 
 def prepare_reader(

@@ -13,6 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from models.cpu import threads_or_default
 from models.pairs import PairTokenizer, Window
-from models.reader_weights import Tensors, about, merged
+from models.reader_weights import Artefact, about, merged
 from models.spans import Scored, merge, window_spans
 from strongroom.errors import ModelError
 from strongroom.types import Reading, ReadSpan
@@ -48,7 +49,7 @@ PROBES: tuple[tuple[str, str], ...] = (
 class _Reader(ABC):
     """Windows, batches, spans and calibration; adapters only run the network."""
 
-    def __init__(self, artefact: Path, tokenizer: Path) -> None:
+    def __init__(self, artefact: Artefact, tokenizer: Path) -> None:
         told = about(artefact)
         self._calibration: dict[str, list[float]] = told["calibration"]
         self._name, self._fingerprint = str(told["name"]), str(told["fingerprint"])
@@ -119,11 +120,35 @@ class _Reader(ABC):
         return windows, span, first
 
 
+@dataclass(frozen=True, slots=True)
+class FastForm:
+    """A reader for OpenVINO: a graph, or the file of one, and the fp32 logits of its self-test."""
+
+    graph: Any
+    reference: Sequence[Sequence[float]]
+
+    @classmethod
+    def stored(cls, folder: Path) -> FastForm:
+        """What `convert` wrote."""
+        with _native(folder.parent.name):
+            return cls(folder / GRAPH, json.loads((folder / REFERENCE).read_text(encoding="utf-8")))
+
+    @classmethod
+    def built(cls, artefact: Artefact, base: Path) -> FastForm:
+        """In memory, of an artefact that carries its own reference. Raises `ModelError`."""
+        from models import reader_graph
+
+        told = about(artefact)
+        with _native(told["name"]):
+            graph = reader_graph.build(merged(artefact, base / "model.safetensors"), read_config(base))
+            return cls(graph, told["reference"])
+
+
 class FastReader(_Reader):
     """OpenVINO on the CPU: bf16 where the processor has it and the self-test passes, else fp32."""
 
-    def __init__(self, artefact: Path, converted: Path, tokenizer: Path, *, threads: int = 0) -> None:
-        """Open the converted graph and test it against its fp32 logits. Raises `ModelError`."""
+    def __init__(self, artefact: Artefact, form: FastForm, tokenizer: Path, *, threads: int = 0) -> None:
+        """Open the graph and test it against its fp32 logits. Raises `ModelError`."""
         super().__init__(artefact, tokenizer)
         self._threads = threads_or_default(threads)
         self._lock = threading.Lock()
@@ -131,10 +156,10 @@ class FastReader(_Reader):
             from openvino import Core
 
             self._core = Core()
-            self._graph = self._core.read_model(converted / GRAPH)
+            self._graph = self._core.read_model(form.graph) if isinstance(form.graph, Path) else form.graph
         self.precision = ""
         self._queue: Any = None
-        self._choose_precision(converted / REFERENCE)
+        self._choose_precision(form.reference)
 
     def _run(self, groups: list[list[Window]]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         out: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = [(np.zeros(0), np.zeros(0))] * len(groups)  # type: ignore[list-item]
@@ -152,8 +177,8 @@ class FastReader(_Reader):
             self._queue.wait_all()
         return out
 
-    def _choose_precision(self, reference: Path) -> None:
-        stored = [np.array(flat, dtype=np.float32) for flat in json.loads(reference.read_text(encoding="utf-8"))]
+    def _choose_precision(self, reference: Sequence[Sequence[float]]) -> None:
+        stored = [np.array(flat, dtype=np.float32) for flat in reference]
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         tried = []
         for precision in ("bf16", "f32") if has_bf16 else ("f32",):
@@ -186,7 +211,7 @@ class FastReader(_Reader):
 class ReferenceReader(_Reader):
     """fp32 torch: slower, exact."""
 
-    def __init__(self, artefact: Path, base: Path, tokenizer: Path, *, threads: int = 0) -> None:
+    def __init__(self, artefact: Artefact, base: Path, tokenizer: Path, *, threads: int = 0) -> None:
         """Merge the artefact over `base`, a folder with `model.safetensors` and `config.json`. Raises `ModelError`."""
         super().__init__(artefact, tokenizer)
         self._lock = threading.Lock()
@@ -213,19 +238,23 @@ class ReferenceReader(_Reader):
         return out
 
 
-def convert(artefact: Path, base: Path, tokenizer: Path, folder: Path) -> None:
+def convert(artefact: Artefact, base: Path, tokenizer: Path, folder: Path) -> None:
     """Write the fast form to `folder`: the merged graph and the fp32 logits of its self-test. Raises `ModelError`."""
     from models import reader_graph
 
-    tensors: Tensors = merged(artefact, base / "model.safetensors")
-    reference = probe_logits(ReferenceReader(artefact, base, tokenizer))
+    tensors = merged(artefact, base / "model.safetensors")
+    flat = reference_of(artefact, base, tokenizer)
     folder.mkdir(parents=True)
     with _native(about(artefact)["name"]):
         from openvino import save_model
 
         save_model(reader_graph.build(tensors, read_config(base)), str(folder / GRAPH), compress_to_fp16=False)
-    flat = [[float(value) for value in logits] for logits in reference]
     (folder / REFERENCE).write_text(json.dumps(flat), encoding="utf-8")
+
+
+def reference_of(artefact: Artefact, base: Path, tokenizer: Path) -> list[list[float]]:
+    """The fp32 logits that a fast form is tested against."""
+    return [[float(v) for v in logits] for logits in probe_logits(ReferenceReader(artefact, base, tokenizer))]
 
 
 def probe_logits(reader: _Reader) -> list[NDArray[np.float32]]:

@@ -3,11 +3,13 @@
 A fine-tuned weight is its base plus a small difference, and the difference tolerates very few bits (Liu et al. 2024,
 "BitDelta", arXiv:2402.10193, show one bit for large models). Here: matrices of the encoder as 4-bit differences with
 one half-precision scale for 64 columns, vectors as half-precision differences, heads in half precision as they are.
-The base is named by its hash, which is checked before anything is merged.
+The base is named by its hash, which is checked before anything is merged. An artefact is a folder, or the bytes of
+its file: what an organisation trained on its documents is never on a disk in the clear.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +23,11 @@ from strongroom.errors import ModelError
 
 WEIGHTS = "reader.safetensors"
 GROUP = 64  # columns that share a scale
+MAX_HEADER = 16 << 20  # bytes; ours have some 20,000
 FORMAT = "strongroom-reader-1"
 
 Tensors = dict[str, NDArray[Any]]
+Artefact = Path | bytes
 
 
 def reader_folder() -> Path:
@@ -46,27 +50,32 @@ def pack(trained: Mapping[str, NDArray[np.float32]], base: Mapping[str, NDArray[
     return out
 
 
-def write(folder: Path, tensors: Tensors, about: Mapping[str, Any]) -> Path:
-    """Write the artefact; `about` (base hash, heads, calibration, recipe) travels in the file's own header."""
-    from safetensors.numpy import save_file
+def dumps(tensors: Tensors, about: Mapping[str, Any]) -> bytes:
+    """The artefact as bytes; `about` (base hash, heads, calibration, recipe) travels in their own header."""
+    from safetensors.numpy import save
 
+    packed: bytes = save(tensors, metadata={"format": FORMAT, "about": json.dumps(about, sort_keys=True)})
+    return packed
+
+
+def write(folder: Path, artefact: bytes) -> Path:
+    """Write the artefact into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS
     partial = path.with_suffix(".part")
-    save_file(tensors, str(partial), metadata={"format": FORMAT, "about": json.dumps(about, sort_keys=True)})
+    partial.write_bytes(artefact)
     partial.replace(path)
     return path
 
 
-def about(folder: Path) -> dict[str, Any]:
+def about(artefact: Artefact) -> dict[str, Any]:
     """What the artefact says of itself. Raises `ModelError` when it is missing or of another format."""
-    from safetensors import SafetensorError, safe_open
-
-    path = folder / WEIGHTS
+    path = "in memory" if isinstance(artefact, bytes) else artefact / WEIGHTS
     try:
-        with safe_open(str(path), framework="np") as held:
-            metadata = held.metadata() or {}
-    except (OSError, SafetensorError) as exc:
+        with io.BytesIO(artefact) if isinstance(artefact, bytes) else (artefact / WEIGHTS).open("rb") as held:
+            size = int.from_bytes(held.read(8), "little")  # the header of safetensors: its length, then JSON
+            metadata = json.loads(held.read(min(size, MAX_HEADER))).get("__metadata__", {})
+    except (OSError, ValueError) as exc:
         raise ModelError(
             f"the reader {path} cannot be read: {exc}", hint="Install the product again, or name another reader."
         ) from exc
@@ -79,14 +88,14 @@ def about(folder: Path) -> dict[str, Any]:
     return told
 
 
-def merged(folder: Path, base: Path) -> Tensors:
+def merged(artefact: Artefact, base: Path) -> Tensors:
     """All weights of the reader in float32: `base` (a `model.safetensors`) plus the differences of the artefact.
 
     Raises `ModelError` when the base is not the one that the reader was trained on.
     """
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load, load_file
 
-    told = about(folder)
+    told = about(artefact)
     found = file_sha256(base)
     if told["base_sha256"] != found:
         raise ModelError(
@@ -96,7 +105,7 @@ def merged(folder: Path, base: Path) -> Tensors:
     held = load_file(str(base))
     unused = ("pooler.", "embeddings.position_ids")  # the former is never read, the latter only counts
     out: Tensors = {n: v.astype(np.float32) for n, v in held.items() if not n.startswith(unused)}
-    packed = load_file(str(folder / WEIGHTS))
+    packed = load(artefact) if isinstance(artefact, bytes) else load_file(str(artefact / WEIGHTS))
     for name, value in packed.items():
         if name.endswith(".q4"):
             plain = name.removesuffix(".q4")

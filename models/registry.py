@@ -222,12 +222,6 @@ class Registry:
                 convert(artefact, base.directory, base.tokenizer_file, stage / "fast")
                 return self._finish(stage, model, f"reader over {base.name}", tell)
 
-    def forget_reader(self, artefact: Path) -> None:
-        """Delete what `install_reader` made of an artefact, if anything."""
-        weights = artefact / "reader.safetensors"
-        if weights.exists() and self._folder(_reader_id(weights)).is_dir():
-            self.remove(_reader_id(weights))
-
     def remove(self, model_id: str) -> None:
         """Delete an installed model. Raises `ModelError` when there is none."""
         folder = self._folder(model_id)

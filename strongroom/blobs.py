@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from strongroom.crypto import KeyStore, open_stream, seal_stream
 from strongroom.errors import IntegrityError
@@ -28,14 +29,15 @@ class BlobStore:
     def path(self, version_id: str) -> Path:
         return self._root / version_id[:2] / version_id
 
-    def put(self, document_id: str, version_id: str, source: Path) -> None:
-        """Encrypt the file at `source`; replaces an earlier blob of the same version."""
+    def put(self, document_id: str, version_id: str, source: Path | BinaryIO) -> None:
+        """Encrypt the file at `source`, or an open one; replaces an earlier blob of the same version."""
         key = self._keys.get(self._key_of(document_id))
         target = self.path(version_id)
         target.parent.mkdir(exist_ok=True, mode=0o700)
         temporary = target.with_name(target.name + _TEMPORARY)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "wb") as sink, source.open("rb") as plain:
+        opened = source.open("rb") if isinstance(source, Path) else source
+        with os.fdopen(fd, "wb") as sink, opened as plain:
             seal_stream(key, plain, sink, _aad(version_id))
             sink.flush()
             os.fsync(sink.fileno())

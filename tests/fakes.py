@@ -281,10 +281,7 @@ class FakeSpeech:
 
 
 class FakeModels:
-    """`strongroom.app.models.Models` without weights. `forgotten` holds the names of readers that were forgotten."""
-
-    def __init__(self) -> None:
-        self.forgotten: list[str] = []
+    """`strongroom.app.models.Models` without weights."""
 
     def embedder(self) -> FakeEmbedder:
         return FakeEmbedder()
@@ -300,17 +297,14 @@ class FakeModels:
     def writes_well(self, model_id: str) -> bool:
         return model_id.startswith("capable")
 
-    def reader(self, artefact: Path | None = None) -> FakeReader:
-        return FakeReader("fake-reader" if artefact is None else f"trained {artefact.name}")
+    def reader(self, artefact: bytes | None = None) -> FakeReader:
+        return FakeReader("fake-reader" if artefact is None else f"trained: {artefact.decode()}")
 
-    def reader_artefact(self) -> Path:
-        return Path("own")
+    def reader_artefact(self) -> bytes:
+        return b"own"
 
     def reader_base(self) -> Path:
         return Path("base")
-
-    def forget_reader(self, artefact: Path) -> None:
-        self.forgotten.append(artefact.name)
 
     def reranker(self) -> None:
         return None

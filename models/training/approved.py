@@ -1,17 +1,17 @@
 """Go on training a reader with an organisation's approved answers. The product runs it as a process of its own.
 
-Reads pairs as JSON lines from standard input, so that their words are never on a disk in the clear, and writes the new
-artefact to `--out`. Every fourth document is held apart; the last line on standard output says how the current and the
-new reader do on these. Whether the new one is used is for the caller to decide.
+Reads one JSON object from standard input, the reader to go on from (`artefact`, base64) and the `pairs`, and writes one
+to standard output: the new reader and how both do on every fourth document, which is held apart. Neither words nor
+weights are ever on a disk in the clear. Whether the new reader is used is for the caller to decide.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,58 +26,48 @@ EPOCHS = 3
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line, train, compare, print."""
     parser = argparse.ArgumentParser(prog="python -m models.training.approved", description=__doc__)
-    parser.add_argument("--artefact", type=Path, required=True, help="folder of the reader to go on from")
     parser.add_argument("--base", type=Path, required=True, help="folder of the embedder that it is a difference to")
-    parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args(arguments)
     airgap.prepare_environment()
-    pairs = [json.loads(line) for line in sys.stdin if line.strip()]
-    sys.stdout.write(json.dumps(learn(pairs, asked.artefact, asked.base, asked.out)) + "\n")
+    given = json.load(sys.stdin)
+    told, artefact = learn(given["pairs"], base64.b64decode(given["artefact"]), asked.base)
+    sys.stdout.write(json.dumps(told | {"artefact": base64.b64encode(artefact).decode()}) + "\n")
 
 
-def learn(pairs: Sequence[dict[str, Any]], artefact: Path, base: Path, out: Path) -> dict[str, Any]:
-    """Train on most documents and compare on the others; the artefact lies in `out` afterwards."""
+def learn(pairs: Sequence[dict[str, Any]], artefact: bytes, base: Path) -> tuple[dict[str, Any], bytes]:
+    """Train on most documents and compare on the others: what to say of it, and the new artefact."""
     import torch
 
     from models.pairs import PairTokenizer
+    from models.reader import reference_of
     from models.reader_network import load_base
-    from models.reader_weights import about, merged
+    from models.reader_weights import about, dumps, merged
     from models.training.examples import rows
-    from models.training.export import export
+    from models.training.export import packed
     from models.training.measure import report
-    from models.training.train import Recipe, train
+    from models.training.train import Recipe, device_of, train
 
     examples, held = split(pairs)
     tokenizer = PairTokenizer(base / "tokenizer.json")
 
-    def network_of(folder: Path) -> Any:
+    def network_of(packed: bytes) -> Any:
         network = load_base(base)
-        tensors = merged(folder, base / "model.safetensors")
+        tensors = merged(packed, base / "model.safetensors")
         network.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
-        return network
+        return network.to(device_of())
 
     network, told = network_of(artefact), about(artefact)
     before = report(network, held, tokenizer)
     recipe = Recipe(rate=RATE, seed=len(pairs))
-    with tempfile.TemporaryDirectory(dir=out) as checkpoints:
-        epochs = [rows(examples, tokenizer)] * EPOCHS
-        network = train(network, epochs, recipe, Path(checkpoints), tell=_tell)
-    export(
-        network,
-        base,
-        out,
-        base_id=told["base"],
-        name=f"{told['name'].partition('+')[0]}+{len(examples)}",
-        licence=told["licence"],
-        calibration=told["calibration"],
-        recipe={"from": told["fingerprint"], "examples": len(examples)},
-    )
-    return {
-        "held": len(held),
-        "trained": len(examples),
-        "before": before,
-        "after": report(network_of(out), held, tokenizer),
-    }
+    network = train(network, [rows(examples, tokenizer)] * EPOCHS, recipe, None, tell=_tell)
+    says = {"base": told["base"], "licence": told["licence"]}
+    says["name"] = f"{told['name'].partition('+')[0]}+{len(examples)}"
+    says["recipe"] = {"from": told["fingerprint"], "examples": len(examples)}
+    tensors, says = packed(network, base, told["calibration"], says)
+    reference = reference_of(dumps(tensors, says), base, base / "tokenizer.json")  # it travels along: nothing is kept
+    trained = dumps(tensors, says | {"reference": reference})
+    after = report(network_of(trained), held, tokenizer)
+    return {"held": len(held), "trained": len(examples), "before": before, "after": after}, trained
 
 
 def split(pairs: Sequence[dict[str, Any]]) -> tuple[list[Any], list[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from models.reader_network import ReaderNetwork
-from models.reader_weights import pack, write
+from models.reader_weights import Tensors, dumps, pack, write
 from models.spec import file_sha256
 
 
@@ -28,25 +28,26 @@ def export(
     recipe: Mapping[str, Any],
 ) -> Path:
     """Write `reader.safetensors` into `folder`; `base` is the embedder's directory. Equal weights give equal files."""
+    told = {"base": base_id, "name": name, "licence": licence, "recipe": dict(recipe)}
+    return write(folder, dumps(*packed(network, base, calibration, told)))
+
+
+def packed(
+    network: ReaderNetwork, base: Path, calibration: Mapping[str, Sequence[float]], told: Mapping[str, Any]
+) -> tuple[Tensors, dict[str, Any]]:
+    """What an artefact is made of: tensors, and what it says of itself beside `told`."""
     trained = {n: p.detach().float().cpu().numpy() for n, p in network.named_parameters() if p.requires_grad}
     tensors = pack(trained, load_file(str(base / "model.safetensors")))
     digest = hashlib.sha256()
     for key in sorted(tensors):
         digest.update(key.encode() + np.ascontiguousarray(tensors[key]).tobytes())
     digest.update(json.dumps(calibration, sort_keys=True).encode())
-    return write(
-        folder,
-        tensors,
-        {
-            "name": name,
-            "base": base_id,
-            "base_sha256": file_sha256(base / "model.safetensors"),
-            "licence": licence,
-            "calibration": {key: [round(float(v), 5) for v in values] for key, values in calibration.items()},
-            "fingerprint": digest.hexdigest(),
-            "recipe": dict(recipe),
-        },
-    )
+    return tensors, {
+        **told,
+        "base_sha256": file_sha256(base / "model.safetensors"),
+        "calibration": {key: [round(float(v), 5) for v in values] for key, values in calibration.items()},
+        "fingerprint": digest.hexdigest(),
+    }
 
 
 def fit_logistic(features: Sequence[Sequence[float]], labels: Sequence[int], *, steps: int = 200) -> list[float]:

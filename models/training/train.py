@@ -87,7 +87,7 @@ def train(
     network: ReaderNetwork,
     epochs: Sequence[Sequence[Row]],
     recipe: Recipe,
-    folder: Path,
+    folder: Path | None,
     *,
     tell: Tell,
     every: int = 64,
@@ -97,6 +97,7 @@ def train(
 ) -> ReaderNetwork:
     """Train in place and give back the network to use. Goes on from the checkpoint in `folder` when there is one.
 
+    Without a folder nothing is written: what is learnt of private documents is on no disk in the clear.
     Works where the network lies: on a GPU after `network.to(...)`, with one process.
 
     With `workers` processes (inside an initialised `torch.distributed` group) each takes every n-th batch and their
@@ -104,7 +105,6 @@ def train(
     do more than one process of two, and wait for each other seldom. A checkpoint is written every `every` steps;
     `stop_after` ends the run after so many steps, as a kill would just after a checkpoint.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     plan = order(epochs, recipe)
     steps = len(plan) // workers
     plan = plan[rank::workers]
@@ -113,7 +113,7 @@ def train(
     device = next(network.parameters()).device
     fast = copy.deepcopy(network).to(low_precision(device))
     pairs = [(m, f) for m, f in zip(network.parameters(), fast.parameters(), strict=True) if m.requires_grad]
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = None if folder is None else folder / "checkpoint.pt"
     step = begun_at = _resume(checkpoint, recipe, steps, network, average, optimiser)
     _reseed(recipe, step, rank)
     sums: dict[str, list[float]] = {}
@@ -153,7 +153,7 @@ def train(
         if step % every == 0 or last:
             if workers > 1:  # one state for all, so that one file holds it
                 _mean([m for p in trained for m in optimiser.state[p].values() if m.dim()], workers)
-            if rank == 0:
+            if rank == 0 and checkpoint is not None:
                 _save(checkpoint, recipe, step, steps, network, average, optimiser)
             _reseed(recipe, step, rank)
         if last:
@@ -214,6 +214,7 @@ def _trained(network: ReaderNetwork) -> dict[str, Tensor]:
 
 
 def _save(path: Path, recipe: Recipe, step: int, steps: int, network: Any, average: Any, optimiser: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     torch.save(
         {
@@ -229,8 +230,8 @@ def _save(path: Path, recipe: Recipe, step: int, steps: int, network: Any, avera
     partial.replace(path)
 
 
-def _resume(path: Path, recipe: Recipe, steps: int, network: Any, average: Any, optimiser: Any) -> int:
-    if not path.exists():
+def _resume(path: Path | None, recipe: Recipe, steps: int, network: Any, average: Any, optimiser: Any) -> int:
+    if path is None or not path.exists():
         return 0
     held = torch.load(path, weights_only=True, map_location=next(network.parameters()).device)
     if Recipe(**json.loads(held["recipe"])) != recipe or held["steps"] != steps:

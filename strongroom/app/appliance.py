@@ -6,6 +6,7 @@ first use, so that listing documents needs no model.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from strongroom.ports import ChatModel, Embedder, OnEvent, Reader, VectorIndex
     from strongroom.types import AskRequest, DeletionReceipt, IngestSummary, OcrMode, Style
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 INDEX_META = "index.fingerprint"
@@ -265,7 +267,12 @@ class Appliance:
     def trained_reader(self) -> tuple[str, Reader] | None:
         """The reader that was trained on approved answers, with its id, when one is in use."""
         reader_id = self.catalog.current_reader()
-        return None if reader_id is None else (reader_id, self.models.reader(self.readers_dir / reader_id))
+        if reader_id is None:
+            return None
+        if not (self.keys.has(reader_id) and self.readers.exists(reader_id)):  # an older copy of the data came back
+            log.warning("reader %s: its key or weights are gone; the product's own reader answers", reader_id)
+            return None
+        return reader_id, self.models.reader(self.readers.read(reader_id, reader_id))
 
     def reader_for(self, access: AccessFilter) -> Reader:
         """The trained reader for whoever may read all that it was trained on, the product's own for others."""
@@ -279,10 +286,10 @@ class Appliance:
         with self._opening:
             self.__dict__.pop("trained_reader", None)
 
-    @property
-    def readers_dir(self) -> Path:
-        """Where readers trained here have their weights."""
-        return self.settings.data_dir / "readers"
+    @_part
+    def readers(self) -> BlobStore:
+        """Weights of readers that were trained here, each under a key of its own that bears its id."""
+        return BlobStore(self.settings.data_dir / "readers", self.keys, key_of=str)
 
     @_part
     def pipeline(self) -> Pipeline:

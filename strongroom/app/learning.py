@@ -1,17 +1,18 @@
 """Learn from approved answers: collect pairs, train in a child, compare, use or discard; retire and roll back.
 
-The words of the pairs go to the child through a pipe and are never on a disk in the clear. A trained reader answers
-only whoever may read every document that it was trained on.
+The words of the pairs go to the child through a pipe, the weights come back through one, and both are never on a disk
+in the clear: a trained reader lies sealed under a key of its own, destroyed when it goes out of use (ADR 0018).
+It answers only whoever may read every document that it was trained on.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ModelError, NotFoundError, UsageError
@@ -25,8 +26,8 @@ FEWEST_DOCUMENTS = 8  # of which every fourth or so is held apart
 BETTER = 0.01  # token F1 on what was held apart by which a new reader must win
 
 Pair = dict[str, Any]
-Train = Callable[[Sequence[Pair], Path, Path], dict[str, Any]]
-"""`(pairs, current, out) -> scores`: trains on from the artefact in `current` and leaves the new one in `out`."""
+Train = Callable[[Sequence[Pair], bytes], tuple[dict[str, Any], bytes]]
+"""`(pairs, current) -> (scores, trained)`: trains on from the artefact `current`."""
 
 
 def learn(appliance: Appliance, *, train: Train | None = None) -> TrainedReader:
@@ -44,11 +45,11 @@ def learn(appliance: Appliance, *, train: Train | None = None) -> TrainedReader:
     catalog = appliance.catalog
     current = catalog.current_reader()
     reader_id = catalog.begin_reader(sources | _sources_of(appliance, current))
-    folder = appliance.readers_dir / reader_id
-    folder.mkdir(parents=True, mode=0o700)
-    before = appliance.readers_dir / current if current else None
+    before = appliance.readers.read(current, current) if current else appliance.models.reader_artefact()
     try:
-        told = (train or _child(appliance))(found, before or appliance.models.reader_artefact(), folder)
+        told, weights = (train or _child(appliance))(found, before)
+        appliance.keys.create(reader_id)
+        appliance.readers.put(reader_id, reader_id, io.BytesIO(weights))
         scores = {
             "held_apart": float(told["held"]),
             "trained": float(told["trained"]),
@@ -77,13 +78,11 @@ def roll_back(appliance: Appliance) -> str:
 
 
 def tidy(appliance: Appliance) -> None:
-    """Delete the weights of readers that are not in use, the converted ones too. Finishes what a crash left."""
-    current = appliance.catalog.current_reader()
-    home = appliance.readers_dir
-    for folder in sorted(home.iterdir()) if home.is_dir() else ():
-        if folder.name != current:
-            appliance.models.forget_reader(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+    """Destroy the keys and delete the weights of readers that are not in use. Finishes what a crash left."""
+    gone = {reader.id for reader in appliance.catalog.readers() if reader.state != "in use"}
+    appliance.keys.destroy(gone & appliance.keys.ids())
+    for reader_id in gone:
+        appliance.readers.delete(reader_id)
     appliance.forget_readers()
 
 
@@ -112,15 +111,13 @@ def _sources_of(appliance: Appliance, reader_id: str | None) -> set[str]:
 
 
 def _child(appliance: Appliance) -> Train:
-    def run(found: Sequence[Pair], current: Path, out: Path) -> dict[str, Any]:
-        base = appliance.models.reader_base()
-        command = [sys.executable, "-m", "models.training.approved"]
-        command += ["--artefact", str(current), "--base", str(base), "--out", str(out)]
-        lines = "".join(json.dumps(pair) + "\n" for pair in found)
-        done = subprocess.run(command, input=lines, stdout=subprocess.PIPE, text=True, check=False)
+    def run(found: Sequence[Pair], current: bytes) -> tuple[dict[str, Any], bytes]:
+        command = [sys.executable, "-m", "models.training.approved", "--base", str(appliance.models.reader_base())]
+        given = json.dumps({"artefact": base64.b64encode(current).decode(), "pairs": list(found)})
+        done = subprocess.run(command, input=given, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise ModelError(f"training ended with status {done.returncode}", hint="Its messages are above.")
         told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return told
+        return told, base64.b64decode(told["artefact"])
 
     return run

@@ -29,20 +29,16 @@ class Models(Protocol):
         """Whether answers may be left to a model's own words, by what the catalogue says of it."""
         ...
 
-    def reader(self, artefact: Path | None = None) -> Reader:
-        """The product's own reader, or the one in a folder."""
+    def reader(self, artefact: bytes | None = None) -> Reader:
+        """The product's own reader, or one that was trained here."""
         ...
 
-    def reader_artefact(self) -> Path:
-        """Folder of the product's own reader."""
+    def reader_artefact(self) -> bytes:
+        """The product's own reader as it is stored."""
         ...
 
     def reader_base(self) -> Path:
         """Folder of the embedder that readers are differences to."""
-        ...
-
-    def forget_reader(self, artefact: Path) -> None:
-        """Delete what was converted from the reader in a folder."""
         ...
 
     def reranker(self) -> Reranker | None:
@@ -90,27 +86,22 @@ class InstalledModels:
         known = load_catalogue().get(model_id)
         return known is not None and known.writes_well
 
-    def reader(self, artefact: Path | None = None) -> Reader:
+    def reader(self, artefact: bytes | None = None) -> Reader:
         from models.defaults import open_reader
 
         settings = self._settings
         return open_reader(settings.models_dir, artefact, settings.embedder_backend, threads=settings.threads)
 
-    def reader_artefact(self) -> Path:
-        from models.reader_weights import reader_folder
+    def reader_artefact(self) -> bytes:
+        from models.reader_weights import WEIGHTS, reader_folder
 
-        return reader_folder()
+        return (reader_folder() / WEIGHTS).read_bytes()
 
     def reader_base(self) -> Path:
         from models.defaults import embedder_spec
-        from models.reader_weights import about
+        from models.reader_weights import about, reader_folder
 
-        return embedder_spec(self._settings.models_dir, str(about(self.reader_artefact())["base"])).directory
-
-    def forget_reader(self, artefact: Path) -> None:
-        from models.registry import Registry
-
-        Registry(self._settings.models_dir).forget_reader(artefact)
+        return embedder_spec(self._settings.models_dir, str(about(reader_folder())["base"])).directory
 
     def reranker(self) -> Reranker | None:
         from models.defaults import open_reranker

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.reader import FastReader, ReferenceReader, _Reader, convert, probe_logits
+from models.reader import FastForm, FastReader, ReferenceReader, _Reader, convert, probe_logits
 from models.training.export import export
 from strongroom.errors import ModelError
 from strongroom.ports import Reader
@@ -67,7 +67,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def reader(request: pytest.FixtureRequest, places: dict[str, Path]) -> Reader:
     tokenizer = places["base"] / "tokenizer.json"
     makers: dict[str, Callable[[], Reader]] = {
-        "fast": lambda: FastReader(places["artefact"], places["fast"], tokenizer, threads=2),
+        "fast": lambda: FastReader(places["artefact"], FastForm.stored(places["fast"]), tokenizer, threads=2),
         "reference": lambda: ReferenceReader(places["artefact"], places["base"], tokenizer, threads=1),
         "fake": FakeReader,
     }
@@ -151,7 +151,7 @@ class TestReaderContract:
 
 def test_fast_and_reference_agree(places: dict[str, Path]) -> None:
     tokenizer = places["base"] / "tokenizer.json"
-    fast: _Reader = FastReader(places["artefact"], places["fast"], tokenizer, threads=2)
+    fast: _Reader = FastReader(places["artefact"], FastForm.stored(places["fast"]), tokenizer, threads=2)
     reference: _Reader = ReferenceReader(places["artefact"], places["base"], tokenizer, threads=1)
     for a, b in zip(probe_logits(fast), probe_logits(reference), strict=True):
         assert float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))) >= 0.999
@@ -176,4 +176,4 @@ def test_a_wrong_fast_form_fails_the_self_test(places: dict[str, Path], tmp_path
     stored[0] = [-value for value in stored[0]]
     (broken / "reference.json").write_text(json.dumps(stored))
     with pytest.raises(ModelError, match="self-test"):
-        FastReader(places["artefact"], broken, places["base"] / "tokenizer.json")
+        FastReader(places["artefact"], FastForm.stored(broken), places["base"] / "tokenizer.json")

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from strongroom.access import LOCAL_USER
 from strongroom.app import learning
 from strongroom.app.appliance import Appliance
 from strongroom.app.engine import LocalEngine
+from strongroom.catalog.tables import readers
 from strongroom.config import load
-from strongroom.errors import ModelError, NotFoundError, UsageError
+from strongroom.errors import IntegrityError, ModelError, NotFoundError, UsageError
 from strongroom.ports import Reader
 from strongroom.types import ApprovalRequest, IngestRequest
 from tests.fakes import FakeModels
@@ -47,16 +49,22 @@ def engine(appliance: Appliance, tmp_path: Path) -> LocalEngine:
     return engine
 
 
-def training(before: float, after: float, seen: list[Any] | None = None) -> learning.Train:
-    """A training that leaves weights and says these scores."""
+WEIGHTS = "weights that say Olsen"
 
-    def train(pairs: Sequence[learning.Pair], current: Path, out: Path) -> dict[str, Any]:
-        (out / "reader.safetensors").write_bytes(b"weights")
+
+def training(before: float, after: float, seen: list[Any] | None = None, weights: str = WEIGHTS) -> learning.Train:
+    """A training that ends in weights and says these scores."""
+
+    def train(pairs: Sequence[learning.Pair], current: bytes) -> tuple[dict[str, Any], bytes]:
         if seen is not None:
             seen.append((list(pairs), current))
-        return {"held": 12, "trained": 38, "before": {"f1": before}, "after": {"f1": after}}
+        return {"held": 12, "trained": 38, "before": {"f1": before}, "after": {"f1": after}}, weights.encode()
 
     return train
+
+
+def stored(appliance: Appliance) -> list[str]:
+    return list(appliance.readers.ids())
 
 
 def name_of(reader: Reader) -> str:
@@ -72,36 +80,37 @@ def test_a_better_reader_is_used_from_then_on(appliance: Appliance, engine: Loca
     seen: list[Any] = []
     trained = learning.learn(appliance, train=training(0.5, 0.6, seen))
     assert (trained.state, trained.documents) == ("in use", 10)
-    assert reader_of(appliance) == f"trained {trained.id}"
+    assert reader_of(appliance) == f"trained: {WEIGHTS}"
     pairs, current = seen[0]
-    assert current == Path("own")
+    assert current == b"own"
     assert len(pairs) == 50
     assert all(p["passage"][p["start"] : p["end"]].endswith("Olsen") for p in pairs)
     # AND the next one goes on from it and replaces it
-    again = learning.learn(appliance, train=training(0.6, 0.7, seen))
-    assert seen[1][1].name == trained.id
-    assert reader_of(appliance) == f"trained {again.id}"
+    again = learning.learn(appliance, train=training(0.6, 0.7, seen, "more"))
+    assert seen[1][1] == WEIGHTS.encode()
+    assert reader_of(appliance) == "trained: more"
     assert [r.state for r in appliance.catalog.readers()] == ["rolled back", "in use"]
-    assert [f.name for f in appliance.readers_dir.iterdir()] == [again.id]
+    assert stored(appliance) == [again.id]
+    assert not appliance.keys.has(trained.id)
 
 
 @pytest.mark.parametrize("after", [0.4, 0.5, 0.505])
 def test_one_that_is_not_clearly_better_is_discarded(appliance: Appliance, engine: LocalEngine, after: float) -> None:
     assert learning.learn(appliance, train=training(0.5, after)).state == "discarded"
     assert reader_of(appliance) == "fake-reader"
-    assert list(appliance.readers_dir.iterdir()) == []
+    assert stored(appliance) == []
 
 
 def test_it_reads_for_nobody_who_may_not_read_all_that_it_was_trained_on(
     appliance: Appliance, engine: LocalEngine, tmp_path: Path
 ) -> None:
     """GIVEN somebody who may read one document of the ten. THEN the product's own reader answers them."""
-    trained = learning.learn(appliance, train=training(0.5, 0.9))
+    learning.learn(appliance, train=training(0.5, 0.9))
     appliance.catalog.ensure_user("ada", "viewer")
     assert reader_of(appliance, "ada") == "fake-reader"
-    assert reader_of(appliance) == f"trained {trained.id}"
+    assert reader_of(appliance) == f"trained: {WEIGHTS}"
     access = appliance.catalog.access_for(LOCAL_USER, "default")
-    assert name_of(appliance.reader_for(access)) == f"trained {trained.id}"  # a narrower question is no less of a right
+    assert name_of(appliance.reader_for(access)) == f"trained: {WEIGHTS}"  # a narrower question is no less of a right
 
 
 def test_deleting_one_source_retires_the_reader_and_its_weights(appliance: Appliance, engine: LocalEngine) -> None:
@@ -110,9 +119,26 @@ def test_deleting_one_source_retires_the_reader_and_its_weights(appliance: Appli
     engine.delete(engine.documents()[3].id)
     assert appliance.catalog.readers()[0].state == "stale"
     assert reader_of(appliance) == "fake-reader"
-    assert list(appliance.readers_dir.iterdir()) == []
-    assert isinstance(appliance.models, FakeModels)
-    assert appliance.models.forgotten == [trained.id]
+    assert stored(appliance) == []
+    assert not appliance.keys.has(trained.id)
+
+
+def test_weights_lie_sealed_under_a_key_of_their_own(appliance: Appliance, engine: LocalEngine) -> None:
+    """They are made of the words of documents: nothing of them is readable, or comes back, without their key."""
+    trained = learning.learn(appliance, train=training(0.5, 0.9))
+    files = [p for p in appliance.settings.data_dir.rglob("*") if p.is_file()]
+    assert appliance.readers.path(trained.id) in files
+    assert not [p for p in files if WEIGHTS.encode() in p.read_bytes()]
+    copy = appliance.readers.path(trained.id).read_bytes()
+    learning.roll_back(appliance)
+    # WHEN an older copy of the data comes back, catalogue and weights, but not the key
+    appliance.readers.path(trained.id).write_bytes(copy)
+    with appliance.store.write() as conn:
+        conn.execute(update(readers).values(state="in use"))
+    appliance.forget_readers()
+    assert reader_of(appliance) == "fake-reader"
+    with pytest.raises(IntegrityError):
+        appliance.readers.read(trained.id, trained.id)
 
 
 def test_a_reader_that_went_on_from_another_is_retired_by_the_others_sources_too(
@@ -130,31 +156,30 @@ def test_a_reader_that_went_on_from_another_is_retired_by_the_others_sources_too
 
 
 def test_a_source_deleted_during_training_keeps_the_reader_from_use(appliance: Appliance, engine: LocalEngine) -> None:
-    def train(pairs: Sequence[learning.Pair], current: Path, out: Path) -> dict[str, Any]:
+    def train(pairs: Sequence[learning.Pair], current: bytes) -> tuple[dict[str, Any], bytes]:
         appliance.catalog.delete_document(pairs[0]["document"], by="test")
-        return training(0.1, 0.9)(pairs, current, out)
+        return training(0.1, 0.9)(pairs, current)
 
     assert learning.learn(appliance, train=train).state == "stale"
     assert reader_of(appliance) == "fake-reader"
-    assert list(appliance.readers_dir.iterdir()) == []
+    assert stored(appliance) == []
 
 
 def test_training_that_fails_leaves_nothing(appliance: Appliance, engine: LocalEngine) -> None:
-    def train(pairs: Sequence[learning.Pair], current: Path, out: Path) -> dict[str, Any]:
-        (out / "reader.safetensors").write_bytes(b"half")
+    def train(pairs: Sequence[learning.Pair], current: bytes) -> tuple[dict[str, Any], bytes]:
         raise ModelError("no memory")
 
     with pytest.raises(ModelError):
         learning.learn(appliance, train=train)
     assert [r.state for r in appliance.catalog.readers()] == ["discarded"]
-    assert list(appliance.readers_dir.iterdir()) == []
+    assert stored(appliance) == []
 
 
 def test_roll_back_puts_the_products_own_reader_back(appliance: Appliance, engine: LocalEngine) -> None:
     trained = learning.learn(appliance, train=training(0.5, 0.9))
     assert learning.roll_back(appliance) == trained.id
     assert reader_of(appliance) == "fake-reader"
-    assert list(appliance.readers_dir.iterdir()) == []
+    assert stored(appliance) == []
     with pytest.raises(NotFoundError):
         learning.roll_back(appliance)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,18 +45,16 @@ def test_documents_are_held_apart_whole_and_each_question_meets_a_wrong_passage(
 
 
 @pytest.mark.models
-def test_the_child_leaves_a_reader_that_opens_and_says_how_it_compares(tmp_path: Path) -> None:
-    from models.defaults import open_reader
+def test_the_child_gives_back_a_reader_that_opens_and_says_how_it_compares(tmp_path: Path) -> None:
     from strongroom.app.models import InstalledModels
 
-    settings = load().settings
+    settings = load({"embedder_backend": "fast"}).settings
     models = InstalledModels(settings)
+    current = base64.b64encode(models.reader_artefact()).decode()
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "models.training.approved"),
-            *("--artefact", str(models.reader_artefact()), "--base", str(models.reader_base()), "--out", str(tmp_path)),
-        ],
-        input="".join(json.dumps(p) + "\n" for p in pairs(8, 2)),
+        [sys.executable, "-m", "models.training.approved", "--base", str(models.reader_base())],
+        input=json.dumps({"artefact": current, "pairs": pairs(8, 2)}),
+        env=os.environ | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -63,6 +63,8 @@ def test_the_child_leaves_a_reader_that_opens_and_says_how_it_compares(tmp_path:
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["held"] > 0
     assert 0 <= told["after"]["f1"] <= 1
-    reader = open_reader(settings.models_dir, tmp_path, "reference")
+    assert list(tmp_path.iterdir()) == []  # nothing is left in the clear
+    before = {path.name for path in settings.models_dir.iterdir()}
+    reader = models.reader(base64.b64decode(told["artefact"]))
     assert reader.read("Who built the pump?", ["The pump was built by Firm A."])[0].spans
-    assert [p.name for p in tmp_path.iterdir()] == ["reader.safetensors"]  # nothing else stays behind
+    assert {path.name for path in settings.models_dir.iterdir()} == before  # nor is it converted on a disk
