@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
-from models.reader import FastForm, FastReader, ReferenceReader, _Reader, convert, probe_logits
+from models.reader import FastForm, FastReader, ReferenceReader, _Reader, convert, probe_logits, reference_of
+from models.reader_weights import WEIGHTS, about, dumps, merged
 from models.training.export import export
 from strongroom.errors import ModelError
 from strongroom.ports import Reader
@@ -63,11 +65,20 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"base": base, "artefact": artefact, "fast": root / "fast"}
 
 
-@pytest.fixture(params=["fast", "reference", "fake"])
-def reader(request: pytest.FixtureRequest, places: dict[str, Path]) -> Reader:
+@pytest.fixture(scope="module")
+def carried(places: dict[str, Path]) -> bytes:
+    """The same artefact as bytes that bring the logits of their self-test along, as those trained here do."""
+    plain = (places["artefact"] / WEIGHTS).read_bytes()
+    reference = reference_of(plain, places["base"], places["base"] / "tokenizer.json")
+    return dumps(load(plain), about(plain) | {"reference": reference})
+
+
+@pytest.fixture(params=["fast", "fast in memory", "reference", "fake"])
+def reader(request: pytest.FixtureRequest, places: dict[str, Path], carried: bytes) -> Reader:
     tokenizer = places["base"] / "tokenizer.json"
     makers: dict[str, Callable[[], Reader]] = {
         "fast": lambda: FastReader(places["artefact"], FastForm.stored(places["fast"]), tokenizer, threads=2),
+        "fast in memory": lambda: FastReader(carried, FastForm.built(carried, places["base"]), tokenizer, threads=2),
         "reference": lambda: ReferenceReader(places["artefact"], places["base"], tokenizer, threads=1),
         "fake": FakeReader,
     }
@@ -158,8 +169,6 @@ def test_fast_and_reference_agree(places: dict[str, Path]) -> None:
 
 
 def test_another_base_is_refused(places: dict[str, Path], tmp_path: Path) -> None:
-    from models.reader_weights import merged
-
     other = tmp_path / "model.safetensors"
     other.write_bytes((places["base"] / "model.safetensors").read_bytes() + b" ")
     with pytest.raises(ModelError, match="trained over weights"):

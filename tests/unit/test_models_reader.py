@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.pairs import MAX_TOKENS, PairTokenizer, Window
-from models.reader_weights import about, merged, pack, reader_folder, write
+from models.reader_weights import about, dumps, merged, pack, reader_folder, write
 from models.spans import Scored, merge, window_spans
 from models.spec import file_sha256
 from strongroom.errors import ModelError
@@ -32,7 +32,7 @@ def test_packed_weights_come_back_close_and_small(tmp_path: Path) -> None:
     changed["heads.span.weight"] = rng.normal(size=(2, 128)).astype(np.float32)
     save_file(base, str(tmp_path / "base.safetensors"))
     facts = {"base_sha256": file_sha256(tmp_path / "base.safetensors")}
-    path = write(tmp_path / "reader", pack(changed, base), facts)
+    path = write(tmp_path / "reader", dumps(pack(changed, base), facts))
     back = merged(tmp_path / "reader", tmp_path / "base.safetensors")
     assert set(back) == set(changed)
     for name, value in changed.items():
