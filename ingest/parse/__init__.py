@@ -52,7 +52,7 @@ def parse_file(
     Raises `ParseError` (empty, damaged, unsupported, no text) and `QuarantineError` (password, not safe to open).
     """
     if mime in MAY_BE_LOCKED:
-        copy = unlocked(path, passwords)
+        copy = unlocked(path, mime, passwords)
         if copy is not None:
             path, mime = copy, detect(copy)
     format_ = format_of(mime)

@@ -17,7 +17,6 @@ from ingest.mime import DOCX, PPTX
 from ingest.parse.archive import check_archive
 from ingest.parse.build import DocumentBuilder
 from ingest.parse.office import add_sections, html_blocks, parse_office
-from ingest.parse.opendocument import check_opendocument
 from ingest.parse.text import read_text
 from ingest.parse.tools import damaged, run_tool, scratch
 from strongroom.errors import TRIED_AGAIN, ParseError
@@ -55,10 +54,8 @@ def parse_with_pandoc(path: Path, mime: str) -> ParsedDocument:
             for warning in warnings:
                 builder.warn(warning)
         else:
-            if mime == "application/epub+zip":
+            if mime != "application/rtf":
                 check_archive(path, doctype=True)
-            elif mime != "application/rtf":
-                check_opendocument(path)
             source = path
         output = folder / "output.html"
         argv = [_pandoc(), "+RTS", f"-M{_HEAP}", "-RTS", "--sandbox", "--quiet", f"--from={reader}", "--to=html"]

@@ -1,4 +1,7 @@
-"""Office files under a password, by msoffcrypto-tool (MIT): opened with the first password that fits."""
+"""Office files under a password: opened with the first password that fits.
+
+Microsoft's by msoffcrypto-tool (MIT), OpenDocument by `ingest.parse.lockedodf`.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,25 @@ from strongroom.errors import LOCKED, LOCKED_HINT, ParseError, QuarantineError
 
 # Types whose files may be encrypted as a whole; the first is what a modern one is before it is opened.
 ENCRYPTED = "application/x-ole-encrypted"
+ODF = "application/vnd.oasis.opendocument."
 MAY_BE_LOCKED = frozenset(
-    {ENCRYPTED, "application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"}
+    {
+        *(ENCRYPTED, "application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"),
+        *(f"{ODF}text", f"{ODF}spreadsheet", f"{ODF}presentation"),
+    }
 )
 _EXCELS_OWN = "VelvetSweatshop"  # what Excel encrypts with when a workbook is only protected against changes
 
 
-def unlocked(path: Path, passwords: Sequence[str]) -> Path | None:
+def unlocked(path: Path, mime: str, passwords: Sequence[str]) -> Path | None:
     """A copy of the file without its password, in the temporary folder; `None` when it has none.
 
-    Raises `QuarantineError` when no password fits, `ParseError` when the file is damaged.
+    Raises `QuarantineError` when no password fits, `ParseError` for damage and methods that are not known.
     """
+    if mime.startswith(ODF):
+        from ingest.parse.lockedodf import unlocked_odf
+
+        return unlocked_odf(path, passwords)
     import msoffcrypto
 
     with path.open("rb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -29,6 +30,8 @@ from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestSumm
 from tests.fakes import FakeTokenizer
 from tests.ingest_bench import Bench, faults, keys_of_nothing, listing, worded
 from tests.ingest_samples import attach, lock_pdf, text_pdf
+
+FILES = Path(__file__).parent.parent / "files"
 
 
 class Room:
@@ -363,7 +366,8 @@ def test_a_self_reproducing_archive_is_refused() -> None:
 
 
 def test_locked_files_are_opened_by_a_password_of_the_run_and_quarantined_without(room: Room, folder: Path) -> None:
-    # GIVEN a locked PDF, workbook, zip (AES) and 7z
+    # GIVEN a locked PDF, workbook, zip (AES), 7z and OpenDocument text
+    shutil.copy(FILES / "locked.odt", folder / "e.odt")
     lock_pdf(folder / "a.pdf", "about bronze", "s3cret")
     lock_workbook(folder / "b.xlsx", "s3cret")
     with pyzipper.AESZipFile(folder / "c.zip", "w", encryption=pyzipper.WZ_AES) as archive:
@@ -374,11 +378,11 @@ def test_locked_files_are_opened_by_a_password_of_the_run_and_quarantined_withou
     # WHEN it is ingested without a password THEN each says so
     _, found = room.ingest(folder)
     assert {name: reason.split(":")[0].split(".")[0] for name, reason in reasons(found).items()} == dict.fromkeys(
-        ["a.pdf", "b.xlsx", "c.zip!/c.txt", "d.7z"], "Password protected"
+        ["a.pdf", "b.xlsx", "c.zip!/c.txt", "d.7z", "e.odt"], "Password protected"
     )
     # WHEN the right password is among those of the run THEN they are read, and the password is nowhere on disk
     _, found = room.ingest(folder, passwords=("wrong", "s3cret"))
-    expected = ["a.pdf", "b.xlsx", "c.zip", "c.zip!/c.txt", "d.7z", "d.7z!/d.txt"]
+    expected = ["a.pdf", "b.xlsx", "c.zip", "c.zip!/c.txt", "d.7z", "d.7z!/d.txt", "e.odt"]
     assert outcomes(found) == dict.fromkeys(expected, "indexed")
     room.check()
     stored = [path for path in room.spool.parent.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]

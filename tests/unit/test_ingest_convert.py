@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -94,18 +93,6 @@ def test_half_a_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     with pytest.raises(ParseError, match="damaged"):
         _parse(tmp_path / name)
-
-
-def test_an_encrypted_opendocument_file_is_quarantined(tmp_path: Path) -> None:
-    for name in ("lease.odt", "budget.ods"):
-        with zipfile.ZipFile(FILES / name) as source, zipfile.ZipFile(tmp_path / name, "w") as target:
-            for item in source.infolist():
-                data = source.read(item)
-                if item.filename == "META-INF/manifest.xml":
-                    data = data.replace(b"</manifest:manifest>", b"<manifest:encryption-data/></manifest:manifest>")
-                target.writestr(item, data)
-        with pytest.raises(QuarantineError, match="password protected"):
-            _parse(tmp_path / name)
 
 
 def test_without_libreoffice_the_reason_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
