@@ -298,9 +298,9 @@ def remake(parts: Parts, finisher: Finisher, version_ids: Sequence[str], halt: H
 
 def _begun_again(sources: Sequence[PointSource], version_id: str) -> Begun:
     if not sources:  # nothing was cut from it; its id is all that marking needs
-        return Begun("", version_id, "", (), ())
+        return Begun("", version_id, "")
     first = sources[0]
-    return Begun(first.document_id, version_id, first.collection_id, first.allow, first.deny)
+    return Begun(first.document_id, version_id, first.collection_id)
 
 
 def deleted_meanwhile(path: str) -> FileOutcome:
@@ -330,8 +330,6 @@ def _point(source: PointSource, dense: Vector, wording: Wording) -> IndexPoint:
         document_id=source.document_id,
         version_id=source.version_id,
         collection_id=source.collection_id,
-        allow=source.allow,
-        deny=source.deny,
         name=wording.context,
         opening=source.ordinal == 0,
     )

@@ -246,7 +246,7 @@ class IndexPoint:
     document_id: str
     version_id: str
     collection_id: str
-    allow: tuple[str, ...]  # principals that may read
+    allow: tuple[str, ...] = ()  # principals that may read; set at writing, by `ingest.regrant.write_points`
     deny: tuple[str, ...] = ()  # principals that may not, whatever `allow` says
     name: str = ""  # what the document is called, in words
     opening: bool = False  # the first passage of its document

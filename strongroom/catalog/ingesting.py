@@ -110,12 +110,11 @@ class IngestingMixin(PersonalMixin):
                 grants.add_grant(conn, group_principal(named(group)), "document", document_id)
             if parent is not None:
                 self._place_inside(conn, document_id, parent)
-            allow, deny = grants.document_principals(conn, document_id, collection_id)
-            if (allow, deny) != before:
+            if grants.document_principals(conn, document_id, collection_id) != before:
                 walls.refuse_grants(conn, (document_id,))
                 if current is not None:  # the version that it replaces answers until then
                     grants.note_change(conn, "document", document_id)
-        return Begun(document_id, version_id, collection_id, tuple(sorted(allow)), tuple(sorted(deny)))
+        return Begun(document_id, version_id, collection_id)
 
     def store_parsed(
         self, begun: Begun, parsed: ParsedDocument, cut: Sequence[Chunk], *, members: Sequence[str] = ()
@@ -167,8 +166,6 @@ class IngestingMixin(PersonalMixin):
                 document_id=begun.document_id,
                 version_id=version_id,
                 collection_id=begun.collection_id,
-                allow=begun.allow,
-                deny=begun.deny,
                 name=name,
                 title=parsed.title,
                 headings=chunk.headings,
@@ -272,7 +269,6 @@ class IngestingMixin(PersonalMixin):
         """What is needed to embed a version again, from the catalogue alone."""
         with self.store.read() as conn:
             row = self._version_row(conn, version_id)
-            allow, deny = grants.document_principals(conn, row.document_id, row.collection_id)
             rows = conn.execute(
                 select(chunks.c.id, chunks.c.ordinal, chunks.c.text, chunks.c.headings)
                 .where(chunks.c.version_id == version_id)
@@ -286,8 +282,6 @@ class IngestingMixin(PersonalMixin):
                 document_id=row.document_id,
                 version_id=version_id,
                 collection_id=row.collection_id,
-                allow=tuple(sorted(allow)),
-                deny=tuple(sorted(deny)),
                 name=name,
                 title=title,
                 headings=tuple(self.vault.open_json(r.headings, f"chunks.headings:{r.id}")),

@@ -47,8 +47,6 @@ class Begun:
     document_id: str
     version_id: str
     collection_id: str
-    allow: tuple[str, ...]
-    deny: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,6 @@ class PointSource:
     document_id: str
     version_id: str
     collection_id: str
-    allow: tuple[str, ...]
-    deny: tuple[str, ...]
     name: str
     title: str | None
     headings: tuple[str, ...]

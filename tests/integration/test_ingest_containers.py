@@ -357,7 +357,7 @@ def test_an_archive_inside_itself_and_one_nested_without_end_are_stopped(room: R
 
 
 def test_a_self_reproducing_archive_is_refused() -> None:
-    begun = Begun("d", "v", "c", (), ())
+    begun = Begun("d", "v", "c")
     quine = SourceFile("", "file:///r.zip", "r.zip", 1)
     (inside,) = entries_of(quine, [Member("r.zip", "/r", 1)], begun=begun, inside=None, sha256="same")
     with pytest.raises(QuarantineError, match="self-reproducing"):

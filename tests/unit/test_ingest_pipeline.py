@@ -295,7 +295,8 @@ def test_upload_is_known_by_its_uri(bench: Bench, tmp_path: Path) -> None:
     assert outcome.path == "upload:///reports/q3.txt"
     sources = bench.catalog.point_sources(bench.catalog.indexed_versions()[0])
     assert sources[0].name == "q3.txt"
-    assert "group:audit" in sources[0].allow
+    document_id = sources[0].document_id
+    assert "group:audit" in bench.catalog.principals_of([document_id])[document_id][0]
 
 
 # ------------------------------------------------------------------------------------------------ new versions
