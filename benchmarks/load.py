@@ -35,7 +35,7 @@ from urllib.parse import quote
 
 import httpx
 
-from strongroom.client import ServerInfo, read_server_info
+from strongroom.client.server_info import ServerInfo, read_server_info
 from strongroom.wire import parse_sse
 
 ROOT = Path(__file__).resolve().parent.parent

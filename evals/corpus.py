@@ -19,8 +19,8 @@ from strongroom.access import LOCAL_USER
 from strongroom.app.models import Models
 from strongroom.config import Settings
 from strongroom.errors import IndexMismatchError, UsageError
-from strongroom.ports import Engine, OnEvent
-from strongroom.types import IngestRequest
+from strongroom.ports import Engine
+from strongroom.types import IngestRequest, OnEvent
 
 _DECIDE = ("embedder", "chunk_tokens", "chunk_overlap_tokens", "ocr")  # settings that decide what is stored
 

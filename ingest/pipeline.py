@@ -26,8 +26,16 @@ from ingest.regrant import tell_index
 from ingest.work import Parts, ends_run, explained, held, verdict
 from strongroom.catalog.records import Collection, Twin
 from strongroom.errors import HeldError, LockedError, NotFoundError
-from strongroom.ports import OnEvent
-from strongroom.types import DocumentState, FileOutcome, IngestEvent, IngestOptions, IngestSummary, OcrMode, SourceFile
+from strongroom.types import (
+    DocumentState,
+    FileOutcome,
+    IngestEvent,
+    IngestOptions,
+    IngestSummary,
+    OcrMode,
+    OnEvent,
+    SourceFile,
+)
 from strongroom.wire import shown_uri
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,7 @@ from itertools import islice
 
 from ingest.flow import Channel, Halt, Halted
 from strongroom.errors import CancelledError
-from strongroom.ports import OnEvent
-from strongroom.types import FileOutcome, IngestProgress, IngestSummary
+from strongroom.types import FileOutcome, IngestProgress, IngestSummary, OnEvent
 
 _INTERVAL_S = 0.2
 _POLL_S = 0.1

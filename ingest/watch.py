@@ -27,8 +27,8 @@ from strongroom.errors import CancelledError
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
 
-    from strongroom.ports import Engine, OnEvent
-    from strongroom.types import IngestRequest, IngestSummary
+    from strongroom.ports import Engine
+    from strongroom.types import IngestRequest, IngestSummary, OnEvent
 
 log = logging.getLogger(__name__)
 

@@ -9,25 +9,20 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from server.errors import UnexpectedError, log_defect
 from server.limits import Line, Ticket
 from strongroom.errors import StrongroomError
-from strongroom.types import ErrorEvent
-from strongroom.wire import dump_sse
+from strongroom.types import AskEvent
+from strongroom.whole import WholeEvent
+from strongroom.wire import dump_event, dump_sse, error_event
 
 _HEARTBEAT = b": waiting\n\n"
 
 
-class Event(Protocol):
-    """Anything with a kind, which names the server-sent event."""
-
-    @property
-    def kind(self) -> str: ...
-
-
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", AskEvent, WholeEvent)
+"""What is streamed; an event's `kind` names the server-sent event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +45,19 @@ class EventStream(Generic[E]):
         self,
         counter: Counter,
         user: str,
-        produce: Callable[[threading.Event], Iterator[E | ErrorEvent]],
+        produce: Callable[[threading.Event], Iterator[E]],
         *,
         waiting: Callable[[int], E],
-        dump: Callable[[E | ErrorEvent], bytes],
         what: str,
     ) -> None:
         counter.line.refuse_when_long(user)
         self._counter, self._user, self._what = counter, user, what
-        self._produce, self._waiting, self._dump = produce, waiting, dump
+        self._produce, self._waiting = produce, waiting
         self._cancel = threading.Event()
-        self._queue: asyncio.Queue[E | ErrorEvent | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[E | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
-    async def events(self, seen: Callable[[E | ErrorEvent], None] = lambda _event: None) -> AsyncGenerator[bytes, None]:
+    async def events(self, seen: Callable[[E], None] = lambda _event: None) -> AsyncGenerator[bytes, None]:
         """Server-sent events. Closing this (the client left, the server stops) cancels the work."""
         context = contextvars.copy_context()
         ticket = self._counter.line.enter(self._user)
@@ -96,21 +90,20 @@ class EventStream(Generic[E]):
                     if self._cancel.is_set():
                         break
         except StrongroomError as exc:
-            self._put(ErrorEvent(str(exc), exc.hint, int(exc.exit_code)))
+            self._put(error_event(exc))
         except Exception as exc:  # noqa: BLE001 - the outermost edge of the working thread
             log_defect(self._what, exc)
-            defect = UnexpectedError()
-            self._put(ErrorEvent(str(defect), defect.hint, int(defect.exit_code)))
+            self._put(error_event(UnexpectedError()))
         finally:
             self._put(None)
             self._soon(self._counter.line.leave, ticket)
 
-    def _put(self, event: E | ErrorEvent | None) -> None:
+    def _put(self, event: E | None) -> None:
         self._soon(self._queue.put_nowait, event)
 
     def _soon(self, function: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop has closed: nobody waits any more
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _sse(self, event: E | ErrorEvent) -> bytes:
-        return dump_sse(event.kind, self._dump(event))
+    def _sse(self, event: E) -> bytes:
+        return dump_sse(event.kind, dump_event(event))

@@ -22,7 +22,7 @@ from strongroom.types import (
     SearchResult,
     StageEvent,
 )
-from strongroom.wire import dump_ask_event, dumps
+from strongroom.wire import dumps
 
 router = APIRouter(prefix="/api", tags=["answers"])
 
@@ -49,7 +49,6 @@ async def ask(request: Request) -> Response:
         user_of(request),
         lambda cancel: engine.ask(wanted, cancel=cancel),
         waiting=lambda before: StageEvent("waiting", f"{before} before you"),
-        dump=dump_ask_event,
         what="an answer",
     )
     return StreamingResponse(_told(state, stream), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -9,7 +9,6 @@ from server.events import Counter, EventStream
 from server.schema import takes
 from server.state import engine_of, read_request, state_of, user_of
 from strongroom.whole import WholeEvent, WholeProgress, WholeRequest
-from strongroom.wire import dump_whole_event
 
 router = APIRouter(prefix="/api", tags=["whole documents"])
 
@@ -28,7 +27,6 @@ async def whole(request: Request) -> Response:
         user_of(request),
         lambda cancel: engine.whole(wanted, cancel=cancel),
         waiting=lambda before: WholeProgress(0, 0, "documents", 0.0, f"waiting: {before} before you"),
-        dump=dump_whole_event,
         what="work over whole documents",
     )
     return StreamingResponse(stream.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

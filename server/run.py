@@ -10,7 +10,7 @@ from pathlib import Path
 from server.app import create_app
 from server.settings import ServerSettings
 from server.state import Doors, EngineFor
-from strongroom.client import ServerInfo, remove_server_info, write_server_info
+from strongroom.client.server_info import ServerInfo, remove_server_info, write_server_info
 from strongroom.listen import BackgroundServer, bind, serve, url_of
 
 

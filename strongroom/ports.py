@@ -47,12 +47,12 @@ from strongroom.types import (
     Hold,
     HoldRequest,
     IndexHit,
-    IngestEvent,
     IngestOptions,
     IngestRequest,
     IngestSummary,
     Message,
     OcrMode,
+    OnEvent,
     PageView,
     ParsedDocument,
     Reading,
@@ -73,7 +73,6 @@ from strongroom.whole import WholeEvent, WholeRequest
 
 Vectors = NDArray[np.float32]
 Vector = NDArray[np.float32]
-OnEvent = Callable[[IngestEvent], None]
 
 
 # ------------------------------------------------------------------------------------------------ models
@@ -549,7 +548,6 @@ __all__ = [
     "IndexPoint",
     "IndexQuery",
     "Keeping",
-    "OnEvent",
     "Parser",
     "Permissions",
     "Reader",

@@ -9,6 +9,7 @@ exclusive. Boxes are `(x0, y0, x1, y1)` in PDF points (1/72 inch), origin at the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -371,6 +372,7 @@ class IngestProgress:
 
 
 IngestEvent = FileOutcome | IngestProgress
+OnEvent = Callable[[IngestEvent], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,8 +209,8 @@ def without_layout(page: PageView) -> PageView:
 # ------------------------------------------------------------------------------------------------ events
 
 
-def dump_ask_event(event: AskEvent) -> bytes:
-    """JSON of one event of an answer, in ASCII.
+def dump_event(event: AskEvent | WholeEvent) -> bytes:
+    """JSON of one event of an answer or of work over whole documents, in ASCII.
 
     Line splitters of HTTP clients break at U+0085 and U+2028 too, so no such character may stand raw in a stream.
     """
@@ -223,13 +223,8 @@ def load_ask_event(kind: str, data: bytes | str) -> AskEvent | None:
     return None if cls is None else loads(cls, data)
 
 
-def dump_whole_event(event: WholeEvent) -> bytes:
-    """JSON of one event of work over whole documents, in ASCII like those of an answer."""
-    return adapter(type(event)).dump_json(event, ensure_ascii=True)
-
-
 def load_whole_event(kind: str, data: bytes | str) -> WholeEvent | None:
-    """One event by its kind; `None` for a kind this version does not know."""
+    """One event of work over whole documents by its kind; `None` for a kind this version does not know."""
     cls = WHOLE_EVENTS.get(kind)
     return None if cls is None else loads(cls, data)
 
@@ -303,6 +298,16 @@ def error_from(body: Any, *, status: int) -> StrongroomError:
         return StrongroomError(f"the server answered with HTTP status {status}", hint="See the server's log.")
     cls = _error_classes().get(str(detail.get("type"))) or _by_code(detail.get("code"), status)
     return cls(str(detail.get("message", "")), hint=str(detail.get("hint", "")))
+
+
+def error_event(exc: StrongroomError) -> ErrorEvent:
+    """The last event of a stream that an error ended."""
+    return ErrorEvent(str(exc), exc.hint, int(exc.exit_code))
+
+
+def error_of(event: ErrorEvent) -> StrongroomError:
+    """The exception that an error event stands for."""
+    return error_from({"error": {"message": event.message, "hint": event.hint, "code": event.code}}, status=500)
 
 
 @lru_cache(maxsize=1)

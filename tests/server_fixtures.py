@@ -21,7 +21,7 @@ from strongroom.accounts import Accounts, Desk, Passwords
 from strongroom.accounts.sso import Provider, SingleSignOn
 from strongroom.audit import Audit
 from strongroom.catalog import Catalog, Store
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.crypto import KeyStore, Vault
 from strongroom.ports import Engine
 from strongroom.signin import CodeBook, make_code

@@ -15,7 +15,7 @@ from strongroom import airgap
 def main(arguments: list[str] | None = None) -> int:
     """Run the UI until it is stopped; returns the exit code."""
     airgap.prepare_environment()
-    from strongroom.client import read_server_info
+    from strongroom.client.server_info import read_server_info
     from strongroom.errors import ExitCode, StrongroomError
 
     parser = argparse.ArgumentParser(prog="python -m ui", description="Serve the Strongroom UI.")

@@ -9,9 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from strongroom.types import AskEvent, AskRequest, Style
+from strongroom.wire import error_event
 from ui import components, viewer
 from ui.connection import engine
 from ui.theme import NARROW
@@ -182,12 +183,10 @@ class _Stream:
         threading.Thread(target=self._read, name="answer", daemon=True).start()
 
     def _read(self) -> None:
-        from strongroom.types import ErrorEvent
-
         try:
             for event in self._server.ask(self._request, cancel=self.cancel):
                 self.events.put(event)
         except StrongroomError as exc:
-            self.events.put(ErrorEvent(str(exc), exc.hint, int(exc.exit_code)))
+            self.events.put(error_event(exc))
         finally:
             self.events.put(None)

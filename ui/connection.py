@@ -9,9 +9,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from strongroom.client import HttpEngine
+from strongroom.client.accounts import HttpDesk, SignInClient, for_browser
+from strongroom.client.engine import HttpEngine
 from strongroom.errors import SignInError, StrongroomError, UnauthorizedError
-from strongroom.people_client import HttpDesk, SignInClient, for_browser
 from strongroom.signin import gate_key
 
 COOKIE = "strongroom_session"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from ui import components, viewer
 from ui.files import original_url

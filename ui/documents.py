@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from strongroom.types import DocumentInfo, FileOutcome, IngestOptions, IngestProgress, SourceFile
 from ui import components, details, viewer

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from ui.connection import COOKIE, peer
 

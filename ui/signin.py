@@ -22,7 +22,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from strongroom.client import ServerUnreachableError
+from strongroom.client.accounts import HttpDesk, for_browser
+from strongroom.client.connection import ServerUnreachableError
 from strongroom.errors import SignInError, StrongroomError, UsageError
 from strongroom.people import (
     ROLES,
@@ -40,7 +41,6 @@ from strongroom.people import (
     SsoStart,
     TokenRequest,
 )
-from strongroom.people_client import HttpDesk, for_browser
 from ui import connection
 from ui.connection import COOKIE
 

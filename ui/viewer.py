@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from strongroom.flags import described
 from strongroom.types import Citation, PageView, Span

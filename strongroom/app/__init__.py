@@ -22,7 +22,8 @@ def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None,
     `purpose` names the command in the lock file, `ask` reads a passphrase. Raises `LockedError` when another process
     works on the directory without serving it, and `NotPermittedError` for an unknown `as_user`.
     """
-    from strongroom.client import HttpEngine, read_server_info
+    from strongroom.client.engine import HttpEngine
+    from strongroom.client.server_info import read_server_info
 
     served = read_server_info(settings.data_dir)
     if served is not None:
@@ -44,11 +45,11 @@ def open_engine(settings: Settings, *, purpose: str, as_user: str | None = None,
 @contextmanager
 def open_desk(settings: Settings, *, purpose: str, ask: Ask | None = None) -> Iterator[AccountDesk]:
     """The accounts, as the owner of the data directory administers them: of the running server, or in this process."""
-    from strongroom.client import read_server_info
+    from strongroom.client.server_info import read_server_info
 
     served = read_server_info(settings.data_dir)
     if served is not None:
-        from strongroom.people_client import HttpDesk
+        from strongroom.client.accounts import HttpDesk
 
         remote = HttpDesk(served.url, served.token, certificate=served.certificate)
         try:

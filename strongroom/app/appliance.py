@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from strongroom.app.render import Renderer
     from strongroom.app.watching import Watching
     from strongroom.people import Identity
-    from strongroom.ports import ChatModel, Embedder, OnEvent, Reader, VectorIndex
-    from strongroom.types import AskRequest, DeletionReceipt, IngestSummary, OcrMode, Style
+    from strongroom.ports import ChatModel, Embedder, Reader, VectorIndex
+    from strongroom.types import AskRequest, DeletionReceipt, IngestSummary, OcrMode, OnEvent, Style
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from strongroom.errors import StrongroomError
 from strongroom.ports import Engine
 from strongroom.types import Answer, AnswerEvent, AskRequest, ErrorEvent
-from strongroom.wire import error_from
+from strongroom.wire import error_of
 
 
 def final_answer(engine: Engine, request: AskRequest) -> Answer:
@@ -16,8 +16,3 @@ def final_answer(engine: Engine, request: AskRequest) -> Answer:
         if isinstance(event, ErrorEvent):
             raise error_of(event)
     raise StrongroomError("the answer broke off", hint="Ask again; `strongroom check` may show a cause.")
-
-
-def error_of(event: ErrorEvent) -> StrongroomError:
-    """The exception that an error event stands for."""
-    return error_from({"error": {"message": event.message, "hint": event.hint, "code": event.code}}, status=500)

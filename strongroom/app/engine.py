@@ -40,6 +40,7 @@ from strongroom.types import (
     IngestRun,
     IngestSummary,
     OcrMode,
+    OnEvent,
     PageView,
     SearchRequest,
     SearchResult,
@@ -56,7 +57,6 @@ from strongroom.types import (
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
     from strongroom.audit.log import Outcome
-    from strongroom.ports import OnEvent
     from strongroom.whole import WholeEvent, WholeRequest
 
 WRITERS = frozenset({"admin", "editor"})

@@ -93,7 +93,7 @@ def status(
 
         strongroom status --json
     """
-    from strongroom.client import read_server_info
+    from strongroom.client.server_info import read_server_info
 
     settings = load_settings(data_dir, config).settings
     served = read_server_info(settings.data_dir)

@@ -124,7 +124,7 @@ def ask(
 
 def stream_answer(opened: Engine, request: AskRequest) -> None:
     """Print words as they come, then the quotes they rest on."""
-    from strongroom.app.asking import error_of
+    from strongroom.wire import error_of
 
     answer: Answer | None = None
     begun = False

@@ -303,7 +303,7 @@ def _opened(
     """The engine to ask and the name of what it knows: the set's own documents, or the organisation's."""
     from evals.corpus import corpus_key, default_cache, opened
     from strongroom.cli.progress import reporting
-    from strongroom.client import read_server_info
+    from strongroom.client.server_info import read_server_info
 
     if questions.has_documents:
         if as_user is not None:

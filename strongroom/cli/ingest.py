@@ -196,7 +196,7 @@ def keep_in_step(
 
 def _require_no_server(settings: Settings) -> None:
     """Where work is done is decided by whoever does it: a running server has settings of its own."""
-    from strongroom.client import read_server_info
+    from strongroom.client.server_info import read_server_info
 
     if read_server_info(settings.data_dir) is not None:
         raise UsageError(

@@ -20,7 +20,7 @@ from strongroom.listen import is_loopback, reachable
 
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
-    from strongroom.client import ServerInfo
+    from strongroom.client.server_info import ServerInfo
     from strongroom.config import Settings
 
 UI_START_SECONDS = 60.0

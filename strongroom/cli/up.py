@@ -44,7 +44,7 @@ def link(data_dir: DataDir = None, config: ConfigFile = None) -> None:
         strongroom link
     """
     from strongroom.cli.serve import sign_in_address
-    from strongroom.client import read_server_info
+    from strongroom.client.server_info import read_server_info
     from strongroom.errors import UsageError
 
     settings = load_settings(data_dir, config).settings

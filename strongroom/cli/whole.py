@@ -304,7 +304,7 @@ def _run(
     opened: Engine, request: WholeRequest, *, json_output: bool, keep: Callable[[WholeItem], bool]
 ) -> Iterator[WholeItem]:
     """Items as they come. Raises what went wrong, and exits with 3 when a document had to be left out."""
-    from strongroom.app.asking import error_of
+    from strongroom.wire import error_of
 
     show = _Progress()
     for event in opened.whole(request):

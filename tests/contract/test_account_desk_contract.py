@@ -22,6 +22,7 @@ from server.settings import ServerSettings
 from server.state import MOST_SIGNING
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Accounts, Desk
+from strongroom.client.accounts import HttpDesk, SignInClient
 from strongroom.errors import NotFoundError, NotPermittedError, SignInError, UnauthorizedError, UsageError
 from strongroom.people import (
     SCOPES,
@@ -35,7 +36,6 @@ from strongroom.people import (
     SignInRequest,
     TokenRequest,
 )
-from strongroom.people_client import HttpDesk, SignInClient
 from strongroom.ports import AccountDesk
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import Served, make_accounts, served

@@ -11,7 +11,7 @@ import pytest
 
 from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.config import load
 from strongroom.errors import NotFoundError, NotPermittedError, UsageError, WallError
 from strongroom.ports import Engine

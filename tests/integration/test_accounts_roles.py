@@ -11,7 +11,7 @@ from server.state import Doors
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Passwords
 from strongroom.app.appliance import Appliance
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.config import load
 from strongroom.errors import NotFoundError, NotPermittedError, StrongroomError, UnauthorizedError
 from strongroom.people import AccountChange, Identity, NewAccount, RedeemRequest, Role

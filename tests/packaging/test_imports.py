@@ -18,7 +18,6 @@ UI_MAY_KNOW = {
     "strongroom.client",
     "strongroom.errors",
     "strongroom.people",
-    "strongroom.people_client",
     "strongroom.types",
     "strongroom.wire",
 }

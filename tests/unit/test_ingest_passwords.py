@@ -8,7 +8,7 @@ import pytest
 
 from ingest.cluster import RayParserPool
 from strongroom.cli.ingest import keep_in_step
-from strongroom.client import HttpEngine
+from strongroom.client.engine import HttpEngine
 from strongroom.config import load
 from strongroom.errors import UsageError
 from strongroom.ports import Engine

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import client
-from strongroom.client import HttpEngine, ServerUnreachableError, read_server_info, write_server_info
+from strongroom.client.connection import ServerUnreachableError
+from strongroom.client.engine import HttpEngine
+from strongroom.client.server_info import read_server_info, write_server_info
 from strongroom.errors import NotPermittedError, StrongroomError, UsageError
 from strongroom.listen import bind, is_loopback, url_of
 from strongroom.signin import CodeBook, make_code
-from strongroom.types import IngestRequest
+from strongroom.types import AskRequest, IngestRequest
 from tests.server_fixtures import served
 
 
@@ -129,7 +130,7 @@ def test_a_server_that_dies_in_the_middle_is_an_error_not_an_end() -> None:
         engine = HttpEngine(f"http://127.0.0.1:{listener.getsockname()[1]}", "t")
         # WHEN the answer is read THEN that is an error
         with pytest.raises(ServerUnreachableError):
-            list(engine.ask(client.AskRequest("q")))
+            list(engine.ask(AskRequest("q")))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])

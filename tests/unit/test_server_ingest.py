@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from server.jobs import IngestJob
-from strongroom import upload
+from strongroom.client import upload
 from strongroom.errors import CancelledError, IndexUnreachableError, StrongroomError, UsageError
 from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestRequest, SourceFile
 from tests.fakes_engine import FakeEngine

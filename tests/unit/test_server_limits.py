@@ -16,7 +16,8 @@ import pytest
 
 from server.errors import TooManyRequestsError
 from server.limits import Buckets, Line, Rate, by_address
-from strongroom.client import HttpEngine, read_server_info
+from strongroom.client.engine import HttpEngine
+from strongroom.client.server_info import read_server_info
 from strongroom.connections import Patience, with_proxies
 from strongroom.errors import ConfigError, NotPermittedError, StrongroomError
 from strongroom.tls import Tls, configured

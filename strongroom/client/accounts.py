@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
 
-from strongroom.client import Connection
+from strongroom.client.connection import Connection, segment
 from strongroom.people import (
     Account,
     AccountChange,
@@ -163,7 +162,7 @@ class HttpDesk:
         return loads(list[Session], self._http.send("GET", "/api/sessions", params=_whose(user)).content)
 
     def end_session(self, session_id: str) -> None:
-        self._http.send("DELETE", f"/api/sessions/{quote(session_id, safe='')}")
+        self._http.send("DELETE", f"/api/sessions/{segment(session_id)}")
 
     def end_sessions(self, user: str | None = None) -> int:
         return loads(Ended, self._http.send("DELETE", "/api/sessions", params=_whose(user)).content).count
@@ -176,7 +175,7 @@ class HttpDesk:
         return loads(NewToken, response.content)
 
     def revoke_token(self, token_id: str) -> None:
-        self._http.send("DELETE", f"/api/tokens/{quote(token_id, safe='')}")
+        self._http.send("DELETE", f"/api/tokens/{segment(token_id)}")
 
     def close(self) -> None:
         """Close the connections. Safe to call twice."""
@@ -189,7 +188,7 @@ class HttpDesk:
 
 
 def _user(name: str) -> str:
-    return f"/api/users/{quote(name, safe='')}"
+    return f"/api/users/{segment(name)}"
 
 
 def _whose(user: str | None) -> dict[str, str]:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import quote
-
+from strongroom.client.connection import Connection, segment
 from strongroom.types import Clearance, ClearanceRequest, Grant, GrantRequest, Group, Wall
 from strongroom.wire import dumps, loads
-
-if TYPE_CHECKING:
-    from strongroom.client import Connection
 
 
 class HttpPermissions:
@@ -22,10 +17,10 @@ class HttpPermissions:
         return loads(list[Group], self._http.send("GET", "/api/groups").content)
 
     def join(self, group: str, user: str) -> None:
-        self._http.send("PUT", f"/api/groups/{_segment(group)}/members/{_segment(user)}")
+        self._http.send("PUT", f"/api/groups/{segment(group)}/members/{segment(user)}")
 
     def leave(self, group: str, user: str) -> None:
-        self._http.send("DELETE", f"/api/groups/{_segment(group)}/members/{_segment(user)}")
+        self._http.send("DELETE", f"/api/groups/{segment(group)}/members/{segment(user)}")
 
     def grants(self, *, collection: str | None = None, document: str | None = None) -> list[Grant]:
         asked = {"collection": collection, "document": document}
@@ -36,16 +31,16 @@ class HttpPermissions:
         return loads(Grant, self._http.send("POST", "/api/grants", content=dumps(request)).content)
 
     def revoke(self, grant_id: str) -> None:
-        self._http.send("DELETE", f"/api/grants/{_segment(grant_id)}")
+        self._http.send("DELETE", f"/api/grants/{segment(grant_id)}")
 
     def walls(self) -> list[Wall]:
         return loads(list[Wall], self._http.send("GET", "/api/walls").content)
 
     def add_wall(self, one: str, other: str) -> Wall:
-        return loads(Wall, self._http.send("PUT", f"/api/walls/{_segment(one)}/{_segment(other)}").content)
+        return loads(Wall, self._http.send("PUT", f"/api/walls/{segment(one)}/{segment(other)}").content)
 
     def remove_wall(self, one: str, other: str) -> None:
-        self._http.send("DELETE", f"/api/walls/{_segment(one)}/{_segment(other)}")
+        self._http.send("DELETE", f"/api/walls/{segment(one)}/{segment(other)}")
 
     def clearances(self) -> list[Clearance]:
         return loads(list[Clearance], self._http.send("GET", "/api/clearances").content)
@@ -54,9 +49,5 @@ class HttpPermissions:
         return loads(Clearance, self._http.send("POST", "/api/clearances", content=dumps(request)).content)
 
     def decide(self, clearance_id: str, *, allow: bool) -> Clearance:
-        path = f"/api/clearances/{_segment(clearance_id)}/{'allow' if allow else 'deny'}"
+        path = f"/api/clearances/{segment(clearance_id)}/{'allow' if allow else 'deny'}"
         return loads(Clearance, self._http.send("POST", path).content)
-
-
-def _segment(value: str) -> str:
-    return quote(value, safe="")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import quote
-
+from strongroom.client.connection import Connection, segment
 from strongroom.types import Hold, HoldRequest, Retention, RetentionRun
 from strongroom.wire import RetentionRule, dumps, loads
-
-if TYPE_CHECKING:
-    from strongroom.client import Connection
 
 
 class HttpKeeping:
@@ -25,7 +20,7 @@ class HttpKeeping:
         return loads(Hold, self._http.send("POST", "/api/holds", content=dumps(request)).content)
 
     def lift(self, hold_id: str) -> None:
-        self._http.send("DELETE", f"/api/holds/{quote(hold_id, safe='')}")
+        self._http.send("DELETE", f"/api/holds/{segment(hold_id)}")
 
     def retention(self) -> list[Retention]:
         return loads(list[Retention], self._http.send("GET", "/api/retention").content)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from strongroom.errors import CancelledError, StrongroomError
-from strongroom.types import FileOutcome, IngestOptions, IngestSummary, SourceFile
+from strongroom.types import FileOutcome, IngestOptions, IngestSummary, OnEvent, SourceFile
 from strongroom.wire import (
     FileOffer,
     JobRef,
@@ -30,7 +30,7 @@ from strongroom.wire import (
 )
 
 if TYPE_CHECKING:
-    from strongroom.client import Connection, OnEvent
+    from strongroom.client.connection import Connection
 
 _BATCH = 64
 _IN_FLIGHT = 4
