@@ -18,8 +18,8 @@ from evals.questions import QuestionSet
 from strongroom.access import LOCAL_USER
 from strongroom.app.models import Models
 from strongroom.config import Settings
+from strongroom.engine import Engine
 from strongroom.errors import IndexMismatchError, UsageError
-from strongroom.ports import Engine
 from strongroom.types import IngestRequest, OnEvent
 
 _DECIDE = ("embedder", "chunk_tokens", "chunk_overlap_tokens", "ocr")  # settings that decide what is stored

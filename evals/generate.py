@@ -16,8 +16,9 @@ from pathlib import PurePath
 from evals.questions import Question
 from retrieval import lexical
 from retrieval.sentences import split_sentences
+from strongroom.engine import Engine
 from strongroom.errors import StrongroomError
-from strongroom.ports import ChatModel, Engine, GenerationOptions
+from strongroom.ports import ChatModel, GenerationOptions
 from strongroom.types import DocumentInfo, DocumentState, Message, PageView
 
 Write = Callable[[str, str], str | None]

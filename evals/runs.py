@@ -23,8 +23,8 @@ from evals.questions import Question, QuestionSet, write_private
 from strongroom import __version__
 from strongroom.app.asking import final_answer
 from strongroom.config import SECRET_KEYS, Settings
+from strongroom.engine import Engine
 from strongroom.errors import CancelledError, StrongroomError, UsageError
-from strongroom.ports import Engine
 from strongroom.types import AskRequest, Citation, SearchRequest
 
 Row = dict[str, Any]

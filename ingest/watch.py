@@ -27,7 +27,7 @@ from strongroom.errors import CancelledError
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
 
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
     from strongroom.types import IngestRequest, IngestSummary, OnEvent
 
 log = logging.getLogger(__name__)

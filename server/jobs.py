@@ -24,8 +24,8 @@ from server.errors import UnexpectedError, log, log_defect
 from server.limits import Line, Ticket
 from server.metrics import Metrics
 from server.settings import ServerSettings
+from strongroom.engine import Engine
 from strongroom.errors import CancelledError, NotFoundError, StrongroomError, UsageError
-from strongroom.ports import Engine
 from strongroom.types import FileOutcome, IngestEvent, IngestOptions, IngestProgress, IngestSummary, SourceFile
 from strongroom.wire import OfferRequest, dump_ingest_line, shown_uri
 

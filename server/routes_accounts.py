@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from server.routes_signin import known_origin
 from server.schema import takes
 from server.state import call, doors_of, identity_of, read_request
+from strongroom.engine import AccountDesk
 from strongroom.people import (
     Account,
     AccountChange,
@@ -27,7 +28,6 @@ from strongroom.people import (
     TokenRequest,
     TotpSetup,
 )
-from strongroom.ports import AccountDesk
 from strongroom.wire import dumps
 
 router = APIRouter(prefix="/api", tags=["accounts"])

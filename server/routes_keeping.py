@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from server.schema import takes
 from server.state import call, engine_of, read_request
-from strongroom.ports import Keeping
+from strongroom.engine import Keeping
 from strongroom.types import Hold, HoldRequest, Retention, RetentionRun
 from strongroom.wire import RetentionRule, dumps
 

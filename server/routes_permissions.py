@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from server.schema import takes
 from server.state import call, engine_of, read_request
-from strongroom.ports import Permissions
+from strongroom.engine import Permissions
 from strongroom.types import Clearance, ClearanceRequest, Grant, GrantRequest, Group, Wall
 from strongroom.wire import dumps
 

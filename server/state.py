@@ -18,9 +18,9 @@ from server.jobs import JobBoard
 from server.limits import Line
 from server.metrics import Metrics
 from server.settings import ServerSettings
+from strongroom.engine import AccountDesk, Engine
 from strongroom.errors import NotFoundError, NotPermittedError
 from strongroom.people import Identity
-from strongroom.ports import AccountDesk, Engine
 from strongroom.wire import loads_request
 
 if TYPE_CHECKING:

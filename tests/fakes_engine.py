@@ -19,9 +19,9 @@ from pathlib import Path
 
 from retrieval.whole.desk import Desk
 from retrieval.whole.run import check, run
+from strongroom.engine import Keeping, Permissions
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.layout import boxes_for, pack_words
-from strongroom.ports import Keeping, Permissions
 from strongroom.types import (
     Answer,
     AnswerEvent,

@@ -23,7 +23,7 @@ from strongroom.audit import Audit
 from strongroom.catalog import Catalog, Store
 from strongroom.client.engine import HttpEngine
 from strongroom.crypto import KeyStore, Vault
-from strongroom.ports import Engine
+from strongroom.engine import Engine
 from strongroom.signin import CodeBook, make_code
 from strongroom.tls import pinned
 from tests.fakes_engine import FakeEngine, make_pdf, walk

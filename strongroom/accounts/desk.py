@@ -41,7 +41,7 @@ AUDIT_PAGE = 200
 
 
 class Desk:
-    """Implements `strongroom.ports.AccountDesk` in process, for the person that `identity` names."""
+    """Implements `strongroom.engine.AccountDesk` in process, for the person that `identity` names."""
 
     def __init__(self, accounts: Accounts, identity: Identity) -> None:
         self._accounts = accounts

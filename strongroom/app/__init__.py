@@ -11,7 +11,7 @@ from strongroom.access import LOCAL_USER
 if TYPE_CHECKING:
     from strongroom.config import Settings
     from strongroom.crypto import Ask
-    from strongroom.ports import AccountDesk, Engine
+    from strongroom.engine import AccountDesk, Engine
 
 __all__ = ["open_desk", "open_engine"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from strongroom.engine import Engine
 from strongroom.errors import StrongroomError
-from strongroom.ports import Engine
 from strongroom.types import Answer, AnswerEvent, AskRequest, ErrorEvent
 from strongroom.wire import error_of
 

@@ -63,7 +63,7 @@ WRITERS = frozenset({"admin", "editor"})
 
 
 class LocalEngine:
-    """Implements `strongroom.ports.Engine`. Thread-safe; searches and answers may run while an ingest runs."""
+    """Implements `strongroom.engine.Engine`. Thread-safe; searches and answers may run while an ingest runs."""
 
     def __init__(self, appliance: Appliance, user: str, *, by: str | None = None) -> None:
         """`by` is who acts as the user, where that is somebody else."""

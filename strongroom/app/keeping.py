@@ -1,4 +1,4 @@
-"""What must be kept and for how long, as an administrator decides it. Implements `strongroom.ports.Keeping`.
+"""What must be kept and for how long, as an administrator decides it. Implements `strongroom.engine.Keeping`.
 
 Every change is audited, and so is every refusal.
 """

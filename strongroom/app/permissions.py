@@ -1,4 +1,4 @@
-"""Who may read and write what, as one person may see and change it. Implements `strongroom.ports.Permissions`.
+"""Who may read and write what, as one person may see and change it. Implements `strongroom.engine.Permissions`.
 
 Administrators decide about everything; whoever may write into a collection decides who reads it. Nobody needs to read
 a document to decide about it, and deciding about it does not let them read it. Every change is audited.

@@ -29,7 +29,7 @@ from strongroom.errors import UsageError
 from strongroom.types import AnswerEvent, AskRequest, ErrorEvent, StageEvent, TextEvent
 
 if TYPE_CHECKING:
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
     from strongroom.types import Answer, Citation
 
 

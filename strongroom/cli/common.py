@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
     from strongroom.config import Loaded, Settings
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
     from strongroom.types import Problem, Scope
 
 DataDir = Annotated[

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from evals.questions import QuestionSet
     from evals.runs import Progress, Run
     from strongroom.config import Settings
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
 
 app = typer.Typer(help="Measure answers on questions with known answers; compare configurations.", no_args_is_help=True)
 

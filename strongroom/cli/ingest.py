@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from strongroom.config import Settings
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
 
 
 def ingest(

@@ -23,7 +23,7 @@ from strongroom.errors import ExitCode, UsageError
 from strongroom.types import HoldRequest
 
 if TYPE_CHECKING:
-    from strongroom.ports import Keeping
+    from strongroom.engine import Keeping
 
 holds_app = typer.Typer(help="Legal holds: what must not be deleted or replaced.", no_args_is_help=True)
 retention_app = typer.Typer(help="How long collections keep their documents.", no_args_is_help=True)

@@ -36,7 +36,7 @@ from strongroom.types import (
 )
 
 if TYPE_CHECKING:
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
     from strongroom.types import DocumentDetail, StoredChunk
 
 documents_app = typer.Typer(help="List, show, retry, report and delete documents.", no_args_is_help=True)

@@ -21,7 +21,7 @@ from strongroom.errors import UsageError
 from strongroom.types import ClearanceRequest, Effect, Grant, GrantRequest, Right, TwoPersonAction
 
 if TYPE_CHECKING:
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
 
 groups_app = typer.Typer(help="Groups of people: list them, add and remove members.", no_args_is_help=True)
 grants_app = typer.Typer(help="Who may read and write which collection or document.", no_args_is_help=True)

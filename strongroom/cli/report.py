@@ -23,7 +23,7 @@ from strongroom.types import DocumentInfo, DoubtfulPage, FileOutcome, IngestRequ
 from strongroom.wire import shown_uri
 
 if TYPE_CHECKING:
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
 
 DOUBTFUL = 0.7  # pages of which OCR was less sure are named
 _MOST = 20  # slowest and largest files that are shown

@@ -24,8 +24,8 @@ from strongroom.cli.common import (
 
 if TYPE_CHECKING:
     from strongroom.config import Settings
+    from strongroom.engine import AccountDesk
     from strongroom.people import Invitation
-    from strongroom.ports import AccountDesk
 
 users_app = typer.Typer(help="Accounts: who may sign in, as what.", no_args_is_help=True)
 sessions_app = typer.Typer(help="Browsers and programs that are signed in.", no_args_is_help=True)

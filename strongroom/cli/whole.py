@@ -41,7 +41,7 @@ from strongroom.whole import (
 )
 
 if TYPE_CHECKING:
-    from strongroom.ports import Engine
+    from strongroom.engine import Engine
 
 Documents = Annotated[
     list[str] | None,

@@ -23,6 +23,7 @@ from server.state import MOST_SIGNING
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Accounts, Desk
 from strongroom.client.accounts import HttpDesk, SignInClient
+from strongroom.engine import AccountDesk
 from strongroom.errors import NotFoundError, NotPermittedError, SignInError, UnauthorizedError, UsageError
 from strongroom.people import (
     SCOPES,
@@ -36,7 +37,6 @@ from strongroom.people import (
     SignInRequest,
     TokenRequest,
 )
-from strongroom.ports import AccountDesk
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import Served, make_accounts, served
 

@@ -17,8 +17,8 @@ import pytest
 from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
 from strongroom.config import load
+from strongroom.engine import Engine
 from strongroom.errors import CancelledError, NotFoundError, UsageError
-from strongroom.ports import Engine
 from strongroom.types import (
     Answer,
     ApprovalRequest,

@@ -12,8 +12,8 @@ import pytest
 
 from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
+from strongroom.engine import Engine
 from strongroom.errors import HeldError, NotFoundError, NotPermittedError, UsageError
-from strongroom.ports import Engine
 from strongroom.types import HoldRequest, IngestRequest
 from tests.contract.test_engine_contract import appliance
 from tests.server_fixtures import served

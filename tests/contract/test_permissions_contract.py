@@ -13,8 +13,8 @@ from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
 from strongroom.client.engine import HttpEngine
 from strongroom.config import load
+from strongroom.engine import Engine
 from strongroom.errors import NotFoundError, NotPermittedError, UsageError, WallError
-from strongroom.ports import Engine
 from strongroom.types import ClearanceRequest, GrantRequest, IngestRequest, SearchRequest, SourceFile, Watch
 from tests.fakes import FakeModels
 from tests.fakes_engine import walk

@@ -14,8 +14,8 @@ import pytest
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Desk
 from strongroom.accounts.sso import Provider
+from strongroom.engine import Engine
 from strongroom.people import Identity, NewAccount, RedeemRequest, Role
-from strongroom.ports import Engine
 from strongroom.types import IngestRequest
 from tests.e2e.test_ui_browser import FLAGS, _free_port, _process
 from tests.fakes_engine import FakeEngine

@@ -11,8 +11,8 @@ from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
 from strongroom.app.asking import final_answer
 from strongroom.config import load
+from strongroom.engine import Engine
 from strongroom.errors import NotFoundError, UsageError
-from strongroom.ports import Engine
 from strongroom.types import AskRequest, IngestRequest, Message, Scope, SearchRequest
 from tests.fakes import FakeModels
 

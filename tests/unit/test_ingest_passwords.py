@@ -10,8 +10,8 @@ from ingest.cluster import RayParserPool
 from strongroom.cli.ingest import keep_in_step
 from strongroom.client.engine import HttpEngine
 from strongroom.config import load
+from strongroom.engine import Engine
 from strongroom.errors import UsageError
-from strongroom.ports import Engine
 from strongroom.types import IngestRequest
 
 
