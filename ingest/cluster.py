@@ -29,9 +29,10 @@ import numpy as np
 
 from ingest import wire
 from ingest.chunk import MAX_TOKENS, OVERLAP_TOKENS
+from ingest.limits import Limits
 from ingest.members import forget
 from ingest.parse.formats import format_of
-from ingest.sandbox import Limits, ParserPool
+from ingest.sandbox import ParserPool
 from strongroom import airgap
 from strongroom.errors import (
     CancelledError,

@@ -335,7 +335,8 @@ class Appliance:
         return f"{RECIPE}/{CHUNKER}/{settings.chunk_tokens}+{settings.chunk_overlap_tokens}/ocr-{settings.ocr}"
 
     def _parser_pool(self, workers: int | None, ocr: OcrMode | None) -> ParserPool | RayParserPool:
-        from ingest.sandbox import Limits, ParserPool
+        from ingest.limits import Limits
+        from ingest.sandbox import ParserPool
 
         settings = self.settings
         workers = workers or settings.workers or None

@@ -19,10 +19,11 @@ import pytest
 import pyzipper
 from msoffcrypto.format.ooxml import OOXMLFile
 
+from ingest.limits import Limits
 from ingest.members import entries_of
 from ingest.mime import detect
 from ingest.pipeline import Pipeline
-from ingest.sandbox import Limits, ParserPool
+from ingest.sandbox import ParserPool
 from ingest.work import Parts
 from strongroom.catalog.records import Begun
 from strongroom.errors import QuarantineError

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ingest.limits import Limits
 from ingest.mime import detect
 from ingest.parse import convert, parse_file
-from ingest.sandbox import Limits, ParserPool
+from ingest.sandbox import ParserPool
 from tests.fakes import FakeSpeech, FakeTokenizer
 from tests.ingest_samples import save_as, scan
 

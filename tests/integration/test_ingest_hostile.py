@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.sandbox import Limits
+from ingest.limits import Limits
 from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
 from strongroom.config import load

@@ -21,7 +21,8 @@ import pytest
 
 from ingest import sandbox
 from ingest.confine import landlock_version, namespaces_work
-from ingest.sandbox import Limits, ParserPool
+from ingest.limits import Limits
+from ingest.sandbox import ParserPool
 from strongroom.errors import CancelledError, ModelError, ParseError, QuarantineError, UsageError
 from tests.fakes import FakeTokenizer
 from tests.ingest_samples import text_pdf
@@ -362,7 +363,7 @@ def test_a_child_that_was_being_started_at_the_stop_is_ended_too(monkeypatch: py
         def greet(self) -> None:
             assert ended
 
-    monkeypatch.setattr(sandbox, "_Child", Starting)
+    monkeypatch.setattr(sandbox, "ParserProcess", Starting)
     manager = sandbox._Manager(queue.Queue(), {}, QUICK, Path("unused"), Path("unused"), number=0)
     manager._ready()
     assert ended == [True]
