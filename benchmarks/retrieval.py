@@ -36,7 +36,7 @@ from ingest.chunk import Chunker, Wording, wording
 from ingest.dense import DenseEncoder
 from ingest.parse.pdf import parse_pdf
 from models.defaults import open_embedder
-from retrieval.index import edge
+from retrieval.index import shard
 from retrieval.index.edge import EdgeIndex
 from retrieval.index.fusion import DENSE_WEIGHT, DEPTH, Ranked, fuse
 from retrieval.search import Searcher, clean_question
@@ -427,7 +427,7 @@ def smaller_vectors(kind: str) -> Iterator[None]:
     """Shards that are made meanwhile also hold their vectors in 8 bits or in one, and read these first."""
     import qdrant_edge as qe
 
-    made = edge._config
+    made = shard.config
     how: dict[str, Any] = {
         "scalar": qe.ScalarQuantizationConfig(qe.ScalarType.Int8, memory=qe.Memory.Cached),
         "binary": qe.BinaryQuantizationConfig(memory=qe.Memory.Cached),
@@ -441,11 +441,11 @@ def smaller_vectors(kind: str) -> Iterator[None]:
         )
 
     if kind:
-        edge._config = config
+        shard.config = config
     try:
         yield
     finally:
-        edge._config = made
+        shard.config = made
 
 
 def held(before: tuple[int, int]) -> dict[str, int]:

@@ -1,8 +1,7 @@
-"""The embedded vector index: Qdrant's engine inside this process. The only importer of `qdrant_edge` but `sparse`.
+"""The embedded vector index: Qdrant's engine inside this process.
 
-On disk: `PATH/active.json` names the shard directory in use (and what it was built with); it is replaced atomically,
-so a crash leaves the old shard or the new one, never half of each. Anything else in PATH is a leftover and is removed
-when the index is opened.
+On disk: `PATH/active.json` (see `retrieval.index.active`) names the shard directory in use. Anything else in PATH is a
+leftover and is removed when the index is opened.
 
 Search is exact until enough points have gathered, then HNSW. The engine builds HNSW only when told to, and it holds
 Python's global lock while it does (measured: 20 s for 20,000 points on a busy two-core machine, during which no thread
@@ -19,40 +18,35 @@ are also what keeps memory flat, and storing waits for a build that falls behind
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
-import os
 import shutil
-import signal
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import qdrant_edge as qe
 
-from retrieval.index import filters, fusion
+from retrieval.index import active, filters, fusion, shard
+from retrieval.index.active import Active
 from retrieval.index.filters import Conditions
 from retrieval.index.hybrid import HybridIndex
 from retrieval.index.points import batches, check_points, known_uuids
-from retrieval.index.sparse import SPARSE_FINGERPRINT, SparseTerms
-from strongroom.errors import IndexMismatchError, IndexUnreachableError, LockedError, StrongroomError
+from retrieval.index.shard import BATCH, BUILD_AT
+from retrieval.index.sparse import SparseTerms
+from strongroom.errors import IndexUnreachableError, LockedError, StrongroomError
 from strongroom.ports import IndexPoint, Vector
 
 _log = logging.getLogger(__name__)
-_STATE = "active.json"
-_PLACE = qe.Memory.Cached
 _PAGE = 2_000  # points a scroll page
-_BATCH = 512  # points an upsert operation
 _AHEAD = 1  # times as many points as start a build may be stored while one runs; then storing waits for it
 _WAIT_S = 0.5
-BUILD_AT = 20_000  # points without HNSW at which a build starts; exact search over them takes about 7 ms of CPU
 
 
 @dataclass(slots=True)
@@ -92,11 +86,11 @@ class EdgeIndex(HybridIndex):
         self._shard: Any = None
         with self._mapped("open"):
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._state = self._read_state(replace_mismatched=replace_mismatched)
-            if self._state is None:
+            found = active.read(self._path, self._dimension, replace_mismatched=replace_mismatched)
+            if found is None:
                 self._start_empty()
             else:
-                self._shard = _load(self._path / self._state["shard"], self._dimension)
+                self._active, self._shard = found, shard.load(self._path / found.shard, self._dimension)
             self._remove_leftovers()
 
     # -------------------------------------------------------------------------------------------- writing
@@ -104,7 +98,7 @@ class EdgeIndex(HybridIndex):
     def upsert(self, points: Sequence[IndexPoint]) -> None:
         """Insert or replace points by id. Raises `IndexMismatchError` for vectors of another size."""
         check_points(points, self._dimension)
-        for batch in batches(points, _BATCH):
+        for batch in batches(points, BATCH):
             self._wait_for_build()
             made = qe.UpdateOperation.upsert_points([self._point(p) for p in batch])
             with self._lock, self._mapped("store points"):
@@ -120,14 +114,14 @@ class EdgeIndex(HybridIndex):
 
     def set_access(self, document_id: str, allow: Sequence[str], deny: Sequence[str]) -> None:
         payload = filters.access_payload(tuple(allow), tuple(deny))
-        where = _filter(filters.field_is(filters.DOCUMENT, (document_id,)))
+        where = shard.filter_of(filters.field_is(filters.DOCUMENT, (document_id,)))
         self._write("change access", qe.UpdateOperation.set_payload_by_filter(where, payload))
 
     def flush(self) -> None:
         """Make all writes so far durable; start an HNSW build in the background when one is due."""
         with self._lock, self._mapped("flush"):
             self._open_shard().flush()
-            due = self._unbuilt() >= self._build_at or self._to_rewrite()
+            due = self._unbuilt() >= self._build_at or self._active.rewrite
             if self._journal is None and not self._build_failed and due:
                 self._start_build()
 
@@ -138,14 +132,14 @@ class EdgeIndex(HybridIndex):
         """
         with self._lock, self._mapped("rewrite"):
             self._open_shard()
-            self._write_state(self._current(), unbuildable=self._unbuildable(), rewrite=uuid.uuid4().hex[:8])
+            self._use(replace(self._active, rewrite=uuid.uuid4().hex[:8]))
             self._build_failed = False
         deadline = time.monotonic() + patience
         while True:
             self.flush()
             builder = self._builder
-            if builder is None or not self._to_rewrite():
-                return not self._to_rewrite()
+            if builder is None or not self._active.rewrite:
+                return not self._active.rewrite
             builder.join(max(0.0, deadline - time.monotonic()))
             if builder.is_alive() or self._build_failed:
                 return False
@@ -154,7 +148,7 @@ class EdgeIndex(HybridIndex):
         """Remove every point: a new empty shard takes the place of the old one, whose files are deleted."""
         self._abandon_build()
         with self._lock, self._mapped("clear"):
-            old, old_name = self._open_shard(), self._current()
+            old, old_name = self._open_shard(), self._active.shard
             self._start_empty()
             old.close()
             shutil.rmtree(self._path / old_name)
@@ -166,17 +160,17 @@ class EdgeIndex(HybridIndex):
             builder.join(self._patience)
         self._abandon_build()
         with self._lock:
-            shard, self._shard = self._shard, None
-            if shard is None:
+            closing, self._shard = self._shard, None
+            if closing is None:
                 return
             with self._mapped("close"):
-                shard.flush()
-                shard.close()
+                closing.flush()
+                closing.close()
 
     # -------------------------------------------------------------------------------------------- reading
 
     def _ask(self, dense: Vector, terms: SparseTerms, conditions: Conditions, depth: int) -> list[fusion.Ranked]:
-        where = _filter(conditions)
+        where = shard.filter_of(conditions)
         nearest = qe.Query.Nearest(dense.tolist(), using=filters.DENSE)
         requests = [qe.QueryRequest(limit=depth, query=nearest, filter=where)]
         if terms.indices:
@@ -194,7 +188,7 @@ class EdgeIndex(HybridIndex):
         return [[(str(p.id), float(p.score)) for p in answer] for answer in answers]
 
     def version_points(self, version_id: str) -> set[str]:
-        where = _filter(filters.field_is(filters.VERSION, (version_id,)))
+        where = shard.filter_of(filters.field_is(filters.VERSION, (version_id,)))
         return {str(record.id) for record in self._scroll(where, with_payload=False)}
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
@@ -223,8 +217,8 @@ class EdgeIndex(HybridIndex):
         return qe.Point(point.id, vectors, filters.payload_of(point))
 
     def _delete_by(self, field: str, values: Sequence[str]) -> None:
-        for batch in batches(values, _BATCH):
-            where = _filter(filters.field_is(field, tuple(batch)))
+        for batch in batches(values, BATCH):
+            where = shard.filter_of(filters.field_is(field, tuple(batch)))
             self._write("delete points", qe.UpdateOperation.delete_points_by_filter(where))
 
     def _write(self, action: str, operation: Any) -> None:
@@ -248,61 +242,22 @@ class EdgeIndex(HybridIndex):
             raise IndexUnreachableError(f"the vector index at {self._path} is closed", hint="Open it again.")
         return self._shard
 
-    def _current(self) -> str:
-        assert self._state is not None
-        return str(self._state["shard"])
-
     def _start_empty(self) -> None:
-        name = _new_name()
-        self._shard = _create(self._path / name, self._dimension)
-        self._write_state(name, unbuildable=0, rewrite="")
+        name = shard.new_name()
+        self._shard = shard.create(self._path / name, self._dimension)
+        self._use(Active(name))
 
-    def _unbuildable(self) -> int:
-        return int(self._state.get("unbuildable", 0)) if self._state is not None else 0
-
-    def _to_rewrite(self) -> str:
-        """Names the deletions that are still in the files; empty when there are none."""
-        return str(self._state.get("rewrite", "")) if self._state is not None else ""
-
-    def _read_state(self, *, replace_mismatched: bool) -> dict[str, Any] | None:
-        """What `active.json` says; `None` for a new index. Raises `IndexMismatchError` for one built otherwise."""
-        try:
-            state: dict[str, Any] = json.loads((self._path / _STATE).read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        wanted = _built_with(self._dimension)
-        differing = sorted(key for key, value in wanted.items() if state.get(key) != value)
-        if differing and replace_mismatched:
-            return None
-        if differing:
-            raise IndexMismatchError(
-                f"the vector index at {self._path} was built with another {' and '.join(differing)}",
-                hint="Run `strongroom reindex`, or go back to the embedder it was built with.",
-            )
-        return state
-
-    def _write_state(self, name: str, *, unbuildable: int, rewrite: str) -> None:
-        state = {"shard": name, "unbuildable": unbuildable, "rewrite": rewrite, **_built_with(self._dimension)}
-        temporary = self._path / f".{_STATE}.{uuid.uuid4().hex[:8]}"
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path / _STATE)
-        directory = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        self._state = state
+    def _use(self, now: Active) -> None:
+        active.write(self._path, self._dimension, now)
+        self._active = now
 
     def _remove_leftovers(self) -> None:
         for entry in self._path.iterdir():
-            if entry.name in (_STATE, self._current()):
+            if entry.name in (active.NAME, self._active.shard):
                 continue
-            if entry.is_dir() and entry.name.startswith("shard-"):
+            if entry.is_dir() and entry.name.startswith(shard.PREFIX):
                 shutil.rmtree(entry)
-            elif entry.name.startswith(f".{_STATE}."):
+            elif active.is_draft(entry.name):
                 entry.unlink()
 
     # -------------------------------------------------------------------------------------------- HNSW builds
@@ -313,24 +268,24 @@ class EdgeIndex(HybridIndex):
         `unbuildable` is what the last build left unindexed (points without words, segments too small for HNSW).
         """
         info = self._open_shard().info()
-        return int(2 * info.points_count - info.indexed_vectors_count) - self._unbuildable()
+        return int(2 * info.points_count - info.indexed_vectors_count) - self._active.unbuildable
 
     def _start_build(self) -> None:
         """Copy the flushed shard and let a child process build HNSW in the copy, or in a new shard that it fills from
         the copy when deletions are to leave the files. Called under the lock."""
-        name = _new_name()
-        copy = _new_name() if self._to_rewrite() else name
+        name = shard.new_name()
+        copy = shard.new_name() if self._active.rewrite else name
         try:
-            shutil.copytree(self._path / self._current(), self._path / copy)
+            shutil.copytree(self._path / self._active.shard, self._path / copy)
         except OSError as exc:  # no room for a copy: what was asked for, the flush, has been done
             _log.warning("no copy of the vector index can be made to rewrite it: %s", exc)
             self._build_failed = True
             shutil.rmtree(self._path / copy, ignore_errors=True)
             return
         self._journal = _Journal()
-        self._rewriting = self._to_rewrite()
+        self._rewriting = self._active.rewrite
         child = multiprocessing.get_context("spawn").Process(
-            target=_build,
+            target=shard.build,
             args=(str(self._path / copy), str(self._path / name), self._dimension, self._build_at),
             name="strongroom-index-build",
             daemon=True,
@@ -361,7 +316,7 @@ class EdgeIndex(HybridIndex):
 
     def _take_over(self, name: str, journal: _Journal) -> None:
         """Apply what was written during the build to the built copy and make it the shard in use."""
-        built = _load(self._path / name, self._dimension)
+        built = shard.load(self._path / name, self._dimension)
         try:
             info = built.info()
             rest = int(2 * info.points_count - info.indexed_vectors_count)
@@ -369,9 +324,9 @@ class EdgeIndex(HybridIndex):
                 rest = 0
             self._catch_up(built, journal)
             built.flush()
-            previous, wanted = self._current(), self._to_rewrite()
+            previous, wanted = self._active.shard, self._active.rewrite
             # what was deleted while this was written is in the new shard's files too: that is for the next rewriting
-            self._write_state(name, unbuildable=rest, rewrite="" if wanted == self._rewriting else wanted)
+            self._use(Active(name, rest, "" if wanted == self._rewriting else wanted))
         except BaseException:
             built.close()
             raise
@@ -387,10 +342,10 @@ class EdgeIndex(HybridIndex):
         """
         for operation in journal.changes:
             built.update(operation)
-        for ids in batches(sorted(journal.stored), _BATCH):
+        for ids in batches(sorted(journal.stored), BATCH):
             records = self._shard.retrieve(list(ids), with_payload=True, with_vector=True)
             if records:
-                built.update(qe.UpdateOperation.upsert_points([_copied(record) for record in records]))
+                built.update(qe.UpdateOperation.upsert_points([shard.copied(record) for record in records]))
             if gone := {*ids} - {str(record.id) for record in records}:
                 built.update(qe.UpdateOperation.delete_points(sorted(gone)))
 
@@ -398,7 +353,7 @@ class EdgeIndex(HybridIndex):
         """Let a build end first when more was stored meanwhile than is to be held in memory."""
         while (builder := self._builder) is not None and builder is not threading.current_thread():
             journal = self._journal
-            if journal is None or len(journal.stored) < _AHEAD * max(self._build_at, _BATCH):
+            if journal is None or len(journal.stored) < _AHEAD * max(self._build_at, BATCH):
                 return
             builder.join(_WAIT_S)
 
@@ -433,80 +388,3 @@ class EdgeIndex(HybridIndex):
                 f"the vector index at {self._path} failed to {action}: {exc}",
                 hint="Check that the disk is writable and not full; `strongroom reindex` rebuilds the index.",
             ) from exc
-
-
-def _filter(conditions: Conditions) -> Any:
-    def match(field: str, values: tuple[str, ...]) -> Any:
-        return qe.FieldCondition(field, match=qe.MatchAny(list(values)))
-
-    return qe.Filter(
-        must=[match(f, v) for f, v in conditions.must],
-        must_not=[match(f, v) for f, v in conditions.must_not],
-    )
-
-
-def _create(path: Path, dimension: int) -> Any:
-    shard = qe.EdgeShard.create(str(path), _config(dimension))
-    for keyword in filters.KEYWORD_FIELDS:
-        shard.update(qe.UpdateOperation.create_field_index(keyword, qe.KeywordIndexParams(memory=_PLACE)))
-    shard.flush()
-    return shard
-
-
-def _load(path: Path, dimension: int) -> Any:
-    """Open a shard; one from before its parts lay in files keeps them in memory until it is next rewritten."""
-    return qe.EdgeShard.load(str(path), _config(dimension))
-
-
-def _config(dimension: int) -> Any:
-    """Vectors, words, filters and ids lie in mapped files, which the kernel can take out of memory, once built."""
-    return qe.EdgeConfig(
-        vectors={filters.DENSE: qe.EdgeVectorParams(size=dimension, distance=qe.Distance.Cosine)},
-        sparse_vectors={filters.SPARSE: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf, memory=_PLACE)},
-        id_tracker_memory=_PLACE,
-    )
-
-
-def _copied(record: Any) -> Any:
-    return qe.Point(record.id, record.vector or {}, record.payload)
-
-
-def _built_with(dimension: int) -> dict[str, Any]:
-    return {"dimension": dimension, "sparse encoding": SPARSE_FINGERPRINT, "schema": filters.SCHEMA_VERSION}
-
-
-def _new_name() -> str:
-    """A fresh shard name, random so that a build orphaned by a crash can never write into a later shard."""
-    return f"shard-{uuid.uuid4().hex[:12]}"
-
-
-def _build(source: str, target: str, dimension: int, build_at: int) -> None:
-    """Body of the child process: HNSW where it pays, in a copy of a shard or a new one that its living points fill."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process when it leaves
-    os.nice(10)
-    if source == target:
-        shard = _load(Path(target), dimension)
-    else:
-        shard = _create(Path(target), dimension)
-        _fill(shard, _load(Path(source), dimension))
-    if shard.info().points_count >= build_at:
-        shard.optimize()
-    shard.flush()
-    shard.close()
-
-
-def _fill(new: Any, old: Any) -> None:
-    """Write the living points of one shard into another, which builds as it grows so that memory stays flat."""
-    offset, waiting = None, 0
-    while True:
-        request = qe.ScrollRequest(offset=offset, limit=_BATCH, filter=None, with_payload=True, with_vector=True)
-        records, offset = old.scroll(request)
-        if records:
-            new.update(qe.UpdateOperation.upsert_points([_copied(record) for record in records]))
-        waiting += len(records)
-        if waiting >= BUILD_AT:
-            new.optimize()
-            waiting = 0
-        if offset is None:
-            break
-    old.close()
