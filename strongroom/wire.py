@@ -9,7 +9,7 @@ silently search everything).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -324,26 +324,3 @@ def _by_code(code: object, status: int) -> type[StrongroomError]:
         if cls.__base__ is StrongroomError and int(cls.exit_code) == code:
             return cls
     return StrongroomError
-
-
-def segments(text: str, spans: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """A text cut into marked and unmarked pieces; joined, the pieces are the text again.
-
-    Spans are clipped to the text; overlapping ones are merged; empty ones are dropped.
-    """
-    out: list[dict[str, Any]] = []
-    at = 0
-    for start, end in sorted((max(0, s), min(len(text), e)) for s, e in spans):
-        start = max(start, at)
-        if start >= end:
-            continue
-        if start > at:
-            out.append({"text": text[at:start], "mark": False})
-        if out and out[-1]["mark"] and start == at:
-            out[-1]["text"] += text[start:end]
-        else:
-            out.append({"text": text[start:end], "mark": True})
-        at = end
-    if at < len(text):
-        out.append({"text": text[at:], "mark": False})
-    return out

@@ -11,12 +11,14 @@ import streamlit as st
 
 from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
+from strongroom.quotes import exact_spans
 from strongroom.types import AskEvent, AskRequest, Style
 from strongroom.wire import error_event
 from ui import components, viewer
+from ui.answer_view import STYLE_CHOICES, STYLE_HELP, Turn, answer_data, history, judgement, stage_line
 from ui.connection import engine
 from ui.theme import NARROW
-from ui.view import STYLE_CHOICES, STYLE_HELP, Turn, answer_data, exact_spans, history, judgement, say, stage_line
+from ui.words import say
 
 _TICK = 0.25  # seconds between looks at the clock, and at whether the person pressed stop
 _STOPPED = "Stopped. Nothing above was checked against your documents."

@@ -10,8 +10,9 @@ import streamlit as st
 from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from ui import components, viewer
+from ui.document_view import BAD, Detailed, detail_data
 from ui.files import original_url
-from ui.view import BAD, Detailed, detail_data, say
+from ui.words import say
 
 _KEY = "detailed"
 _VIEW = "detail-view"

@@ -15,7 +15,7 @@ from strongroom.errors import StrongroomError
 from strongroom.types import DocumentInfo, FileOutcome, IngestOptions, IngestProgress, SourceFile
 from ui import components, details, viewer
 from ui.connection import engine
-from ui.view import (
+from ui.document_view import (
     STATE_FILTERS,
     document_row,
     in_state,
@@ -23,9 +23,9 @@ from ui.view import (
     outcomes_data,
     progress_words,
     receipt_lines,
-    say,
     upload_uri,
 )
+from ui.words import say
 
 _ROWS = 50
 

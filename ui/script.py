@@ -12,7 +12,7 @@ from strongroom.types import Status
 from ui import chat, documents
 from ui.connection import engine, is_local, whose
 from ui.theme import CSS
-from ui.view import say
+from ui.words import say
 
 _ASSETS = Path(__file__).parent / "assets"
 _FRESH = 10.0  # seconds for which a status is good enough

@@ -9,8 +9,9 @@ from strongroom.errors import StrongroomError
 from strongroom.flags import described
 from strongroom.types import Citation, PageView, Span
 from ui import components
+from ui.answer_view import Shown, page_data
 from ui.files import image_url, original_url
-from ui.view import Shown, page_data, place, say
+from ui.words import place, say
 
 _KEY = "shown"
 _MOST_FLAGS = 20

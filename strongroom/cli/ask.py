@@ -183,14 +183,10 @@ def show_sources(answer: Answer, *, printed: bool) -> None:
 
 def marked(citation: Citation, answer: Answer) -> list[tuple[str, str]]:
     """The quote as pieces with their styles: the words that answer in bold, white space made single."""
-    from strongroom.wire import segments
+    from strongroom import quotes
 
-    start = citation.spans[0].start
-    places = [(s.start - start, s.end - start) for e in answer.exact if e.citation == citation.n for s in e.spans]
-    return [
-        (re.sub(r"\s+", " ", piece["text"]), "bold" if piece["mark"] else "")
-        for piece in segments(citation.quote, places)
-    ]
+    pieces = quotes.marked(citation, answer)
+    return [(re.sub(r"\s+", " ", piece["text"]), "bold" if piece["mark"] else "") for piece in pieces]
 
 
 def place_of(citation: Citation) -> str:

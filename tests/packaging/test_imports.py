@@ -13,7 +13,7 @@ import pytest
 
 from tests.packaging.repository import PACKAGES, ROOT
 
-PURE = ("types.py", "errors.py", "layout.py", "access.py")
+PURE = ("types.py", "errors.py", "layout.py", "access.py", "quotes.py")
 UI_MAY_KNOW = {
     "strongroom.client",
     "strongroom.errors",
@@ -23,6 +23,7 @@ UI_MAY_KNOW = {
 }
 UI_MAY_ALSO_KNOW = {
     "strongroom.flags",  # what marks of a passage mean, in words
+    "strongroom.quotes",  # which words of a quote answer
     "strongroom.airgap",  # its own process: switches and guard come first
     "strongroom.listen",  # how to listen on loopback
     "strongroom.connections",  # deadlines for slow clients, as the server has them

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from strongroom.types import DocumentInfo, DocumentState, IngestOptions, IngestRequest, SourceFile
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import look_at, served, write_documents
-from ui.view import Detailed
+from ui.document_view import Detailed
 
 REASON = "It is protected by a password."
 

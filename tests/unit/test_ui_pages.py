@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from strongroom.types import IngestRequest
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import Served, look_at, served, write_documents
-from ui.view import Turn
+from ui.answer_view import Turn
 
 SCRIPT = Path(__file__).parents[2] / "ui" / "script.py"
 QUESTION = "What is the notice period for termination?"
@@ -111,7 +111,7 @@ def test_an_open_page_is_fetched_for_the_viewer(up: Served) -> None:
     page = _page()
     page.chat_input[0].set_value(QUESTION).run()
     citation = page.session_state["turns"][0].answer.citations[0]
-    from ui.view import Shown
+    from ui.answer_view import Shown
 
     page.session_state["shown"] = Shown(citation.document.id, 0, citation)
     page.run()
@@ -124,7 +124,7 @@ def test_an_open_page_is_fetched_for_the_viewer(up: Served) -> None:
 
 
 def test_a_document_that_is_gone_closes_cleanly(up: Served) -> None:
-    from ui.view import Shown
+    from ui.answer_view import Shown
 
     page = _page()
     page.session_state["shown"] = Shown("no-such-id", 0)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strongroom import quotes
 from strongroom.types import (
     Answer,
     ApprovalRequest,
@@ -32,7 +33,7 @@ from strongroom.types import (
     StoredChunk,
     Usage,
 )
-from ui import view
+from ui import answer_view, document_view, words
 from ui.files import image_url, original_url
 
 CITATION = Citation(
@@ -109,14 +110,14 @@ def _parsed(markup: str) -> _Tags:
 
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc"))))
 def test_said_text_is_one_paragraph_and_nothing_else(text: str) -> None:
-    parsed = _parsed(view.say(text))
+    parsed = _parsed(words.say(text))
     assert parsed.tags == ["p"]
     assert parsed.text == text
 
 
 @pytest.mark.parametrize("text", ["<script>x</script>", '"><img src=x onerror=y>', "&lt;b&gt;", "</p><iframe>"])
 def test_markup_in_text_stays_text(text: str) -> None:
-    for markup in (view.say(text), view.stage_line(text, text, 0)):
+    for markup in (words.say(text), answer_view.stage_line(text, text, 0)):
         assert set(_parsed(markup).tags) <= {"p", "span"}
         assert text in _parsed(markup).text
 
@@ -131,16 +132,16 @@ def test_an_exact_answer_marks_the_words_in_their_quote_and_says_what_it_is() ->
         sentences=(Sentence("“paid within thirty days”", "supported", (2,), verbatim=True),),
         exact=(found,),
     )
-    data = view.answer_data(answer)
+    data = answer_view.answer_data(answer)
     assert (data["style"], data["exact"]) == ("exact", ["thirty days"])
-    assert data["styleLabel"] != view.answer_data(replace(answer, style="fluent"))["styleLabel"]
+    assert data["styleLabel"] != answer_view.answer_data(replace(answer, style="fluent"))["styleLabel"]
     assert data["sentences"][0]["pieces"] == [
         {"text": "paid within ", "mark": False},
         {"text": "thirty\n days", "mark": True},
     ]
-    shown = view.page_data(PAGE, quoted, "/image", exact=view.exact_spans(answer, 2))
+    shown = answer_view.page_data(PAGE, quoted, "/image", exact=quotes.exact_spans(answer, 2))
     assert shown["exact"] == [[1, 2, 3, 4]]
-    assert view.exact_spans(answer, 3) == ()
+    assert quotes.exact_spans(answer, 3) == ()
 
 
 QUOTED = replace(CITATION, quote="paid within thirty\n days", spans=(Span(4, 110, 134, page_index=3),))
@@ -164,18 +165,18 @@ EXACT = replace(ANSWER, citations=(QUOTED,), exact=(Exact("thirty days", 2, 0.9,
 def test_what_the_browser_chose_becomes_a_judgement_or_nothing(
     choice: object, place: tuple[str, int, int] | None
 ) -> None:
-    turn = view.Turn("How long?", answer=EXACT)
+    turn = answer_view.Turn("How long?", answer=EXACT)
     wanted = None if place is None else ApprovalRequest("How long?", place[0], "d1", 3, *place[1:])  # type: ignore[arg-type]
-    assert view.judgement(turn, choice) == wanted
+    assert answer_view.judgement(turn, choice) == wanted
 
 
 def test_only_an_exact_answer_can_be_judged() -> None:
-    assert view.judgement(view.Turn("How long?", answer=ANSWER), {"verdict": "approved"}) is None
-    assert view.answer_data(EXACT, judged="approved")["judged"] == "Kept as right"
+    assert answer_view.judgement(answer_view.Turn("How long?", answer=ANSWER), {"verdict": "approved"}) is None
+    assert answer_view.answer_data(EXACT, judged="approved")["judged"] == "Kept as right"
 
 
 def test_an_answer_says_in_words_what_is_not_supported() -> None:
-    supported, unsupported = view.answer_data(ANSWER)["sentences"]
+    supported, unsupported = answer_view.answer_data(ANSWER)["sentences"]
     assert supported == {
         "before": "",
         "text": "Thirty days.",
@@ -190,26 +191,26 @@ def test_an_answer_says_in_words_what_is_not_supported() -> None:
 
 
 def test_text_that_was_not_checked_sentence_by_sentence_counts_as_unsupported() -> None:
-    (only,) = view.answer_data(replace(ANSWER, sentences=()))["sentences"]
+    (only,) = answer_view.answer_data(replace(ANSWER, sentences=()))["sentences"]
     assert (only["text"], only["support"]) == (ANSWER.answer, "unsupported")
 
 
 def test_what_stands_in_no_quote_is_named_beside_its_sentence_even_when_the_rest_is_supported() -> None:
     first, second = ANSWER.sentences
     answer = replace(ANSWER, sentences=(replace(first, unfounded=("4,250 EUR",)), replace(second, unfounded=("May",))))
-    labels = [s["label"] for s in view.answer_data(answer)["sentences"]]
+    labels = [s["label"] for s in answer_view.answer_data(answer)["sentences"]]
     assert labels == ["check: 4,250 EUR in no quote", "not supported by your documents: May in no quote"]
 
 
 def test_an_answer_shows_what_is_asked_back_what_was_searched_and_what_to_beware_of() -> None:
     asked = Clarification("Which one is meant?", ("lease.pdf", "loan.pdf"))
-    data = view.answer_data(
+    data = answer_view.answer_data(
         replace(ANSWER, abstained=True, clarify=asked, searched="2 documents", warnings=("memo.pdf: hidden words",))
     )
     assert data["asked"] == {"question": "Which one is meant?", "options": ["lease.pdf", "loan.pdf"]}
     assert data["searched"] == "2 documents"
     assert data["warnings"] == ["memo.pdf: hidden words"]
-    assert view.answer_data(ANSWER)["asked"] is None
+    assert answer_view.answer_data(ANSWER)["asked"] is None
 
 
 @pytest.mark.parametrize(
@@ -222,44 +223,44 @@ def test_an_answer_shows_what_is_asked_back_what_was_searched_and_what_to_beware
     ],
 )
 def test_paragraphs_of_an_answer_stay_paragraphs(text: str, sentences: list[str], gaps: list[str]) -> None:
-    assert view.gaps(text, sentences) == gaps
+    assert answer_view.gaps(text, sentences) == gaps
 
 
 def test_cited_and_other_passages_are_told_apart() -> None:
-    first, second = view.answer_data(ANSWER)["citations"]
+    first, second = answer_view.answer_data(ANSWER)["citations"]
     assert (first["n"], first["place"], first["quote"], first["cited"]) == (2, "page 4", "thirty days", True)
     assert (second["n"], second["cited"]) == (3, False)
 
 
 def test_the_small_print_names_model_confidence_and_time() -> None:
-    assert view.answer_meta(ANSWER) == "m · confidence 82% · 2.3 s"
+    assert answer_view.answer_meta(ANSWER) == "m · confidence 82% · 2.3 s"
 
 
 @pytest.mark.parametrize(
-    ("page", "locator", "words"),
+    ("page", "locator", "written"),
     [(3, Locator("page", "iii"), "page 3"), (None, Locator("sheet", "Budget"), "sheet Budget")],
 )
-def test_places_are_named_as_people_do(page: int | None, locator: Locator, words: str) -> None:
-    assert view.place(page, locator) == words
+def test_places_are_named_as_people_do(page: int | None, locator: Locator, written: str) -> None:
+    assert words.place(page, locator) == written
 
 
 def test_a_page_shows_only_the_boxes_and_words_of_its_own_spans() -> None:
-    data = view.page_data(PAGE, CITATION, "/files/d1/pages/3.png")
+    data = answer_view.page_data(PAGE, CITATION, "/files/d1/pages/3.png")
     assert data["boxes"] == [[10, 20, 30, 40]]
     assert [s["text"] for s in data["segments"] if s["mark"]] == ["s thirty\nda"]
     assert data["label"] == "Contract.pdf, page 4"
-    other = view.page_data(replace(PAGE, index=1), CITATION, "/files/d1/pages/1.png")
+    other = answer_view.page_data(replace(PAGE, index=1), CITATION, "/files/d1/pages/1.png")
     assert (other["boxes"], other["quote"]) == ([], "")
 
 
 def test_a_page_without_a_size_is_shown_as_text() -> None:
-    assert view.page_data(replace(PAGE, width=None, height=None), CITATION, "/x.png")["image"] is None
-    assert view.page_data(PAGE, None, None)["image"] is None
+    assert answer_view.page_data(replace(PAGE, width=None, height=None), CITATION, "/x.png")["image"] is None
+    assert answer_view.page_data(PAGE, None, None)["image"] is None
 
 
 @given(st.text(max_size=40), st.lists(st.tuples(st.integers(-5, 45), st.integers(-5, 45)), max_size=6))
 def test_segments_join_to_the_text_and_mark_exactly_the_spans(text: str, spans: list[tuple[int, int]]) -> None:
-    pieces = view.segments(text, spans)
+    pieces = quotes.segments(text, spans)
     assert "".join(p["text"] for p in pieces) == text
     marked = [p["mark"] for p in pieces for _ in p["text"]]
     assert marked == [any(s <= i < e for s, e in spans) for i in range(len(text))]
@@ -267,44 +268,44 @@ def test_segments_join_to_the_text_and_mark_exactly_the_spans(text: str, spans: 
 
 
 def test_a_document_row_has_words_for_state_size_and_day() -> None:
-    row = view.document_row(INFO)
+    row = document_view.document_row(INFO)
     assert (row["stateLabel"], row["size"], row["added"]) == ("set aside", "1.2 MB", "2026-02-03")
     assert row["reason"] == "It is protected by a password."
 
 
 def test_every_state_and_outcome_has_a_label() -> None:
-    assert set(view.STATE_LABELS) == {str(s) for s in DocumentState}
+    assert set(document_view.STATE_LABELS) == {str(s) for s in DocumentState}
     for outcome in ("indexed", "unchanged", "failed", "quarantined", "skipped", "removed", "vanished"):
-        assert view.OUTCOME_LABELS[outcome]
+        assert document_view.OUTCOME_LABELS[outcome]
 
 
 @pytest.mark.parametrize(
-    ("size", "words"),
+    ("size", "written"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (43_210, "43 kB"), (2_500_000_000, "2.5 GB"), (5e12, "5000 GB")],
 )
-def test_sizes_are_written_as_people_do(size: int, words: str) -> None:
-    assert view.size_words(size) == words
+def test_sizes_are_written_as_people_do(size: int, written: str) -> None:
+    assert words.size_words(size) == written
 
 
 @pytest.mark.parametrize(
     ("words", "found"), [("", True), ("lease NORD", True), ("password leases", True), ("lease süd", False)]
 )
 def test_the_list_is_searched_by_name_collection_and_reason(words: str, found: bool) -> None:
-    assert bool(view.matching([INFO], words)) is found
+    assert bool(document_view.matching([INFO], words)) is found
 
 
 def test_uploads_are_named_as_they_were() -> None:
-    uri = view.upload_uri("Plan ä/1.pdf")
+    uri = document_view.upload_uri("Plan ä/1.pdf")
     assert uri == "upload:///Plan%20%C3%A4%2F1.pdf"
-    assert view.file_name(uri) == "Plan ä/1.pdf"
-    assert view.file_name("/a%20b") == "/a%20b"
+    assert document_view.file_name(uri) == "Plan ä/1.pdf"
+    assert document_view.file_name("/a%20b") == "/a%20b"
 
 
 def test_outcomes_are_gathered_by_reason_with_the_bad_ones_first() -> None:
-    torn = [FileOutcome(view.upload_uri(f"{n}.pdf"), "failed", reason="It is torn.") for n in range(3)]
+    torn = [FileOutcome(document_view.upload_uri(f"{n}.pdf"), "failed", reason="It is torn.") for n in range(3)]
     locked = FileOutcome("upload:///b.pdf", "quarantined", reason="It is locked.")
     good = [FileOutcome(f"upload:///{n}.txt", "indexed", pages=2) for n in range(9)]
-    data = view.outcomes_data([*good, locked, *torn])
+    data = document_view.outcomes_data([*good, locked, *torn])
     assert data["total"] == "3 failed, 1 set aside, 9 added"
     assert [(g["outcome"], g["words"], g["open"]) for g in data["groups"]] == [
         ("failed", "It is torn.", True),
@@ -315,16 +316,16 @@ def test_outcomes_are_gathered_by_reason_with_the_bad_ones_first() -> None:
 
 
 def test_progress_of_an_upload_is_told_in_words() -> None:
-    progress = IngestProgress(2, None, 30, 40, 10.0, failed=1, current=(view.upload_uri("Plan ä.pdf"),))
-    assert view.progress_words(progress, 5) == "2 of 5 files, 30 pages, 3.0 pages/s, 1 failed, at Plan ä.pdf"
-    assert view.progress_words(IngestProgress(1, None, 0, 0, 0.0), 1) == "1 of 1 file, 0 pages"
+    progress = IngestProgress(2, None, 30, 40, 10.0, failed=1, current=(document_view.upload_uri("Plan ä.pdf"),))
+    assert document_view.progress_words(progress, 5) == "2 of 5 files, 30 pages, 3.0 pages/s, 1 failed, at Plan ä.pdf"
+    assert document_view.progress_words(IngestProgress(1, None, 0, 0, 0.0), 1) == "1 of 1 file, 0 pages"
 
 
 @pytest.mark.parametrize("state", DocumentState)
 def test_each_state_is_found_under_all_and_one_more_filter(state: DocumentState) -> None:
     info = replace(INFO, state=state)
-    assert next(name for name in view.STATE_FILTERS if view.in_state([info], name)) == "All"
-    assert sum(bool(view.in_state([info], name)) for name in view.STATE_FILTERS) == 2
+    assert next(name for name in document_view.STATE_FILTERS if document_view.in_state([info], name)) == "All"
+    assert sum(bool(document_view.in_state([info], name)) for name in document_view.STATE_FILTERS) == 2
 
 
 def test_details_name_origin_pages_versions_and_what_is_inside() -> None:
@@ -335,7 +336,7 @@ def test_details_name_origin_pages_versions_and_what_is_inside() -> None:
     )
     version = DocumentVersion("v", INFO.state, INFO.mime, 10, 3, 9, "r", None, INFO.added, current=True)
     inside = DocumentRef("m1", "letter.txt", "x")
-    data = view.detail_data(DocumentDetail(INFO, (version,), pages, members=(inside,)), None)
+    data = document_view.detail_data(DocumentDetail(INFO, (version,), pages, members=(inside,)), None)
     assert ["Came from", "/x/Lease Nord.pdf"] in data["facts"]
     assert data["reason"] == "It is protected by a password."
     assert [p["label"] for p in data["pages"]] == ["Page 1", "Page 2", "Page 3"]
@@ -349,8 +350,8 @@ def test_details_name_origin_pages_versions_and_what_is_inside() -> None:
 
 
 def test_details_of_a_format_without_pictures_show_none() -> None:
-    info = replace(INFO, mime="text/plain", path=view.upload_uri("a.txt"))
-    data = view.detail_data(DocumentDetail(info, (), (PageFacts(0, None, Locator("part", "1"), 5, 1),)), None)
+    info = replace(INFO, mime="text/plain", path=document_view.upload_uri("a.txt"))
+    data = document_view.detail_data(DocumentDetail(info, (), (PageFacts(0, None, Locator("part", "1"), 5, 1),)), None)
     assert data["pages"][0]["image"] is None
     assert data["pages"][0]["label"] == "Part 1"
     assert ["Came from", "Uploaded in the browser"] in data["facts"]
@@ -363,20 +364,20 @@ def test_a_passage_says_where_it_stands(numbers: tuple[int, ...], where: str) ->
     chunk = StoredChunk(
         "c", CITATION.document, "v", 0, 0, 9, "The term.", ("Term",), (3,), numbers, Locator("page", "4")
     )
-    (shown,) = view.detail_data(DocumentDetail(INFO, (), ()), [chunk])["passages"]
+    (shown,) = document_view.detail_data(DocumentDetail(INFO, (), ()), [chunk])["passages"]
     assert shown == {"where": where, "text": "The term."}
 
 
 def test_a_receipt_names_what_was_destroyed_and_what_could_not_be() -> None:
     receipt = DeletionReceipt("d", INFO.added, "local", {"index_points": 1200}, ("older backups",))
-    assert view.receipt_lines(receipt) == ["Index points destroyed: 1,200", "Out of reach: older backups"]
+    assert document_view.receipt_lines(receipt) == ["Index points destroyed: 1,200", "Out of reach: older backups"]
 
 
 def test_history_holds_the_last_answered_turns_only() -> None:
-    turns = [view.Turn(f"q{i}", answer=replace(ANSWER, answer=f"a{i}")) for i in range(5)]
+    turns = [answer_view.Turn(f"q{i}", answer=replace(ANSWER, answer=f"a{i}")) for i in range(5)]
     turns[3].answer = replace(ANSWER, abstained=True)
-    turns.append(view.Turn("stopped", partial="half", stopped=True))
-    found = [(m.role, m.content) for m in view.history(turns)]
+    turns.append(answer_view.Turn("stopped", partial="half", stopped=True))
+    found = [(m.role, m.content) for m in answer_view.history(turns)]
     assert found == [(r, f"{r[0].replace('u', 'q')}{i}") for i in (1, 2, 4) for r in ("user", "assistant")]
 
 
