@@ -10,22 +10,21 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.access import LOCAL_USER, AccessFilter
 from strongroom.accounts import Accounts, Desk
+from strongroom.app import deleting
 from strongroom.app.models import InstalledModels, Models
 from strongroom.audit import Audit, KeepCheckpoints
 from strongroom.audit.forward import FileTarget, Forwarder, SyslogTarget, Target
 from strongroom.blobs import BlobStore
 from strongroom.catalog import Catalog, Store
 from strongroom.config import Settings
-from strongroom.crypto import Ask, KeyStore, SigningKey, Vault, given_key
-from strongroom.errors import HeldError, IndexMismatchError, IntegrityError, NotFoundError, NotPermittedError
+from strongroom.crypto import Ask, KeyStore, Vault, given_key
+from strongroom.errors import IndexMismatchError, IntegrityError, NotPermittedError
 from strongroom.lock import DataLock, own_data_dir
 
 if TYPE_CHECKING:
@@ -42,14 +41,13 @@ if TYPE_CHECKING:
     from strongroom.app.watching import Watching
     from strongroom.people import Identity
     from strongroom.ports import ChatModel, Embedder, Reader, VectorIndex
-    from strongroom.types import AskRequest, DeletionReceipt, IngestSummary, OcrMode, OnEvent, Style
+    from strongroom.types import AskRequest, IngestSummary, OcrMode, OnEvent, Style
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 INDEX_META = "index.fingerprint"
 DIMENSION_META = "index.dimension"
-_REWRITE_PATIENCE_S = 20.0  # of a deletion, for the index; what takes longer is named in the receipt
 
 
 class _part(cached_property[T]):
@@ -397,7 +395,7 @@ class Appliance:
         if pending or self.index.count() != self.catalog.counts()[2]:
             self.pipeline.recover()
         self.tell_index()
-        self.settle_deletions()
+        deleting.settle(self)
         for version_id in set(self.blobs.ids()) - {version for _, version, _ in self.catalog.version_files()}:
             self.blobs.delete(version_id)
 
@@ -417,86 +415,6 @@ class Appliance:
         summary = self.pipeline.reindex(on_event)
         self.catalog.set_meta(INDEX_META, self.fingerprint())
         return summary
-
-    def delete(self, document_id: str, *, by: str) -> DeletionReceipt:
-        """Delete a document everywhere: rows and key first, then what `settle_deletions` does.
-
-        It is on record as soon as the key is gone: what comes after may fail and is then finished at the next start.
-        Raises `NotFoundError`, and `HeldError` under a legal hold.
-        """
-        from strongroom.audit import receipt as receipts
-
-        receipt = self._delete(document_id, by=by)
-        beyond = self.settle_deletions()
-        return receipts.sign(replace(receipt, out_of_reach=(*receipt.out_of_reach, *beyond)), SigningKey(self.keys))
-
-    def _delete(self, document_id: str, *, by: str, **why: str) -> DeletionReceipt:
-        receipt = self.catalog.delete_document(document_id, by=by)
-        self.audit.append(by, "delete", document_id, outcome="ok", **receipt.destroyed, **why)
-        for each in (document_id, *receipt.members):
-            self.forget_images(each)
-        return receipt
-
-    def settle_deletions(self) -> tuple[str, ...]:
-        """Do all that follows from deletions on record and sign their receipts; returns what could not be reached yet.
-
-        Points and originals are removed, all other keys wrapped anew (so that an older copy of the key store opens with
-        nothing that is left), the write-ahead log and freed pages of the catalogue emptied, the index rewritten.
-        """
-        from ingest.finish import remove_versions
-        from strongroom.app import learning
-        from strongroom.audit import receipt as receipts
-
-        unsettled = self.catalog.unsettled_deletions()
-        if not unsettled:
-            return ()
-        beyond = []
-        learning.tidy(self)
-        remove_versions(self.catalog, self.raw_index, self.blobs)
-        if self.keys.in_file:
-            self.keys.rotate()
-        else:
-            beyond.append("older copies of the key store, until `strongroom keys rotate` replaces the appliance key")
-        self.store.scrub()
-        if not self.raw_index.compact(patience=_REWRITE_PATIENCE_S):
-            beyond.append("files of the vector index, until they are rewritten")
-        signing = SigningKey(self.keys)
-        signed = (receipts.sign(replace(r, out_of_reach=(*r.out_of_reach, *beyond)), signing) for r in unsettled)
-        self.catalog.keep_receipts({one.document_id: receipts.dumps(one) for one in signed})
-        return tuple(beyond)
-
-    def delete_collection(self, name: str, *, by: str) -> list[str]:
-        """Delete a collection with all its documents; returns their ids.
-
-        Raises `HeldError` before anything is deleted when a legal hold covers one of them.
-        """
-        place = self.catalog.collection(name)
-        ids = [document_id for document_id, _ in self.catalog.sources(place.id)]
-        self.catalog.refuse_held([place.id, *ids])
-        for document_id in ids:
-            with suppress(NotFoundError):  # it lay inside one that went before it
-                self._delete(document_id, by=by, reason="collection")
-        self.settle_deletions()
-        self.catalog.delete_collection(place.id)
-        self.audit.append(by, "delete.collection", place.id, documents=len(ids))
-        return ids
-
-    def apply_retention(self, *, by: str, dry_run: bool = False) -> tuple[list[str], list[str]]:
-        """Delete what outlived its collection's rule; returns ids that were (or would be) deleted, and held ones."""
-        deleted, held = [], []
-        for document_id in self.catalog.outlived():
-            try:
-                if dry_run:
-                    self.catalog.refuse_held([document_id])
-                else:
-                    self._delete(document_id, by=by, reason="retention")
-                deleted.append(document_id)
-            except HeldError:
-                held.append(document_id)
-            except NotFoundError:
-                continue  # it lay inside one that went before it
-        self.settle_deletions()
-        return deleted, held
 
     def forget_images(self, document_id: str) -> None:
         """Drop page images of a deleted document from memory."""

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from strongroom import __version__
 from strongroom.access import AccessFilter
+from strongroom.app import deleting
 from strongroom.app.disk import disk_use
 from strongroom.app.keeping import LocalKeeping
 from strongroom.app.permissions import LocalPermissions
@@ -128,7 +129,7 @@ class LocalEngine:
             self._audit("ingest.cancelled")
             raise
         if not options.dry_run:
-            self._appliance.settle_deletions()
+            deleting.settle(self._appliance)
             self._audit("ingest", outcomes=summary.outcomes, pages=summary.pages, chunks=summary.chunks)
             self._appliance.catalog.note_ingest(
                 IngestRun(datetime.now(UTC).replace(microsecond=0), self._user, options.collection, summary)
@@ -334,7 +335,7 @@ class LocalEngine:
         settings = self._appliance.settings
         if self._appliance.catalog.deleted_lately(self._user) >= settings.two_person_deletions:
             self._require_clearance("delete", document.collection, document_id)
-        return self._appliance.delete(document_id, by=self._user)
+        return deleting.delete(self._appliance, document_id, by=self._user)
 
     def collections(self) -> list[str]:
         readable = {d.collection for d in self.documents()}

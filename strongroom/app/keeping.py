@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from strongroom.app import deleting
 from strongroom.errors import NotPermittedError, UsageError
 from strongroom.types import Hold, HoldRequest, Retention, RetentionRun
 
@@ -66,7 +67,7 @@ class LocalKeeping:
 
     def apply_retention(self, *, dry_run: bool = False) -> RetentionRun:
         self._require_admin("retention.apply")
-        deleted, held = self._appliance.apply_retention(by=self._user, dry_run=dry_run)
+        deleted, held = deleting.apply_retention(self._appliance, by=self._user, dry_run=dry_run)
         return RetentionRun(tuple(deleted), tuple(held), dry_run)
 
     def receipts(self) -> list[str]:

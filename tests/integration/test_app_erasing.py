@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.access import LOCAL_USER
+from strongroom.app import deleting
 from strongroom.app.appliance import Appliance
 from strongroom.audit import receipt as receipts
 from strongroom.config import load
@@ -229,10 +230,10 @@ def test_a_hold_keeps_a_document_from_everything_that_would_destroy_it(
     assert outcomes["b.txt"].outcome == "skipped"
     place = appliance.catalog.collection("default")
     appliance.catalog.keep_for(place.id, 0)
-    _, held = appliance.apply_retention(by="test")
+    _, held = deleting.apply_retention(appliance, by="test")
     assert document in held
     with pytest.raises(HeldError):
-        appliance.delete_collection("default", by="test")
+        deleting.delete_collection(appliance, "default", by="test")
     assert engine.original(document) == original
     assert engine.document(document).state == "indexed"
     # WHEN it is lifted
@@ -249,14 +250,14 @@ def test_retention_deletes_what_is_older_than_its_rule_and_nothing_else(
 ) -> None:
     place = appliance.catalog.collection("default")
     appliance.catalog.keep_for(place.id, 30)
-    assert appliance.apply_retention(by="test") == ([], [])
+    assert deleting.apply_retention(appliance, by="test") == ([], [])
     later = datetime.now(UTC) + timedelta(days=31)
     outlived = appliance.catalog.outlived(later)
     assert len(outlived) == 2
     monkeypatch.setattr(appliance.catalog, "outlived", lambda: outlived)
-    assert appliance.apply_retention(by="test", dry_run=True) == (outlived, [])
+    assert deleting.apply_retention(appliance, by="test", dry_run=True) == (outlived, [])
     assert len(appliance.as_user(LOCAL_USER).documents()) == 2
-    assert appliance.apply_retention(by="test") == (outlived, [])
+    assert deleting.apply_retention(appliance, by="test") == (outlived, [])
     assert appliance.as_user(LOCAL_USER).documents() == []
     assert len(appliance.catalog.receipts()) == 2
     appliance.catalog.keep_for(place.id, None)
@@ -264,7 +265,7 @@ def test_retention_deletes_what_is_older_than_its_rule_and_nothing_else(
 
 
 def test_a_collection_goes_with_all_its_documents(appliance: Appliance) -> None:
-    assert len(appliance.delete_collection("default", by="test")) == 2
+    assert len(deleting.delete_collection(appliance, "default", by="test")) == 2
     with pytest.raises(NotFoundError):
         appliance.catalog.collection("default")
     assert len(appliance.catalog.receipts()) == 2
