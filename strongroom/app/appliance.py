@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,13 +17,13 @@ from strongroom.access import LOCAL_USER, AccessFilter
 from strongroom.accounts import Accounts, Desk
 from strongroom.app import deleting
 from strongroom.app.models import InstalledModels, Models
-from strongroom.audit import Audit, KeepCheckpoints
-from strongroom.audit.forward import FileTarget, Forwarder, SyslogTarget, Target
+from strongroom.app.opening import open_audit, open_forwarder, open_keys
+from strongroom.audit.forward import Forwarder
 from strongroom.blobs import BlobStore
 from strongroom.catalog import Catalog, Store
 from strongroom.config import Settings
-from strongroom.crypto import Ask, KeyStore, Vault, given_key
-from strongroom.errors import IndexMismatchError, IntegrityError, NotPermittedError
+from strongroom.crypto import Ask, Vault
+from strongroom.errors import IndexMismatchError, NotPermittedError
 from strongroom.lock import DataLock, own_data_dir
 
 if TYPE_CHECKING:
@@ -59,29 +58,6 @@ class _part(cached_property[T]):
             return made
 
 
-def open_keys(settings: Settings, ask: Ask | None = None) -> KeyStore:
-    """The key store, made at first start; `ask` reads a passphrase where `key_source` is `prompt`.
-
-    Raises `IntegrityError` for a catalogue without its keys: fresh ones would open nothing, and what was then added
-    under them would break the audit chain for good.
-    """
-    if settings.catalogue.exists() and not (settings.keys / "keys.sqlite").exists():
-        raise IntegrityError(
-            f"there are no keys in {settings.keys} for the catalogue in {settings.data_dir}",
-            hint="Check `keys_dir`, or restore the key store from its own backup.",
-        )
-    return KeyStore(settings.keys, given=given_key(settings.key_source, settings.keys, ask=ask))
-
-
-def open_audit(
-    settings: Settings, store: Store, vault: Vault, *, on_append: Callable[[], None] = lambda: None
-) -> Audit:
-    """The audit log of a data directory, with its own checkpoints where they are configured."""
-    folder = settings.audit_checkpoint_dir
-    keep = None if folder is None else KeepCheckpoints(folder, settings.audit_checkpoint_entries)
-    return Audit(store, vault, settings.keys / "audit.head", keep=keep, on_append=on_append)
-
-
 class Appliance:
     """All parts over one data directory. Closing it releases the lock; killing the process does too."""
 
@@ -109,7 +85,7 @@ class Appliance:
             self.blobs = BlobStore(settings.data_dir / "blobs", self.keys, self.catalog.key_of)
             self._forwarder: Forwarder | None = None
             self.audit = open_audit(settings, self.store, self.vault, on_append=self._forward)
-            self._forwarder = self._open_forwarder()
+            self._forwarder = open_forwarder(settings, self.audit)
             self.catalog.ensure_user(LOCAL_USER, "admin")
             self.accounts = Accounts(self.store, self.vault, self.audit)
             self.catalog.finish_deletions()
@@ -120,19 +96,6 @@ class Appliance:
         except BaseException:
             self._lock_file.release()
             raise
-
-    def _open_forwarder(self) -> Forwarder | None:
-        """Delivery of the audit log to other systems; `None` where nothing of the kind is configured."""
-        targets: list[Target] = []
-        if self.settings.audit_file is not None:
-            targets.append(FileTarget(self.settings.audit_file))
-        if self.settings.audit_syslog is not None:
-            targets.append(SyslogTarget(self.settings.audit_syslog))
-        if not targets:
-            return None
-        return Forwarder(
-            lambda after: self.audit.export(after=after), targets, self.settings.data_dir / "audit.forwarded"
-        )
 
     def _forward(self) -> None:
         if self._forwarder is not None:

@@ -234,7 +234,7 @@ def _lines(paths: list[Path]) -> Iterator[dict[str, Any]]:
 def _audit(data_dir: Path | None, config: Path | None) -> Iterator[Audit]:
     """The log, read beside a running server or alone: SQLite's snapshot makes both safe."""
     settings = load_settings(data_dir, config).settings
-    from strongroom.app.appliance import open_audit, open_keys
+    from strongroom.app.opening import open_audit, open_keys
     from strongroom.catalog import Store
     from strongroom.crypto import Vault
     from strongroom.lock import own_data_dir

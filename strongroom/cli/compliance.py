@@ -51,8 +51,8 @@ def report(
 
         strongroom report --out evidence.html
     """
-    from strongroom.app.appliance import open_audit, open_keys
     from strongroom.app.evidence import collect, dumps
+    from strongroom.app.opening import open_audit, open_keys
     from strongroom.catalog import Catalog, Store
     from strongroom.crypto import Vault
     from strongroom.lock import own_data_dir
