@@ -226,10 +226,6 @@ class VectorIndex(Protocol):
         """Remove all points of these versions; unknown ids are fine."""
         ...
 
-    def delete_documents(self, document_ids: Sequence[str]) -> None:
-        """Remove all points of these documents; unknown ids are fine."""
-        ...
-
     def set_access(self, document_id: str, allow: Sequence[str], deny: Sequence[str]) -> None:
         """Replace the principals on every point of a document."""
         ...

@@ -120,9 +120,6 @@ class FileIndex:
     def delete_versions(self, version_ids: Sequence[str]) -> None:
         self._do({"op": "versions", "ids": list(version_ids)})
 
-    def delete_documents(self, document_ids: Sequence[str]) -> None:
-        self._do({"op": "documents", "ids": list(document_ids)})
-
     def clear(self) -> None:
         self._do({"op": "clear"})
 
@@ -164,15 +161,10 @@ class FileIndex:
                     vector = np.frombuffer(base64.b64decode(packed), dtype="<f4")
                     self._points[point_id] = (document_id, version_id, vector)
             case "versions":
-                self._drop(1, set(op["ids"]))
-            case "documents":
-                self._drop(0, set(op["ids"]))
+                gone = set(op["ids"])
+                self._points = {i: point for i, point in self._points.items() if point[1] not in gone}
             case "clear":
                 self._points.clear()
-
-    def _drop(self, column: int, ids: set[str]) -> None:
-        for point_id in [i for i, point in self._points.items() if point[column] in ids]:
-            del self._points[point_id]
 
 
 @dataclass

@@ -107,10 +107,9 @@ class EdgeIndex(HybridIndex):
                     self._journal.stored.update(p.id for p in batch)
 
     def delete_versions(self, version_ids: Sequence[str]) -> None:
-        self._delete_by(filters.VERSION, version_ids)
-
-    def delete_documents(self, document_ids: Sequence[str]) -> None:
-        self._delete_by(filters.DOCUMENT, document_ids)
+        for batch in batches(version_ids, BATCH):
+            where = shard.filter_of(filters.field_is(filters.VERSION, tuple(batch)))
+            self._write("delete points", qe.UpdateOperation.delete_points_by_filter(where))
 
     def set_access(self, document_id: str, allow: Sequence[str], deny: Sequence[str]) -> None:
         payload = filters.access_payload(tuple(allow), tuple(deny))
@@ -215,11 +214,6 @@ class EdgeIndex(HybridIndex):
         if terms.indices:
             vectors[filters.SPARSE] = qe.SparseVector(list(terms.indices), list(terms.values))
         return qe.Point(point.id, vectors, filters.payload_of(point))
-
-    def _delete_by(self, field: str, values: Sequence[str]) -> None:
-        for batch in batches(values, BATCH):
-            where = shard.filter_of(filters.field_is(field, tuple(batch)))
-            self._write("delete points", qe.UpdateOperation.delete_points_by_filter(where))
 
     def _write(self, action: str, operation: Any) -> None:
         with self._lock, self._mapped(action):

@@ -94,10 +94,10 @@ class ServerIndex(HybridIndex):
                 self._client.upsert(self._collection, [self._point(p) for p in batch], wait=True)
 
     def delete_versions(self, version_ids: Sequence[str]) -> None:
-        self._delete_by(filters.VERSION, version_ids)
-
-    def delete_documents(self, document_ids: Sequence[str]) -> None:
-        self._delete_by(filters.DOCUMENT, document_ids)
+        for batch in batches(version_ids, _BATCH):
+            selector = models.FilterSelector(filter=_filter(filters.field_is(filters.VERSION, tuple(batch))))
+            with self._mapped("delete points"):
+                self._client.delete(self._collection, points_selector=selector, wait=True)
 
     def set_access(self, document_id: str, allow: Sequence[str], deny: Sequence[str]) -> None:
         where = _filter(filters.field_is(filters.DOCUMENT, (document_id,)))
@@ -176,12 +176,6 @@ class ServerIndex(HybridIndex):
         if terms.indices:
             vector[filters.SPARSE] = models.SparseVector(indices=list(terms.indices), values=list(terms.values))
         return models.PointStruct(id=point.id, vector=vector, payload=filters.payload_of(point))
-
-    def _delete_by(self, field: str, values: Sequence[str]) -> None:
-        for batch in batches(values, _BATCH):
-            selector = models.FilterSelector(filter=_filter(filters.field_is(field, tuple(batch))))
-            with self._mapped("delete points"):
-                self._client.delete(self._collection, points_selector=selector, wait=True)
 
     def _scroll(self, where: models.Filter | None, *, with_payload: bool | list[str]) -> Iterator[Any]:
         offset = None

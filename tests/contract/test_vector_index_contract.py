@@ -222,7 +222,7 @@ class TestVectorIndexContract:
         index.upsert([])
         assert index.count() == 0
 
-    def test_delete_versions_and_documents(self, index: VectorIndex) -> None:
+    def test_delete_versions(self, index: VectorIndex) -> None:
         old, new = point("text", version="v-1"), point("text", version="v-2")
         other = point("text", document="doc-2", version="v-3")
         index.upsert([old, new, other])
@@ -230,9 +230,8 @@ class TestVectorIndexContract:
         index.delete_versions(["v-1"])
         assert index.all_points() == {new.id: "v-2", other.id: "v-3"}
         assert found(index, "text", limit=5) == sorted([new.id, other.id])
-        index.delete_documents(["doc-1", "unknown"])
-        index.delete_documents([])
-        assert index.all_points() == {other.id: "v-3"}
+        index.delete_versions([])
+        assert index.count() == 2
 
     def test_clear_leaves_a_working_index(self, index: VectorIndex) -> None:
         index.upsert([point("something")])
@@ -332,7 +331,6 @@ class TestVectorIndexContract:
         calls: list[Callable[[], object]] = [
             lambda: index.upsert([point("text")]),
             lambda: index.delete_versions(["v-1"]),
-            lambda: index.delete_documents(["doc-1"]),
             lambda: index.set_access("doc-1", [], []),
             lambda: index.search(query("text"), ANN, 3),
             lambda: index.version_points("v-1"),
@@ -357,7 +355,6 @@ _principals = st.lists(st.sampled_from(["user:a", "user:b", "group:g"]), max_siz
 _operations = st.lists(
     st.one_of(
         st.tuples(st.just("upsert"), st.integers(0, 11), _texts, _small, _principals, _principals),
-        st.tuples(st.just("delete_documents"), _small),
         st.tuples(st.just("delete_versions"), _small),
         st.tuples(st.just("set_access"), _small, _principals, _principals),
         st.tuples(st.just("search"), _texts, _principals),
@@ -409,8 +406,6 @@ def _apply(index: VectorIndex, operation: tuple[object, ...]) -> object:
                     )
                 ]
             )
-        case ("delete_documents", int(n)):
-            index.delete_documents([f"d{n}"])
         case ("delete_versions", int(n)):
             index.delete_versions([f"v{n}"])
         case ("set_access", int(n), list(allow), list(deny)):
