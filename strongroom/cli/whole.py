@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from strongroom.cli.ask import place_of
 from strongroom.cli.common import (
     AsUser,
     Collection,
@@ -24,11 +22,20 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.cli.library import find
-from strongroom.cli.progress import LINE_EVERY_S, duration
+from strongroom.cli.progress import LINE_EVERY_S
+from strongroom.cli.whole_output import (
+    ProgressLine,
+    Table,
+    cell_texts,
+    cited,
+    print_difference,
+    print_done,
+    print_point,
+    print_row,
+)
 from strongroom.errors import ExitCode, UsageError
-from strongroom.types import Citation, ErrorEvent
+from strongroom.types import ErrorEvent
 from strongroom.whole import (
-    Cell,
     Dated,
     Difference,
     Point,
@@ -88,7 +95,7 @@ def summarise(
                 if title != shown:
                     typer.echo(("" if shown is None else "\n") + printable(title))
                     shown = title
-                _print_point(item)
+                print_point(item)
 
 
 def compare(
@@ -110,17 +117,17 @@ def compare(
     """
     request = WholeRequest(task="compare", again=again)
     columns = ["topic", "change", "document", "says", "place", "other document", "other says", "other place"]
-    table = _Table(out, columns)
+    table = Table(out, columns)
     with _work(request, documents, None, False, as_user, data_dir, config) as run:
         for item in run(json_output and out is None):
             if not isinstance(item, Difference):
                 continue
             cells = [item.topic, item.change]
             for side in item.sides:
-                cells += [side.document.name, *_cited(side.citation)]
+                cells += [side.document.name, *cited(side.citation)]
             table.add(item, cells)
             if out is None and not json_output:
-                _print_difference(item)
+                print_difference(item)
     table.write()
 
 
@@ -168,14 +175,14 @@ def extract(
         raise UsageError("no fields were given", hint="Give `--field NAME` or `--fields FILE`.")
     request = WholeRequest(task="extract", fields=tuple(chosen), model=model, again=again)
     per = ("", " (words)", " (confidence)", " (page)", " (quote)", " (flags)")
-    table = _Table(out, ["document", *(f.name + part for f in chosen for part in per)])
+    table = Table(out, ["document", *(f.name + part for f in chosen for part in per)])
     with _work(request, documents, collection, everything, as_user, data_dir, config) as run:
         for item in run(json_output and out is None):
             if isinstance(item, Row):
-                table.add(item, [item.document.name, *(text for cell in item.cells for text in _cell(cell))])
+                table.add(item, [item.document.name, *(text for cell in item.cells for text in cell_texts(cell))])
                 table.write(final=False)
                 if out is None and not json_output:
-                    _print_row(item)
+                    print_row(item)
     table.write()
 
 
@@ -257,14 +264,14 @@ def timeline(
         strongroom timeline --collection case-17 --out timeline.xlsx
     """
     request = WholeRequest(task="timeline", again=again)
-    table = _Table(out, ["date", "until", "as written", "flags", "document", "sentence", "place"])
+    table = Table(out, ["date", "until", "as written", "flags", "document", "sentence", "place"])
     with _work(request, documents, collection, everything, as_user, data_dir, config) as run:
         for item in run(
             json_output and out is None, keep=lambda i: relative or not isinstance(i, Dated) or bool(i.date)
         ):
             if not isinstance(item, Dated):
                 continue
-            quote, place = _cited(item.citation)
+            quote, place = cited(item.citation)
             name = item.citation.document.name
             table.add(item, [item.date, item.until, item.text, ", ".join(item.flags), name, quote, place])
             if out is None and not json_output:
@@ -306,7 +313,7 @@ def _run(
     """Items as they come. Raises what went wrong, and exits with 3 when a document had to be left out."""
     from strongroom.wire import error_of
 
-    show = _Progress()
+    show = ProgressLine()
     for event in opened.whole(request):
         if isinstance(event, WholeProgress):
             show(event)
@@ -316,7 +323,7 @@ def _run(
             show.clear()
             if json_output:
                 print_json(to_json(event))
-            _print_done(event)
+            print_done(event)
             if event.left_out:
                 raise typer.Exit(int(ExitCode.PARTIAL))
         elif keep(event):
@@ -324,128 +331,3 @@ def _run(
             if json_output:
                 print_json(to_json(event))
             yield event
-
-
-class _Progress:
-    """One line on stderr: rewritten on a terminal, now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._due = time.monotonic() + (0.0 if self._live else LINE_EVERY_S)
-
-    def __call__(self, progress: WholeProgress) -> None:
-        if time.monotonic() < self._due:
-            return
-        line = printable(progress_line(progress))
-        if self._live:
-            sys.stderr.write(f"\r\x1b[2K{line[:118]}")
-            sys.stderr.flush()
-            self._due = time.monotonic() + 0.1
-        else:
-            typer.echo(line, err=True)
-            self._due = time.monotonic() + LINE_EVERY_S
-
-    def clear(self) -> None:
-        if self._live:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
-
-
-def progress_line(progress: WholeProgress) -> str:
-    """Where the work stands: counts, rate, time left."""
-    fresh = progress.done - progress.reused
-    parts = [f"{progress.done:,} of {progress.total:,} {progress.unit}"]
-    if progress.reused:
-        parts.append(f"{progress.reused:,} kept from before")
-    if fresh > 0 and progress.seconds > 0:
-        rate = fresh / progress.seconds
-        parts.append(f"{rate:.1f} {progress.unit}/s")
-        if progress.done < progress.total:
-            parts.append(f"about {duration((progress.total - progress.done) / rate)} left")
-    if progress.current:
-        parts.append(f"at {progress.current}")
-    return ", ".join(parts)
-
-
-# ------------------------------------------------------------------------------------------------ printing
-
-
-class _Table:
-    """Rows for `--out`, with the items that a JSON file holds instead."""
-
-    def __init__(self, path: Path | None, columns: list[str]) -> None:
-        from strongroom.spreadsheet import suffix_of
-
-        self._path, self._columns = path, columns
-        self._json = path is not None and suffix_of(path) == ".json"
-        self._rows: list[list[str]] = []
-        self._items: list[Any] = []
-        self._saved = time.monotonic()
-
-    def add(self, item: WholeItem, cells: list[str]) -> None:
-        if self._json:
-            self._items.append(to_json(item))
-        elif self._path is not None:
-            self._rows.append(cells)
-
-    def write(self, *, final: bool = True) -> None:
-        """Write the file; before the end only every few seconds, so that what there is survives an interruption."""
-        from strongroom.spreadsheet import write_table
-
-        if self._path is None or (not final and time.monotonic() - self._saved < LINE_EVERY_S):
-            return
-        write_table(self._path, self._columns, self._rows, data=self._items if self._json else None)
-        self._saved = time.monotonic()
-        if final:
-            typer.echo(f"{len(self._items) or len(self._rows)} rows in {self._path}", err=True)
-
-
-def _cited(citation: Citation | None) -> tuple[str, str]:
-    """Quote and place."""
-    return ("", "") if citation is None else (" ".join(citation.quote.split()), place_of(citation))
-
-
-def _cell(cell: Cell) -> list[str]:
-    quote, place = _cited(cell.citation)
-    if not cell.found:
-        quote = f"(nearest passage) {quote}" if quote else ""
-    value = cell.value if cell.found else "not found"
-    return [value, cell.text, f"{cell.confidence:.2f}", place, quote, ", ".join(cell.flags)]
-
-
-def _print_point(point: Point) -> None:
-    label = {"supported": "", "partial": " (partly supported)", "unsupported": " (unsupported)"}[point.support]
-    places = "; ".join(f"{c.document.name}, {place_of(c)}" for c in point.citations)
-    text = f"“{point.text}”" if point.extract else point.text
-    typer.echo(printable(f"- {text}{label} [{places or 'no quote carries this'}]"))
-
-
-def _print_difference(difference: Difference) -> None:
-    words = {"facts": "other facts", "wording": "other wording", "only": "only in one"}[difference.change]
-    typer.echo(printable(f"{words}: {difference.topic}" if difference.topic else words))
-    for side in difference.sides:
-        quote, place = _cited(side.citation)
-        facts = f" ({', '.join(side.facts)})" if side.facts else ""
-        said = f"“{quote}”{facts}" if quote else "nothing of the kind"
-        typer.echo(printable(f"  {side.document.name}{f', {place}' if place else ''}: {said}"))
-
-
-def _print_row(row: Row) -> None:
-    typer.echo(printable(row.document.name))
-    for cell in row.cells:
-        value, _, confidence, place, _, flags = _cell(cell)
-        told = f"  {cell.field}: {value} [{place}] ({confidence}{'; ' + flags if flags else ''})"
-        typer.echo(printable(told))
-
-
-def _print_done(done: WholeDone) -> None:
-    extracts = done.model == "extractive"
-    how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
-    documents = {0: "", 1: " from 1 document"}.get(done.documents, f" from {done.documents:,} documents")
-    kept = f", {done.reused:,} parts kept from before" if done.reused else ""
-    typer.echo(
-        f"{done.items:,} {'item' if done.items == 1 else 'items'}{documents} in {duration(done.seconds)}{kept}; {how}",
-        err=True,
-    )
-    for name, reason in done.left_out:
-        typer.echo(printable(f"left out: {name} ({reason})"), err=True)

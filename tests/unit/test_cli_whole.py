@@ -11,7 +11,7 @@ import pytest
 from strongroom import app as wiring
 from strongroom.cli.fields import read_field, read_fields
 from strongroom.cli.run import run
-from strongroom.cli.whole import progress_line
+from strongroom.cli.whole_output import progress_line
 from strongroom.errors import ExitCode, UsageError
 from strongroom.types import IngestRequest
 from strongroom.whole import Field, WholeProgress

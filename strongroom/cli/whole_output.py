@@ -1,0 +1,138 @@
+"""How work over whole documents is shown: progress on stderr, items on stdout, tables in files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from strongroom.cli.ask import place_of
+from strongroom.cli.common import printable, to_json
+from strongroom.cli.progress import LINE_EVERY_S, duration
+from strongroom.types import Citation
+from strongroom.whole import Cell, Difference, Point, Row, WholeDone, WholeItem, WholeProgress
+
+
+class ProgressLine:
+    """One line on stderr: rewritten on a terminal, now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._due = time.monotonic() + (0.0 if self._live else LINE_EVERY_S)
+
+    def __call__(self, progress: WholeProgress) -> None:
+        if time.monotonic() < self._due:
+            return
+        line = printable(progress_line(progress))
+        if self._live:
+            sys.stderr.write(f"\r\x1b[2K{line[:118]}")
+            sys.stderr.flush()
+            self._due = time.monotonic() + 0.1
+        else:
+            typer.echo(line, err=True)
+            self._due = time.monotonic() + LINE_EVERY_S
+
+    def clear(self) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+
+def progress_line(progress: WholeProgress) -> str:
+    """Where the work stands: counts, rate, time left."""
+    fresh = progress.done - progress.reused
+    parts = [f"{progress.done:,} of {progress.total:,} {progress.unit}"]
+    if progress.reused:
+        parts.append(f"{progress.reused:,} kept from before")
+    if fresh > 0 and progress.seconds > 0:
+        rate = fresh / progress.seconds
+        parts.append(f"{rate:.1f} {progress.unit}/s")
+        if progress.done < progress.total:
+            parts.append(f"about {duration((progress.total - progress.done) / rate)} left")
+    if progress.current:
+        parts.append(f"at {progress.current}")
+    return ", ".join(parts)
+
+
+class Table:
+    """Rows for `--out`, with the items that a JSON file holds instead."""
+
+    def __init__(self, path: Path | None, columns: list[str]) -> None:
+        from strongroom.spreadsheet import suffix_of
+
+        self._path, self._columns = path, columns
+        self._json = path is not None and suffix_of(path) == ".json"
+        self._rows: list[list[str]] = []
+        self._items: list[Any] = []
+        self._saved = time.monotonic()
+
+    def add(self, item: WholeItem, cells: list[str]) -> None:
+        if self._json:
+            self._items.append(to_json(item))
+        elif self._path is not None:
+            self._rows.append(cells)
+
+    def write(self, *, final: bool = True) -> None:
+        """Write the file; before the end only every few seconds, so that what there is survives an interruption."""
+        from strongroom.spreadsheet import write_table
+
+        if self._path is None or (not final and time.monotonic() - self._saved < LINE_EVERY_S):
+            return
+        write_table(self._path, self._columns, self._rows, data=self._items if self._json else None)
+        self._saved = time.monotonic()
+        if final:
+            typer.echo(f"{len(self._items) or len(self._rows)} rows in {self._path}", err=True)
+
+
+def cited(citation: Citation | None) -> tuple[str, str]:
+    """A citation's quote in one line, and its place; both empty without one."""
+    return ("", "") if citation is None else (" ".join(citation.quote.split()), place_of(citation))
+
+
+def cell_texts(cell: Cell) -> list[str]:
+    quote, place = cited(cell.citation)
+    if not cell.found:
+        quote = f"(nearest passage) {quote}" if quote else ""
+    value = cell.value if cell.found else "not found"
+    return [value, cell.text, f"{cell.confidence:.2f}", place, quote, ", ".join(cell.flags)]
+
+
+def print_point(point: Point) -> None:
+    label = {"supported": "", "partial": " (partly supported)", "unsupported": " (unsupported)"}[point.support]
+    places = "; ".join(f"{c.document.name}, {place_of(c)}" for c in point.citations)
+    text = f"“{point.text}”" if point.extract else point.text
+    typer.echo(printable(f"- {text}{label} [{places or 'no quote carries this'}]"))
+
+
+def print_difference(difference: Difference) -> None:
+    words = {"facts": "other facts", "wording": "other wording", "only": "only in one"}[difference.change]
+    typer.echo(printable(f"{words}: {difference.topic}" if difference.topic else words))
+    for side in difference.sides:
+        quote, place = cited(side.citation)
+        facts = f" ({', '.join(side.facts)})" if side.facts else ""
+        said = f"“{quote}”{facts}" if quote else "nothing of the kind"
+        typer.echo(printable(f"  {side.document.name}{f', {place}' if place else ''}: {said}"))
+
+
+def print_row(row: Row) -> None:
+    typer.echo(printable(row.document.name))
+    for cell in row.cells:
+        value, _, confidence, place, _, flags = cell_texts(cell)
+        told = f"  {cell.field}: {value} [{place}] ({confidence}{'; ' + flags if flags else ''})"
+        typer.echo(printable(told))
+
+
+def print_done(done: WholeDone) -> None:
+    extracts = done.model == "extractive"
+    how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
+    documents = {0: "", 1: " from 1 document"}.get(done.documents, f" from {done.documents:,} documents")
+    kept = f", {done.reused:,} parts kept from before" if done.reused else ""
+    typer.echo(
+        f"{done.items:,} {'item' if done.items == 1 else 'items'}{documents} in {duration(done.seconds)}{kept}; {how}",
+        err=True,
+    )
+    for name, reason in done.left_out:
+        typer.echo(printable(f"left out: {name} ({reason})"), err=True)
