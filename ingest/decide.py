@@ -87,60 +87,54 @@ def changed() -> ChangedError:
     return ChangedError("The file changed while it was being read.", hint=TRIED_AGAIN)
 
 
-def with_ocr(recipe: str, ocr: OcrMode | None) -> str:
-    """The recipe of a run that asks for an OCR mode of its own."""
-    return recipe if ocr is None else f"{recipe.partition(_OCR)[0]}{_OCR}{ocr}"
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What makes a run read known content again: another recipe, an OCR mode of its own, a failure.
+
+    `retry` tries every failure again, `unlock` those that want a password.
+    """
+
+    recipe: str
+    ocr: OcrMode | None = None
+    retry: bool = False
+    unlock: bool = False
+
+    @property
+    def own_recipe(self) -> str:
+        """The recipe of what this run reads."""
+        return self.recipe if self.ocr is None else f"{self.recipe.partition(_OCR)[0]}{_OCR}{self.ocr}"
+
+    def read_alike(self, known: str) -> bool:
+        """Only a run that asks for an OCR mode reads a version again that another mode made."""
+        if self.ocr is not None:
+            return known == self.own_recipe
+        return known.partition(_OCR)[0] == self.recipe.partition(_OCR)[0]
 
 
-def _reads_alike(known: str, recipe: str, ocr: OcrMode | None) -> bool:
-    """Only a run that asks for a mode reads a version again that another mode made."""
-    if ocr is not None:
-        return known == with_ocr(recipe, ocr)
-    return known.partition(_OCR)[0] == recipe.partition(_OCR)[0]
-
-
-def settled(
-    uri: str,
-    known: Existing | None,
-    *,
-    sha256: str,
-    recipe: str,
-    ocr: OcrMode | None = None,
-    retry: bool = False,
-    unlock: bool = False,
-) -> FileOutcome | None:
+def settled(uri: str, known: Existing | None, sha256: str, rules: Rules) -> FileOutcome | None:
     """The outcome of a file that needs no work, or `None` when it must be parsed.
 
-    Failures come back with their stored reason, but for those that had nothing to do with the content. `retry` tries
-    every failure again, `unlock` those that want a password.
+    Failures come back with their stored reason, but for those that had nothing to do with the content.
     """
-    if known is None or known.sha256 != sha256 or not _reads_alike(known.recipe, recipe, ocr):
+    if known is None or known.sha256 != sha256 or not rules.read_alike(known.recipe):
         return None
     if known.state == DocumentState.INDEXED:
         return FileOutcome(shown_uri(uri), "unchanged", known.document_id, known.pages, known.chunks)
     reason = known.reason or ""
-    again = retry or reason.endswith(TRIED_AGAIN) or (unlock and reason.lower().startswith(LOCKED))
+    again = rules.retry or reason.endswith(TRIED_AGAIN) or (rules.unlock and reason.lower().startswith(LOCKED))
     if known.state in _SETTLED and not again:
         return FileOutcome(shown_uri(uri), outcome_of(known.state), known.document_id, reason=known.reason)
     return None
 
 
 def settled_with_members(
-    catalog: Catalog,
-    uri: str,
-    known: Existing | None,
-    *,
-    sha256: str,
-    recipe: str,
-    ocr: OcrMode | None = None,
-    retry: bool = False,
-    unlock: bool = False,
+    catalog: Catalog, uri: str, known: Existing | None, sha256: str, rules: Rules
 ) -> list[FileOutcome]:
     """As `settled`, followed by the outcomes of all documents inside it; empty when it must be parsed.
 
     A container needs work as long as one of its members does: only it can give the member's bytes.
     """
-    done = settled(uri, known, sha256=sha256, recipe=recipe, ocr=ocr, retry=retry, unlock=unlock)
+    done = settled(uri, known, sha256, rules)
     if done is None or known is None:
         return []
     if not known.members:
@@ -148,10 +142,7 @@ def settled_with_members(
     inside = catalog.inside(known.document_id)
     if known.members + sum(member.members for _, member in inside) != len(inside):
         return []  # a run was cut short before it had begun them all, or one was deleted
-    outcomes = [
-        settled(u, member, sha256=member.sha256, recipe=recipe, ocr=ocr, retry=retry, unlock=unlock)
-        for u, member in inside
-    ]
+    outcomes = [settled(u, member, member.sha256, rules) for u, member in inside]
     if None in outcomes:
         return []
     return [done, *(outcome for outcome in outcomes if outcome is not None)]

@@ -17,6 +17,7 @@ from pathlib import Path
 from ingest.decide import (
     BURIED,
     TWICE,
+    Rules,
     Stamp,
     changed,
     fingerprint,
@@ -24,7 +25,6 @@ from ingest.decide import (
     settled,
     settled_with_members,
     unchanged_since,
-    with_ocr,
 )
 from ingest.finish import Finisher, deleted_meanwhile, stage
 from ingest.flow import Channel, Halt, Halted
@@ -72,6 +72,7 @@ class Intake:
         self._finisher = finisher
         self._options = options
         self._passwords = passwords
+        self._rules = Rules(parts.settings.recipe, options.ocr, options.retry, unlock=bool(passwords))
         self._collection_id = collection_id
         self._seen = seen
         self._claim = claim
@@ -172,24 +173,14 @@ class Intake:
 
     def _hash(self, entry: Entry) -> str:
         """Settle a file, park it, or hand it to the parsers; returns which."""
-        catalog, file, options = self._parts.catalog, entry.file, self._options
-        recipe = with_ocr(self._parts.settings.recipe, options.ocr)
+        catalog, file = self._parts.catalog, entry.file
         if not self._reserved(file):
             reason = "Another ingest is working on it at this moment."
             self._tally.outcome(FileOutcome(shown_uri(file.uri), "skipped", reason=reason))
             return _DONE
         sha256, stamp = self._identify(entry)
         known = catalog.find(self._collection_id, file.uri, sha256=sha256)
-        done = settled_with_members(
-            catalog,
-            file.uri,
-            known,
-            sha256=sha256,
-            recipe=recipe,
-            ocr=options.ocr,
-            retry=options.retry,
-            unlock=bool(self._passwords),
-        )
+        done = settled_with_members(catalog, file.uri, known, sha256, self._rules)
         if done and known is not None:
             self._settle(entry, done, known, stamp)
             return _DONE
@@ -296,14 +287,13 @@ class Intake:
         except ParseError as exc:
             mime, refused = _UNKNOWN_TYPE, exc
         donor, known = (None, None) if refused else self._donor(file, mime, sha256, twins)
-        recipe = with_ocr(self._parts.settings.recipe, self._options.ocr)
         with REMOVING:  # not while the removal list is being worked through
             begun = self._parts.catalog.begin(
                 self._collection_id,
                 file,
                 sha256=sha256,
                 mime=mime,
-                recipe=donor.existing.recipe if donor else recipe,
+                recipe=donor.existing.recipe if donor else self._rules.own_recipe,
                 groups=self._options.groups,
                 stamp=stamp.lasting if stamp is not None and is_local(file) else None,
                 parent=entry.inside.parent if entry.inside else None,
@@ -325,15 +315,13 @@ class Intake:
         self, file: SourceFile, mime: str, sha256: str, twins: list[Twin]
     ) -> tuple[Twin | None, FileOutcome | None]:
         """A twin that was read as this file would be, and what became of it; one that answers questions first."""
-        options = self._options
-        recipe = with_ocr(self._parts.settings.recipe, options.ocr)
         found: tuple[Twin | None, FileOutcome | None] = (None, None)
         for twin in twins:
             if twin.mime != mime and Path(twin.name).suffix.casefold() != Path(file.name).suffix.casefold():
                 continue  # of some formats, text above all, the name tells how they are read
             if twin.existing.members:
                 continue  # what lies inside is only to be had by parsing
-            known = settled(file.uri, twin.existing, sha256=sha256, recipe=recipe, ocr=options.ocr, retry=options.retry)
+            known = settled(file.uri, twin.existing, sha256, self._rules)
             if known is not None and known.outcome == "unchanged":
                 return twin, known
             if known is not None:

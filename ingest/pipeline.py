@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ingest.decide import BURIED, TWICE, fingerprint, settled_with_members
+from ingest.decide import BURIED, TWICE, Rules, fingerprint, settled_with_members
 from ingest.dense import DenseEncoder
 from ingest.finish import Finisher, remake, remove_versions, reword, stage, sweep
 from ingest.flow import Halt
@@ -173,12 +173,11 @@ class Pipeline:
             place = self.parts.catalog.collection(collection)
         except NotFoundError:
             return {}
+        rules = Rules(self.parts.settings.recipe, ocr)
         found = {}
         for uri, sha256 in offers:
             known = self.parts.catalog.find(place.id, uri, sha256=sha256)
-            outcomes = settled_with_members(
-                self.parts.catalog, uri, known, sha256=sha256, recipe=self.parts.settings.recipe, ocr=ocr
-            )
+            outcomes = settled_with_members(self.parts.catalog, uri, known, sha256, rules)
             if outcomes:
                 found[uri] = outcomes[0]
         return found
@@ -412,16 +411,8 @@ class Pipeline:
             failed = verdict(exc, item="a file of the dry run")
             return FileOutcome(shown_uri(file.uri), failed.outcome, reason=failed.reason)
         known = self.parts.catalog.find(place.id, file.uri, sha256=sha256) if place is not None else None
-        recipe = self.parts.settings.recipe
-        done = settled_with_members(
-            self.parts.catalog,
-            file.uri,
-            known,
-            sha256=sha256,
-            recipe=recipe,
-            ocr=options.ocr,
-            retry=options.retry,
-        )
+        rules = Rules(self.parts.settings.recipe, options.ocr, options.retry)
+        done = settled_with_members(self.parts.catalog, file.uri, known, sha256, rules)
         if done:
             return done[0]
         if known is None and place is not None:

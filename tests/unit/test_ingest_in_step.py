@@ -18,7 +18,16 @@ from ingest.dense import DenseEncoder
 from ingest.finish import remove_versions
 from ingest.moves import match, missing_here
 from strongroom.catalog.records import Existing, Twin
-from strongroom.types import DocumentState, FileOutcome, SourceFile
+from strongroom.errors import LOCKED, LOCKED_HINT, QuarantineError
+from strongroom.types import (
+    Chunk,
+    DocumentState,
+    FileOutcome,
+    IngestEvent,
+    IngestOptions,
+    ParsedDocument,
+    SourceFile,
+)
 from tests.fakes import FakeEmbedder
 from tests.ingest_bench import Bench, ThreadPool, faults, ingest, keys_of_nothing, listing, parse, source, worded
 
@@ -315,6 +324,34 @@ def test_copies_of_a_bad_file_fail_alike_without_being_parsed(bench: Bench, fold
     }
     run(bench, folder, retry=True)
     assert len(bench.parsed) == 1 + 20
+
+
+class Locked(ThreadPool):
+    """Reads nothing without the password."""
+
+    passwords: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parse = self._unlock
+
+    def _unlock(self, path: Path, mime: str) -> tuple[ParsedDocument, list[Chunk]]:
+        if "s3cret" not in self.passwords:
+            raise QuarantineError(LOCKED, hint=LOCKED_HINT)
+        return parse(path, mime)
+
+
+def test_a_copy_of_a_locked_file_is_tried_with_the_passwords_of_its_own_run(bench: Bench, folder: Path) -> None:
+    # GIVEN a file that nobody had the password of
+    bench.pool_type = Locked
+    write(folder, "a.txt", "rent is due")
+    assert what(run(bench, folder)) == {"a.txt": "quarantined"}
+    # WHEN a copy of it is ingested, with the password
+    copied = source(write(folder, "b.txt", "rent is due"))
+    events: list[IngestEvent] = []
+    bench.pipeline().run([copied], IngestOptions(), on_event=events.append, passwords=("s3cret",))
+    # THEN the old failure is not taken for the copy's
+    assert [(e.outcome, e.reason) for e in events if isinstance(e, FileOutcome)] == [("indexed", None)]
 
 
 def test_copies_wait_for_one_that_fails_for_another_reason(bench: Bench, folder: Path) -> None:
