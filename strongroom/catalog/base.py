@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.catalog.store import Store
-from strongroom.catalog.tables import documents, meta
+from strongroom.catalog.tables import documents, meta, versions
 from strongroom.crypto import Vault
 
 
@@ -32,6 +32,11 @@ class CatalogBase:
             found += below
             above += below
         return found
+
+    def _key_of_version(self, conn: Connection, version_id: str) -> str | None:
+        """Id of the key of the document that has this version; `None` when it was deleted or replaced."""
+        query = select(documents.c.key_id).join(versions, versions.c.document_id == documents.c.id)
+        return conn.execute(query.where(versions.c.id == version_id)).scalar()
 
     def get_meta(self, key: str) -> str | None:
         with self.store.read() as conn:

@@ -73,14 +73,10 @@ class PersonalMixin(CatalogBase):
         """Keep what was found in a version; replaces what was found before. Raises `NotFoundError`."""
         text = self.text_of(version_id)
         with self.store.write() as conn:
-            key_id = conn.execute(
-                select(documents.c.key_id)
-                .join(versions, versions.c.document_id == documents.c.id)
-                .where(versions.c.id == version_id)
-            ).scalar()
+            key_id = self._key_of_version(conn, version_id)
             if key_id is None:
                 raise NotFoundError(f"version {version_id} does not exist", hint="It was deleted or replaced.")
-            self._keep_personal(conn, str(key_id), version_id, found, text)
+            self._keep_personal(conn, key_id, version_id, found, text)
 
     def not_looked_into(self, detector: str) -> list[str]:
         """Parsed versions in which personal data was not looked for by these rules, oldest first."""

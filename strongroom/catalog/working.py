@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from strongroom.catalog.base import CatalogBase
 from strongroom.catalog.store import utc_now
-from strongroom.catalog.tables import documents, versions, works
+from strongroom.catalog.tables import works
 
 
 class WorkingMixin(CatalogBase):
@@ -30,11 +30,7 @@ class WorkingMixin(CatalogBase):
         """Keep it, in place of what was there. Does nothing for a version that is gone."""
         name_mac = self.vault.mac("work", name)
         with self.store.write() as conn:
-            key_id = conn.execute(
-                select(documents.c.key_id)
-                .join(versions, versions.c.document_id == documents.c.id)
-                .where(versions.c.id == version_id)
-            ).scalar()
+            key_id = self._key_of_version(conn, version_id)
             if key_id is None:
                 return
             sealed = self.vault.seal_text(key_id, body, f"works.body:{version_id}/{name_mac.hex()}")
