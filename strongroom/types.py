@@ -494,6 +494,8 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
+    """Tokens that a language model read and wrote; none where none was asked."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -797,38 +799,7 @@ class Withholding:
     collection: str | None = None
 
 
-# ------------------------------------------------------------------------------------------------ health
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong, which thing, and what to do about it."""
-
-    what: str
-    hint: str
-    severity: Literal["error", "warning"] = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """The outcome of `strongroom verify`: counts that were compared, and every disagreement found."""
-
-    checked: dict[str, int]
-    problems: tuple[Problem, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not any(p.severity == "error" for p in self.problems)
-
-
-@dataclass(frozen=True, slots=True)
-class IngestRun:
-    """The last ingest run that ended."""
-
-    ended: datetime
-    by: str
-    collection: str
-    summary: IngestSummary
+# ------------------------------------------------------------------------------------------------ keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -868,6 +839,40 @@ class RetentionRun:
     deleted: tuple[str, ...]
     held: tuple[str, ...]
     dry_run: bool = False
+
+
+# ------------------------------------------------------------------------------------------------ health
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, which thing, and what to do about it."""
+
+    what: str
+    hint: str
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """The outcome of `strongroom verify`: counts that were compared, and every disagreement found."""
+
+    checked: dict[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not any(p.severity == "error" for p in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRun:
+    """The last ingest run that ended."""
+
+    ended: datetime
+    by: str
+    collection: str
+    summary: IngestSummary
 
 
 @dataclass(frozen=True, slots=True)
