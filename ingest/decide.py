@@ -84,6 +84,7 @@ def unchanged_since(path: str, stamp: Stamp) -> bool:
 
 
 def changed() -> ChangedError:
+    """The error of a file that was written to while it was read; the next ingest tries it again."""
     return ChangedError("The file changed while it was being read.", hint=TRIED_AGAIN)
 
 

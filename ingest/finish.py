@@ -304,6 +304,7 @@ def _begun_again(sources: Sequence[PointSource], version_id: str) -> Begun:
 
 
 def deleted_meanwhile(path: str) -> FileOutcome:
+    """What became of a file whose document was deleted while it was read: deletion wins."""
     return FileOutcome(path, "skipped", reason="The document was deleted while it was being ingested.")
 
 

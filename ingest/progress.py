@@ -170,4 +170,5 @@ def run_stages(
 
 
 def cancelled() -> CancelledError:
+    """The error of a run that its caller asked to stop."""
     return CancelledError("the ingest was cancelled", hint="Run it again to go on: finished files are not repeated.")

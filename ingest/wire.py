@@ -42,6 +42,7 @@ class WireError(Exception):
 
 
 def frame(kind: int, payload: bytes) -> bytes:
+    """A message between parser child and parent: its kind and length, then its bytes."""
     return _HEADER.pack(kind, len(payload)) + payload
 
 

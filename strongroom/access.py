@@ -12,10 +12,12 @@ LOCAL_USER = "local"
 
 
 def user_principal(user_id: str) -> str:
+    """What a grant to one person names."""
     return f"user:{user_id}"
 
 
 def group_principal(group: str) -> str:
+    """What a grant to a group names."""
     return f"group:{group}"
 
 

@@ -84,6 +84,7 @@ def document_principals(conn: Connection, document_id: str, collection_id: str) 
 
 
 def merge(a: Principals, b: Principals) -> Principals:
+    """Who is allowed and who is denied by either, such as a document and its collection."""
     return a[0] | b[0], a[1] | b[1]
 
 
@@ -123,4 +124,5 @@ def _reader(conn: Connection, user_id: str | None) -> AccessFilter:
 
 
 def groups_of(conn: Connection, user_id: str) -> frozenset[str]:
+    """The groups that a person is in."""
     return frozenset(conn.execute(select(memberships.c.group_name).where(memberships.c.user_id == user_id)).scalars())

@@ -9,6 +9,8 @@ from strongroom.types import DocumentState
 
 @dataclass(frozen=True, slots=True)
 class Collection:
+    """A collection, by id and name."""
+
     id: str
     name: str
 

@@ -131,6 +131,7 @@ def print_json(value: Any) -> None:
 
 
 def to_json(value: Any) -> Any:
+    """A domain value as data for `print_json`."""
     from strongroom.wire import to_data
 
     return to_data(value)

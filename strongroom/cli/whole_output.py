@@ -93,6 +93,7 @@ def cited(citation: Citation | None) -> tuple[str, str]:
 
 
 def cell_texts(cell: Cell) -> list[str]:
+    """Value, words, confidence, place, quote and flags of a cell, as a table shows them."""
     quote, place = cited(cell.citation)
     if not cell.found:
         quote = f"(nearest passage) {quote}" if quote else ""
@@ -101,6 +102,7 @@ def cell_texts(cell: Cell) -> list[str]:
 
 
 def print_point(point: Point) -> None:
+    """A point of a summary with its places, on one line."""
     label = {"supported": "", "partial": " (partly supported)", "unsupported": " (unsupported)"}[point.support]
     places = "; ".join(f"{c.document.name}, {place_of(c)}" for c in point.citations)
     text = f"“{point.text}”" if point.extract else point.text
@@ -108,6 +110,7 @@ def print_point(point: Point) -> None:
 
 
 def print_difference(difference: Difference) -> None:
+    """A difference, and below it what each document says."""
     words = {"facts": "other facts", "wording": "other wording", "only": "only in one"}[difference.change]
     typer.echo(printable(f"{words}: {difference.topic}" if difference.topic else words))
     for side in difference.sides:
@@ -118,6 +121,7 @@ def print_difference(difference: Difference) -> None:
 
 
 def print_row(row: Row) -> None:
+    """A document, and below it its fields with their places."""
     typer.echo(printable(row.document.name))
     for cell in row.cells:
         value, _, confidence, place, _, flags = cell_texts(cell)
@@ -126,6 +130,7 @@ def print_row(row: Row) -> None:
 
 
 def print_done(done: WholeDone) -> None:
+    """Totals and what was left out, on stderr."""
     extracts = done.model == "extractive"
     how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
     documents = {0: "", 1: " from 1 document"}.get(done.documents, f" from {done.documents:,} documents")
