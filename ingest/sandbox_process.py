@@ -133,7 +133,7 @@ class ParserProcess:
                     pipe.close()
         self.process.wait()
         patience = time.monotonic() + 10
-        while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < patience:
+        while any(map(_alive, below)) and time.monotonic() < patience:
             time.sleep(0.005)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -197,6 +197,15 @@ def _tree(pid: int) -> list[int]:
             with contextlib.suppress(OSError):
                 left += map(int, children.read_text(encoding="ascii").split())
     return found
+
+
+def _alive(pid: int) -> bool:
+    """False too for a process that has ended and waits to be asked how: where init is slow that takes seconds."""
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            if task.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] not in ("Z", "X"):
+                return True
+    return False
 
 
 def _own_memory(pid: int) -> int:
