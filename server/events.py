@@ -52,7 +52,8 @@ class EventStream(Generic[E]):
     ) -> None:
         counter.line.refuse_when_long(user)
         self._counter, self._user, self._what = counter, user, what
-        self._produce, self._waiting = produce, waiting
+        self._produce: Callable[[threading.Event], Iterator[E]] = produce
+        self._waiting: Callable[[int], E] = waiting
         self._cancel = threading.Event()
         self._queue: asyncio.Queue[E | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
