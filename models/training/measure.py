@@ -85,11 +85,21 @@ def calibrate(network: ReaderNetwork, mixed: Mixture, tokenizer: PairTokenizer) 
     claims = _thin(mixed.dev_claims, 1500)
     for e, p in zip(claims, predict(network, claims, tokenizer), strict=True):
         add("supported", [p.first[2]], int(e.supported or 0))
-    out = {}
-    for head, values in features.items():
-        varied = len(set(labels[head])) == 2
-        out[head] = fit_logistic(values, labels[head]) if varied else [1.0] * (2 if head == "answerable" else 1) + [0.0]
-    return out
+    return {head: logistic(values, labels[head]) for head, values in features.items()}
+
+
+def logistic(values: Sequence[Sequence[float]], labels: Sequence[int]) -> list[float]:
+    """Weights and offset; never a weight below zero.
+
+    Margin and answerability say nearly the same, and a fit may set one against the other: then the margin counts alone.
+    """
+    if len(set(labels)) < 2:
+        return [1.0] * len(values[0]) + [0.0] if values else [1.0, 0.0]
+    fitted = fit_logistic(values, labels)
+    if min(fitted[:-1]) >= 0:
+        return fitted
+    weight, offset = fit_logistic([v[:1] for v in values], labels)
+    return [weight, *[0.0] * (len(values[0]) - 1), offset]
 
 
 def report(network: ReaderNetwork, examples: Sequence[Example], tokenizer: PairTokenizer) -> dict[str, float]:
