@@ -44,6 +44,8 @@ _SCOPES: tuple[tuple[str, re.Pattern[str], Reach], ...] = (
     ("*", re.compile(r"/api/ingest(/.*)?"), "ingest"),
     ("DELETE", re.compile(r"/api/documents/[^/]+"), "ingest"),
 )
+_OWN_ACCOUNT = re.compile(r"[A-Z]+ /api/account(/.*)?|GET /api/tokens|(GET|DELETE) /api/sessions(/.*)?")
+"""What somebody reaches who has to set up a second factor first."""
 
 
 def scope_for(method: str, path: str) -> Reach:
@@ -140,6 +142,10 @@ class Guard:
         if identity is None:
             hint = "Send a token or session as `Authorization: Bearer …`."
             return UnauthorizedError("a valid token is needed", hint=hint), None
+        if identity.unready:
+            if _OWN_ACCOUNT.fullmatch(f"{scope['method']} {path}"):
+                return None, identity
+            return NotPermittedError("your account needs a second factor first", hint="Set it up under Account."), None
         needed = scope_for(scope["method"], path)
         if needed not in identity.scopes:
             hint = "Make a token with that scope: `strongroom tokens add --help`."

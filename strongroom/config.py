@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strongroom.errors import ConfigError
+from strongroom.people import SecondFactorRule
 from strongroom.types import IngestEngine, OcrMode, TwoPersonAction
 
 PREFIX = "STRONGROOM_"
@@ -91,6 +92,11 @@ class Settings(BaseSettings):
     )
     oidc_required_group: str | None = Field(
         default=None, description="Only members of this group of the provider may sign in."
+    )
+    second_factor: SecondFactorRule = Field(
+        default="optional",
+        description="Who reaches nothing but their own account until a second factor is set up, of those who sign in "
+        "by password: nobody (`optional`), `administrators`, or `everybody`.",
     )
     proxies: tuple[str, ...] = Field(
         default=(),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Role = Literal["viewer", "editor", "admin", "auditor"]
 Scope = Literal["read", "ask", "ingest", "admin"]
+SecondFactorRule = Literal["optional", "administrators", "everybody"]
 
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin", "auditor")
 SCOPES: tuple[Scope, ...] = ("read", "ask", "ingest", "admin")
@@ -21,13 +22,19 @@ SESSION_PREFIX = "srs_"  # how the credential of a session begins, so that a tok
 class Identity:
     """Who makes a request, and by what: the owner of the data directory, a signed-in session, or an API token.
 
-    `scopes` bound what the credential may be used for; what the person may do is decided by their role at each call.
+    `scopes` bound what the credential may be used for; what the person may do is decided by their role at each call. A
+    session without any is of somebody who has to set up a second factor first.
     """
 
     user: str
     kind: Literal["owner", "session", "token"]
     id: str = ""
     scopes: frozenset[Scope] = frozenset(SCOPES)
+
+    @property
+    def unready(self) -> bool:
+        """Whether it reaches one's own account alone, for want of a second factor."""
+        return self.kind == "session" and not self.scopes
 
 
 @dataclass(frozen=True, slots=True)

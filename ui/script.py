@@ -15,6 +15,10 @@ from ui.theme import CSS
 from ui.words import say
 
 _ASSETS = Path(__file__).parent / "assets"
+_ACCOUNT = (
+    '<p class="sr-status"><a href="/account" target="_self">Account</a> · '
+    '<a href="/logout" target="_self">Sign out</a></p>'
+)
 _FRESH = 10.0  # seconds for which a status is good enough
 
 
@@ -36,8 +40,7 @@ def _footer() -> None:
             say(safe, "sr-status sr-safe")
             + say(f"{counted}, {status.chunks:,} passages", "sr-status")
             + say(f"Model: {status.model}", "sr-status")
-            + '<p class="sr-status"><a href="/account" target="_self">Account</a> · '
-            + '<a href="/logout" target="_self">Sign out</a></p>'
+            + _ACCOUNT
         )
 
 
@@ -71,7 +74,7 @@ def main() -> None:
             _footer()
         chosen.run()
     except StrongroomError as exc:
-        st.html(say(str(exc), "sr-doc") + say(exc.hint, "sr-where"))
+        st.html(say(str(exc), "sr-doc") + say(exc.hint, "sr-where") + _ACCOUNT)
 
 
 main()

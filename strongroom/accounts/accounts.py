@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -27,7 +28,17 @@ from strongroom.catalog.store import Store
 from strongroom.catalog.tables import invitations, sessions, tokens, users
 from strongroom.crypto import Vault
 from strongroom.errors import SignInError, UsageError
-from strongroom.people import SCOPES, SESSION_PREFIX, Identity, Invitation, RedeemRequest, Scope, SecondFactor, SignedIn
+from strongroom.people import (
+    SCOPES,
+    SESSION_PREFIX,
+    Identity,
+    Invitation,
+    RedeemRequest,
+    Scope,
+    SecondFactor,
+    SecondFactorRule,
+    SignedIn,
+)
 from strongroom.signin import CodeBook
 
 TOKEN_PREFIX = "srt_"  # noqa: S105 - how a token begins
@@ -66,12 +77,15 @@ class Accounts:
         audit: Audit,
         *,
         passwords: Passwords | None = None,
+        second_factor: SecondFactorRule = "optional",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`second_factor` says who may do nothing before they have set one up, of those who sign in by password."""
         self.store = store
         self.vault = vault
         self.audit = audit
         self.passwords = passwords or Passwords()
+        self.second_factor_rule = second_factor
         self.clock = clock
         self.throttle = Throttle(store, vault, clock=lambda: clock().timestamp())
         self.factors = SecondFactors(store, vault, clock=clock)
@@ -209,7 +223,12 @@ class Accounts:
         if row.seen_at <= stamp(now - _NOTED_EVERY):
             with self.store.write() as conn:
                 conn.execute(update(sessions).where(sessions.c.id == row.id).values(seen_at=stamp(now)))
-        return Identity(found.name, "session", row.id)
+        return Identity(found.name, "session", row.id, frozenset() if self.lacks_factor(found) else frozenset(SCOPES))
+
+    def lacks_factor(self, person: Person) -> bool:
+        """Whether the person must set up a second factor before anything else."""
+        asked = {"optional": False, "administrators": person.role == "admin", "everybody": True}
+        return asked[self.second_factor_rule] and person.password is not None and not self.factors.methods(person)
 
     def _by_token(self, secret: str) -> Identity | None:
         now = self.clock()
@@ -232,6 +251,23 @@ class Accounts:
             ended = conn.execute(delete(sessions).where(sessions.c.id == identity.id)).rowcount
         if ended:
             self.audit.append(identity.user, "sign-out", session=identity.id)
+
+    def ways_in(self) -> list[dict[str, Any]]:
+        """By what each person may sign in, and what they have for a second step; for the evidence report."""
+        with self.store.read() as conn:
+            names = conn.execute(select(users.c.name).order_by(users.c.name)).scalars().all()
+            found = [p for name in names if (p := rows.person(conn, name)) is not None]
+        return [
+            {
+                "user": p.name,
+                "role": p.role,
+                "disabled": p.disabled,
+                "password": p.password is not None,
+                "single_sign_on": p.issuer is not None,
+                "second_factor": list(self.factors.methods(p)),
+            }
+            for p in found
+        ]
 
     # ------------------------------------------------------------------------------------------------ invitations
 

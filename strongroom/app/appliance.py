@@ -87,7 +87,7 @@ class Appliance:
             self.audit = open_audit(settings, self.store, self.vault, on_append=self._forward)
             self._forwarder = open_forwarder(settings, self.audit)
             self.catalog.ensure_user(LOCAL_USER, "admin")
-            self.accounts = Accounts(self.store, self.vault, self.audit)
+            self.accounts = Accounts(self.store, self.vault, self.audit, second_factor=settings.second_factor)
             self.catalog.finish_deletions()
             replayed = self.catalog.replay_deletions(self.keys.destroyed(), by="restore")
             for document_id in replayed:

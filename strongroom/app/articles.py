@@ -39,7 +39,7 @@ FRAMEWORKS: tuple[tuple[str, tuple[Article, ...]], ...] = (
             Article(
                 "Art. 5(1)(f) and Art. 32, security",
                 "Integrity and confidentiality by appropriate measures.",
-                ("encryption", "access", "audit", "egress", "configuration"),
+                ("encryption", "access", "sign_in", "audit", "egress", "configuration"),
                 "Disk encryption for what the index reveals, TLS, the operating system, people and premises.",
             ),
             Article(
@@ -92,7 +92,7 @@ FRAMEWORKS: tuple[tuple[str, tuple[Article, ...]], ...] = (
             Article(
                 "164.308(a)(4) and 164.312(a)(1), access control",
                 "Access for those who were granted it.",
-                ("access",),
+                ("access", "sign_in"),
                 "Grant and revoke as roles change; minimum necessary (164.502(b)) is your decision.",
             ),
             Article(

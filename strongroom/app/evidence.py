@@ -53,6 +53,7 @@ def collect(loaded: Loaded, catalog: Catalog, audit: Audit, *, at: str) -> dict[
         "documents": _documents(catalog),
         "personal_data": _personal(catalog),
         "access": _access(catalog),
+        "sign_in": _sign_in(loaded, catalog, audit),
         "audit": _chain(audit, log),
         "egress": {"attempts": log["egress"][-_NEWEST:], "count": len(log["egress"]), "waiting": _waiting(loaded)},
         "encryption": {
@@ -113,6 +114,23 @@ def _access(catalog: Catalog) -> dict[str, Any]:
         "collections": [to_data(g) for g in catalog.grants() if g.resource == "collection"],
         "single_documents": dict(sorted(Counter(f"{g.principal} {g.effect} {g.right}" for g in single).items())),
         "walls": [to_data(wall) for wall in catalog.walls()],
+    }
+
+
+def _sign_in(loaded: Loaded, catalog: Catalog, audit: Audit) -> dict[str, Any]:
+    """How people get in: by what each signs in, who has a second factor, and who must."""
+    from strongroom.accounts import Accounts
+
+    settings = loaded.settings
+    people = Accounts(catalog.store, catalog.vault, audit, second_factor=settings.second_factor).ways_in()
+    by_password = [one for one in people if one["password"]]
+    return {
+        "single_sign_on": settings.oidc_issuer,
+        "second_factor": settings.second_factor,
+        "people": people,
+        "by_password": len(by_password),
+        "with_second_factor": sum(bool(one["second_factor"]) for one in by_password),
+        "administrators_without": [o["user"] for o in by_password if o["role"] == "admin" and not o["second_factor"]],
     }
 
 

@@ -24,6 +24,7 @@ TITLES = {
     "documents": "Documents",
     "personal_data": "Personal data",
     "access": "Access",
+    "sign_in": "Signing in",
     "audit": "Audit log",
     "egress": "Attempts to connect",
     "encryption": "Encryption at rest",
@@ -116,6 +117,9 @@ def attention(evidence: Mapping[str, Any]) -> list[str]:
         unseen = facts["documents"] - facts["looked_into"]
         if unseen:
             found.append(f"{unseen} documents of {name} were not looked into for personal data")
+    without = evidence["sign_in"]["administrators_without"]
+    if without:
+        found.append(f"administrators without a second factor: {', '.join(without)} (second_factor)")
     if not settings["audit_checkpoint_dir"]:
         found.append("no checkpoints of the audit log are kept elsewhere (audit_checkpoint_dir)")
     if not evidence["deletion"]["retention"]:

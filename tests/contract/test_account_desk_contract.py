@@ -346,3 +346,34 @@ def test_time_does_not_tell_an_unknown_name_from_a_known_one(tmp_path: Path) -> 
     spread = statistics.variance(known) / len(known) + statistics.variance(unknown) / len(unknown)
     assert abs(statistics.mean(known) - statistics.mean(unknown)) / spread**0.5 < 4.5
     book.store.close()
+
+
+def test_without_a_second_factor_that_is_a_must_only_ones_own_account_is_reached(up: Served) -> None:
+    # GIVEN an administrator who signs in by password alone, where administrators must have a second factor
+    assert up.accounts is not None
+    session = {"Authorization": f"Bearer {up.accounts.sign_in('root', PASSWORD).session}"}
+    up.accounts.second_factor_rule = "administrators"
+    try:
+        # THEN nothing of the documents, of others or of the log is reached, by no way
+        for _, method, path, body in [
+            *REQUESTS,
+            ("admin", "GET", "/api/users", None),
+            ("admin", "GET", "/api/audit", None),
+        ]:
+            answer = up.http.request(method, path, json=body, headers=session)
+            assert (answer.status_code, "second factor" in answer.text) == (403, True), path
+        for method, path, status in (
+            ("GET", "/api/account/../users", 403),
+            ("GET", "/api/accountx", 403),
+            ("GET", "/api/sessions?user=anna", 403),
+            ("POST", "/api/tokens", 403),
+            ("GET", "/api/account", 200),
+            ("GET", "/api/sessions", 200),
+            ("POST", "/api/account/totp", 200),
+        ):
+            assert up.http.request(method, path, headers=session).status_code == status, path
+        # AND who is not an administrator is not held up
+        other = {"Authorization": f"Bearer {up.accounts.sign_in('anna', PASSWORD).session}"}
+        assert up.http.get("/api/documents", headers=other).status_code == 200
+    finally:
+        up.accounts.second_factor_rule = "optional"

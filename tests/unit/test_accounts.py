@@ -31,6 +31,7 @@ from strongroom.people import (
     RedeemRequest,
     Role,
     SecondFactor,
+    SecondFactorRule,
     TokenRequest,
 )
 from tests.server_fixtures import make_accounts
@@ -485,6 +486,38 @@ def test_codes_cannot_be_guessed_by_beginning_again(book: Accounts, totp: Totp) 
     reasons = [f["reason"] for f in failures(book)]
     assert 0 < reasons.count("second factor") < FREE["account"]
     assert "waits" in reasons
+
+
+@pytest.mark.parametrize(
+    ("rule", "role", "must"),
+    [
+        ("optional", "admin", False),
+        ("administrators", "admin", True),
+        ("administrators", "viewer", False),
+        ("everybody", "viewer", True),
+    ],
+)
+def test_where_a_second_factor_is_a_must_a_session_reaches_nothing_before_it_is_set_up(
+    book: Accounts, clock: Clock, rule: SecondFactorRule, role: Role, *, must: bool
+) -> None:
+    # GIVEN somebody who signed in by password alone
+    add(book, "ada", role)
+    session = book.sign_in("ada", PASSWORD).session
+    book.second_factor_rule = rule
+    # THEN the session is of no use, where the rule says so, until the factor is set up
+    identity = book.identify(session)
+    assert identity is not None
+    assert identity.unready == must
+    desk = Desk(book, identity)
+    if must and role == "admin":
+        with pytest.raises(NotPermittedError):
+            desk.users()
+    app = pyotp.TOTP(desk.begin_totp().secret)
+    desk.confirm_totp(app.at(clock()))
+    assert not book.identify(session).unready  # type: ignore[union-attr]
+    # AND whoever takes the factor off again is where they were
+    desk.drop_factors(PASSWORD)
+    assert book.identify(session).unready == must  # type: ignore[union-attr]
 
 
 def test_a_recovery_code_works_once(book: Accounts, totp: Totp) -> None:

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from strongroom.access import LOCAL_USER
+from strongroom.accounts import Desk
 from strongroom.app.appliance import Appliance
 from strongroom.app.articles import FRAMEWORKS
 from strongroom.app.evidence import collect, dumps
 from strongroom.cli.compliance import TITLES, attention, render
 from strongroom.cli.run import run
 from strongroom.config import load
+from strongroom.people import Identity, NewAccount
 from strongroom.types import IngestRequest, Withholding
 from tests.fakes import FakeModels
 
@@ -59,6 +62,9 @@ def test_it_says_what_is_so(appliance: Appliance) -> None:
         "ada": ("auditor", ["board"]),
         LOCAL_USER: ("admin", []),
     }
+    ways = found["sign_in"]
+    assert (ways["second_factor"], ways["single_sign_on"]) == ("optional", None)
+    assert (ways["by_password"], ways["with_second_factor"], ways["administrators_without"]) == (0, 0, [])
     (receipt,) = found["deletion"]["receipts"]
     assert receipt["genuine"] is True
     assert found["deletion"]["not_genuine"] == 0
@@ -87,6 +93,24 @@ def test_the_page_is_inert_whatever_names_hold(appliance: Appliance) -> None:
 def test_the_same_state_gives_the_same_bytes(appliance: Appliance) -> None:
     assert dumps(evidence(appliance)) == dumps(evidence(appliance))
     assert render(evidence(appliance)) == render(evidence(appliance))
+
+
+def test_who_has_a_second_factor_and_which_administrator_has_none(tmp_path: Path) -> None:
+    # GIVEN two administrators with a password, one of them with an authenticator app
+    settings = load({"data_dir": tmp_path / "data", "models_dir": tmp_path / "models"}).settings
+    appliance = Appliance(settings, purpose="test", models=FakeModels())
+    owner = Desk(appliance.accounts, Identity(LOCAL_USER, "owner"))
+    for name in ("root", "toor"):
+        owner.add_user(NewAccount(name, "admin"))
+        owner.set_password(name, "a long walk along the quay")
+    mine = Desk(appliance.accounts, Identity("root", "session", "x"))
+    mine.confirm_totp(pyotp.TOTP(mine.begin_totp().secret).now())
+    # THEN the report counts them, and begins with the other
+    found = evidence(appliance)
+    assert (found["sign_in"]["by_password"], found["sign_in"]["with_second_factor"]) == (2, 1)
+    assert "administrators without a second factor: toor (second_factor)" in attention(found)
+    assert "2 people sign in by password, 1 of them with a second factor" in render(found)
+    appliance.close()
 
 
 def test_a_broken_chain_a_forged_receipt_and_an_attempt_to_connect_stand_first(appliance: Appliance) -> None:
