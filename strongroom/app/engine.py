@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from strongroom import __version__
@@ -28,6 +28,7 @@ from strongroom.types import (
     ApprovalRequest,
     AskEvent,
     AskRequest,
+    CitationsEvent,
     Clarification,
     DeletionReceipt,
     DocumentDetail,
@@ -173,24 +174,24 @@ class LocalEngine:
     def search(self, request: SearchRequest) -> SearchResult:
         from retrieval.search import to_search_result
 
-        access, back = self._within(request)
+        asked = self._appliance.audit.question(request.question, self._appliance.settings.audit_questions)
+        with self._asked("search", asked):
+            access, back = self._within(request)
         if back is not None:
             options = f"Write one of: {'; '.join(back.options)}." if back.options else "Leave the mark # out."
             raise UsageError(back.question, hint=options)
         question = without_marks(request.question)
         scored, timings = self._appliance.searcher.search(question, access=access, k=request.k, history=request.history)
         result = to_search_result(scored, timings, id=request.id)
-        self._audit(
-            "search",
-            **self._appliance.audit.question(request.question, self._appliance.settings.audit_questions),
-            documents=_distinct(hit.document.id for hit in result.hits),
-        )
+        self._audit("search", **asked, documents=_distinct(hit.document.id for hit in result.hits))
         return result
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
         from retrieval.answer import asked_back
 
-        access, back = self._within(request)
+        asked = self._appliance.audit.question(request.question, self._appliance.settings.audit_questions)
+        with self._asked("ask", asked):
+            access, back = self._within(request)
         if back is not None:
             events = asked_back(request, back)
         else:
@@ -199,16 +200,19 @@ class LocalEngine:
             where = described(request.collection, request.scope)
             events = answers.answer(plain, access=access, cancel=cancel, where=where)
         for event in events:
-            if isinstance(event, AnswerEvent):
-                # before the answer is released: what was shown is on record even if the reader goes away
-                self._audit(
-                    "ask",
-                    **self._appliance.audit.question(request.question, self._appliance.settings.audit_questions),
-                    abstained=event.answer.abstained,
-                    model=event.answer.model,
-                    documents=_distinct(c.document.id for c in event.answer.citations),
-                )
+            # before it is released: who leaves after the quotes, or in the middle of the words, has read them
+            if isinstance(event, CitationsEvent):
+                self._audit("ask", **asked, documents=_distinct(c.document.id for c in event.citations))
+            elif isinstance(event, AnswerEvent):
+                self._audit("answer", abstained=event.answer.abstained, model=event.answer.model)
             yield event
+
+    def _access(self) -> AccessFilter:
+        return self._appliance.catalog.access_for(self._user)
+
+    def _document(self, document_id: str, access: AccessFilter) -> DocumentInfo:
+        """Raises the same `NotFoundError` for unknown and unreadable ones."""
+        return self._appliance.catalog.document(document_id, access)
 
     def _asking(self, collection: str | None) -> AccessFilter:
         """The asker's filter, once the index knows of every grant that has changed."""
@@ -270,10 +274,12 @@ class LocalEngine:
         return self._appliance.catalog.documents(self._appliance.catalog.access_for(self._user, collection))
 
     def document(self, document_id: str) -> DocumentInfo:
-        return self._appliance.catalog.document(document_id, self._appliance.catalog.access_for(self._user))
+        with self._reading("read", document_id):
+            return self._document(document_id, self._access())
 
     def details(self, document_id: str) -> DocumentDetail:
-        return self._appliance.catalog.details(document_id, self._appliance.catalog.access_for(self._user))
+        with self._reading("read", document_id):
+            return self._appliance.catalog.details(document_id, self._access())
 
     def chunks(self, document_id: str) -> list[StoredChunk]:
         with self._reading("read", document_id):
@@ -299,11 +305,12 @@ class LocalEngine:
         return image
 
     def original(self, document_id: str) -> bytes:
+        access = self._access()
         with self._reading("export", document_id):
-            document = self.document(document_id)
+            document = self._document(document_id, access)
             if not self._appliance.blobs.exists(document.version):
                 raise NotFoundError(f"document {document_id} has no original", hint="It was not read completely.")
-        veil = self._appliance.catalog.veil(document_id, self._appliance.catalog.access_for(self._user))
+            veil = self._appliance.catalog.veil(document_id, access)
         if veil.whole or veil.spans:
             self._audit("export", document_id, outcome="refused")
             raise NotPermittedError(
@@ -330,7 +337,7 @@ class LocalEngine:
     def delete(self, document_id: str) -> DeletionReceipt:
         self._require_writer("delete")
         with self._reading("delete", document_id):
-            document = self.document(document_id)  # the same NotFoundError for unknown and unreadable
+            document = self._document(document_id, self._access())
         self._require_write(document.collection, document_id)
         settings = self._appliance.settings
         if self._appliance.catalog.deleted_lately(self._user) >= settings.two_person_deletions:
@@ -429,6 +436,15 @@ class LocalEngine:
 
     def _audit(self, action: str, subject: str = "", *, outcome: Outcome = "ok", **detail: object) -> None:
         self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)
+
+    @contextmanager
+    def _asked(self, action: str, asked: dict[str, Any]) -> Iterator[None]:
+        """Put a question that is refused on record, whatever it asked for that is not there or not theirs."""
+        try:
+            yield
+        except NotFoundError:
+            self._audit(action, outcome="refused", **asked)
+            raise
 
     @contextmanager
     def _reading(self, action: str, document_id: str) -> Iterator[None]:

@@ -113,6 +113,7 @@ class Audit:
         self._on_append = on_append
         self._appending = threading.Lock()  # an entry and the record of it being the newest go together
         self._kept: tuple[int, float] | None = None  # newest kept checkpoint: entry and time
+        self._walked: tuple[int, bytes] | None = None  # an entry and the running digest up to it
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -287,11 +288,18 @@ class Audit:
 
     def _chain_at(self, seq: int) -> tuple[str, bytes]:
         """Time of an entry, and the running digest up to it."""
+        known, chain = self._walked or (0, GENESIS)
+        if known >= seq:
+            known = 0
+        query = select(table.c.seq, table.c.body).where(table.c.seq > known).order_by(table.c.seq)
         with self._store.read() as conn:
-            rows = conn.execute(select(table.c.seq, table.c.body).order_by(table.c.seq)).all()
-        begun = self._begin([(row.seq, row.body) for row in rows])
+            rows = conn.execute(query).all()
+        if not known:  # a later entry says where a log begins that was rotated
+            chain = self._begin([(row.seq, row.body) for row in rows]).chain
         bodies = [row.body for row in rows if row.seq <= seq]
-        return str(json.loads(bodies[-1])["at"]), checkpoints.extend(begun.chain, bodies)
+        chain = checkpoints.extend(chain, bodies)
+        self._walked = (seq, chain)  # so that a checkpoint takes no longer in a log of years
+        return str(json.loads(bodies[-1])["at"]), chain
 
     def _keep_when_due(self, seq: int) -> None:
         if self._keep is None:

@@ -28,7 +28,15 @@ from strongroom.errors import (
     ParseError,
     UsageError,
 )
-from strongroom.types import ApprovalRequest, AskRequest, IngestOptions, IngestRequest, SearchRequest
+from strongroom.types import (
+    ApprovalRequest,
+    AskRequest,
+    CitationsEvent,
+    IngestOptions,
+    IngestRequest,
+    SearchRequest,
+    Style,
+)
 from tests.fakes import FakeModels
 from tests.fakes_engine import make_pdf
 
@@ -68,13 +76,51 @@ def test_every_access_to_a_document_is_on_record_without_its_words(appliance: Ap
     engine.delete(document)
     # THEN each is in the log, in order, with the document's id
     entries = list(appliance.audit.entries())
-    assert [e.action for e in entries] == ["ingest", "search", "ask", "read", "read", "export", "delete"]
+    assert [e.action for e in entries] == ["ingest", "search", "ask", "answer", "read", "read", "export", "delete"]
     assert all(e.actor == LOCAL_USER for e in entries)
     assert document in entries[1].detail["documents"]
-    assert [e.subject for e in entries[3:]] == [document] * 4
+    assert document in entries[2].detail["documents"]
+    assert [e.subject for e in entries[4:]] == [document] * 4
     # AND no word of question or document
     assert "Wolverine" not in str(entries)
-    assert appliance.audit.verify() == (7, [])
+    assert appliance.audit.verify() == (8, [])
+
+
+@pytest.mark.parametrize("style", ["exact", "fluent"])
+def test_who_leaves_in_the_middle_of_an_answer_is_on_record(
+    appliance: Appliance, engine: LocalEngine, style: Style
+) -> None:
+    # WHEN a reader takes the first event that holds words, the quotes, and goes away
+    events = engine.ask(AskRequest(QUESTION, style=style))
+    quotes = next(event for event in events if isinstance(event, CitationsEvent))
+    events.close()  # type: ignore[attr-defined]
+    # THEN the question and what was quoted are on record all the same
+    (entry,) = [e for e in appliance.audit.entries() if e.action == "ask"]
+    assert entry.detail["question"]
+    assert set(entry.detail["documents"]) == {c.document.id for c in quotes.citations} == {pdf_id(engine)}
+
+
+def test_questions_and_looks_that_are_refused_are_on_record(appliance: Appliance, engine: LocalEngine) -> None:
+    # GIVEN somebody who may read nothing
+    appliance.catalog.ensure_user("ada", "viewer")
+    ada, document = appliance.as_user("ada"), pdf_id(engine)
+    before = len(list(appliance.audit.entries()))
+    # WHEN they try what is there and what is not
+    for place, one in (("default", document), ("nowhere", "00000000-0000-4000-8000-000000000000")):
+        for attempt in (
+            lambda p=place: ada.search(SearchRequest(QUESTION, collection=p)),
+            lambda p=place: list(ada.ask(AskRequest(QUESTION, collection=p))),
+            lambda i=one: ada.document(i),
+            lambda i=one: ada.details(i),
+            lambda i=one: ada.original(i),
+        ):
+            with pytest.raises(NotFoundError):
+                attempt()
+    # THEN each try is on record, and what is hidden looks there like what never was
+    tried = list(appliance.audit.entries())[before:]
+    assert {(e.actor, e.outcome) for e in tried} == {("ada", "refused")}
+    assert [e.action for e in tried] == ["search", "ask", "read", "read", "export"] * 2
+    assert [e.detail for e in tried[:5]] == [e.detail for e in tried[5:]]
 
 
 def test_acting_as_another_user_is_on_record(appliance: Appliance) -> None:
