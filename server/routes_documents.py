@@ -17,6 +17,7 @@ from strongroom.types import (
     DocumentDetail,
     DocumentInfo,
     DoubtfulPage,
+    PersonalFilter,
     Status,
     StoredChunk,
     VerifyReport,
@@ -33,9 +34,13 @@ def _json(value: object, kind: object = None) -> Response:
 
 
 @router.get("/documents", responses={200: {"model": list[DocumentInfo]}})
-async def documents(request: Request, collection: str | None = None) -> Response:
-    """Every document the asker may read, of one collection or of all."""
-    return _json(await call(request, engine_of(request).documents, collection), list[DocumentInfo])
+async def documents(
+    request: Request, collection: str | None = None, personal: Annotated[tuple[PersonalFilter, ...], Query()] = ()
+) -> Response:
+    """Every document the asker may read, of one collection or of all; with `personal`, those in which one of these
+    kinds of personal data was found (`any`: of any kind)."""
+    found = await call(request, engine_of(request).documents, collection)
+    return _json([d for d in found if not personal or d.holds(personal)], list[DocumentInfo])
 
 
 @router.get("/documents/{document_id}", responses={200: {"model": DocumentInfo}})

@@ -9,7 +9,7 @@ exclusive. Boxes are `(x0, y0, x1, y1)` in PDF points (1/72 inch), origin at the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -33,6 +33,7 @@ PersonalKind = Literal[
     "name", "address", "birth_date", "email", "phone", "ip", "iban", "card", "national_id", "medical_id"
 ]
 PERSONAL_KINDS: tuple[PersonalKind, ...] = get_args(PersonalKind)
+PersonalFilter = PersonalKind | Literal["any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,11 @@ class DocumentInfo:
     version: str  # id of the version that answers questions (or, before the first is whole, the one being made)
     parent: str | None = None  # id of the document it was taken out of: an archive, a mailbox or a mail
     personal: dict[str, int] | None = None  # findings of personal data by kind; `None` when nobody looked for any
+
+    def holds(self, kinds: Collection[str]) -> bool:
+        """Whether personal data of one of these kinds was found in it; `any` stands for every kind."""
+        found = self.personal or {}
+        return bool(found) if "any" in kinds else any(kind in found for kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -637,13 +643,15 @@ class Scope:
     """Which of the documents that may be read are asked, besides their collection. It only ever narrows.
 
     `documents` are ids, beginnings of ids, names, or words of names; `since` and `until` (inclusive) are days on which
-    a document was last taken in; `types` are endings of names (`pdf`) or media types.
+    a document was last taken in; `types` are endings of names (`pdf`) or media types; `personal` are kinds of personal
+    data of which one was found in it, where somebody looked.
     """
 
     documents: tuple[str, ...] = ()
     since: date | None = None
     until: date | None = None
     types: tuple[str, ...] = ()
+    personal: tuple[PersonalFilter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,8 @@ def _fits(document: DocumentInfo, scope: Scope) -> bool:
     in_time = (scope.since is None or day >= scope.since) and (scope.until is None or day <= scope.until)
     kinds = {kind.casefold().lstrip(".") for kind in scope.types}
     ending = PurePosixPath(document.name).suffix.casefold().lstrip(".")
-    return in_time and (not kinds or ending in kinds or document.mime.casefold() in kinds)
+    of_type = not kinds or ending in kinds or document.mime.casefold() in kinds
+    return in_time and of_type and (not scope.personal or document.holds(scope.personal))
 
 
 def _words(text: str) -> list[str]:
@@ -123,6 +124,8 @@ def described(collection: str | None, scope: Scope) -> str:
         words += f" named {', '.join(scope.documents)}"
     if scope.types:
         words += f" of type {', '.join(scope.types)}"
+    if scope.personal:
+        words += f" with personal data ({', '.join(scope.personal)})"
     if scope.since is not None:
         words += f" since {scope.since}"
     if scope.until is not None:

@@ -16,6 +16,7 @@ from strongroom.cli.common import (
     DataDir,
     Documents,
     Json,
+    Pii,
     Since,
     Types,
     Until,
@@ -40,6 +41,7 @@ def ask(
     since: Since = None,
     until: Until = None,
     types: Types = None,
+    pii: Pii = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Answer with this installed model.")] = None,
     verbatim: Annotated[
         bool,
@@ -90,7 +92,7 @@ def ask(
 
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom ask --help`.")
-    scope = scope_of(documents, since, until, types)
+    scope = scope_of(documents, since, until, types, pii)
     with engine_of("ask", data_dir, config, as_user) as opened:
         if batch is not None:
             for line in read_batch(batch):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
     from strongroom.config import Loaded, Settings
     from strongroom.engine import Engine
-    from strongroom.types import Problem, Scope
+    from strongroom.types import PersonalFilter, Problem, Scope
 
 DataDir = Annotated[
     Path | None,
@@ -42,13 +42,21 @@ Until = Annotated[
 Types = Annotated[
     list[str] | None, typer.Option("--type", metavar="ENDING", help="Only files of this type, as in pdf. Repeatable.")
 ]
+Pii = Annotated[
+    list[str] | None,
+    typer.Option("--pii", metavar="KIND", help="Only documents with this kind of personal data, or `any`. Repeatable."),
+]
 Collection = Annotated[str | None, typer.Option("--collection", "-c", help="Only this collection.")]
 
 
 def scope_of(
-    documents: list[str] | None, since: datetime | None, until: datetime | None, types: list[str] | None
+    documents: list[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+    types: list[str] | None,
+    pii: list[str] | None,
 ) -> Scope:
-    """The scope that the options name. Raises `UsageError` for days in the wrong order."""
+    """The scope that the options name. Raises `UsageError` for days in the wrong order and unknown kinds."""
     from strongroom.errors import UsageError
     from strongroom.types import Scope
 
@@ -59,7 +67,21 @@ def scope_of(
         since=since.date() if since else None,
         until=until.date() if until else None,
         types=tuple(types or ()),
+        personal=personal_of(pii),
     )
+
+
+def personal_of(pii: list[str] | None) -> tuple[PersonalFilter, ...]:
+    """What `--pii` names. Raises `UsageError` for an unknown kind."""
+    from strongroom.errors import UsageError
+    from strongroom.types import PERSONAL_KINDS
+
+    unknown = sorted({*(pii or ())} - {"any", *PERSONAL_KINDS})
+    if unknown:
+        raise UsageError(
+            f"no such kind of personal data: {unknown[0]}", hint=f"Kinds: {', '.join(PERSONAL_KINDS)}, any."
+        )
+    return cast("tuple[PersonalFilter, ...]", tuple(pii or ()))
 
 
 def load_settings(data_dir: Path | None, config: Path | None, **overrides: Any) -> Loaded:

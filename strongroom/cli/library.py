@@ -17,7 +17,9 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
+    Pii,
     engine_of,
+    personal_of,
     print_json,
     printable,
     to_json,
@@ -27,7 +29,6 @@ from strongroom.cli.report import doubtful, library_page, require_writable, writ
 from strongroom.errors import ExitCode, NotFoundError, UsageError
 from strongroom.flags import described
 from strongroom.types import (
-    PERSONAL_KINDS,
     DocumentInfo,
     DocumentState,
     IngestOptions,
@@ -71,10 +72,7 @@ def list_documents(
     name: Annotated[
         str | None, typer.Option("--name", metavar="GLOB", help="Only names or paths like this, in any case.")
     ] = None,
-    pii: Annotated[
-        list[str] | None,
-        typer.Option("--pii", metavar="KIND", help="Only those with this kind of personal data, or `any`."),
-    ] = None,
+    pii: Pii = None,
     sort: Annotated[Order, typer.Option("--sort", help="Order; largest and newest first.")] = Order.NAME,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
     as_user: AsUser = None,
@@ -94,18 +92,14 @@ def list_documents(
 
         strongroom documents list --name '*.pdf' --sort size --limit 20
     """
-    unknown = sorted({*(pii or ())} - {"any", *PERSONAL_KINDS})
-    if unknown:
-        raise UsageError(
-            f"no such kind of personal data: {unknown[0]}", hint=f"Kinds: {', '.join(PERSONAL_KINDS)}, any."
-        )
+    kinds = personal_of(pii)
     with engine_of("documents", data_dir, config, as_user) as opened:
         found = opened.documents(collection)
     found = [
         d
         for d in found
         if (not failed or d.state in _FAILED) and state in (None, d.state) and (name is None or _like(d, name))
-        if not pii or any(kind in (d.personal or {}) or (kind == "any" and d.personal) for kind in pii)
+        if not kinds or d.holds(kinds)
     ]
     if sort is not Order.NAME:
         found.sort(key=lambda d: getattr(d, sort.value), reverse=sort is not Order.STATE)

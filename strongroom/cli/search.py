@@ -14,6 +14,7 @@ from strongroom.cli.common import (
     DataDir,
     Documents,
     Json,
+    Pii,
     Since,
     Types,
     Until,
@@ -38,6 +39,7 @@ def search(
     since: Since = None,
     until: Until = None,
     types: Types = None,
+    pii: Pii = None,
     batch: Annotated[
         Path | None, typer.Option("--batch", help='JSON lines {"id", "question"}; one result a line. `-` reads stdin.')
     ] = None,
@@ -56,13 +58,15 @@ def search(
 
         strongroom search "termination" --type pdf --since 2026-01-01
 
+        strongroom search "bank details" --pii iban --pii card
+
         strongroom search --batch questions.jsonl > results.jsonl
     """
     from strongroom.cli.batch import read_batch
 
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom search --help`.")
-    scope = scope_of(documents, since, until, types)
+    scope = scope_of(documents, since, until, types, pii)
     settings = load_settings(data_dir, config).settings
     limit = k or settings.search_k
     with engine(settings, purpose="strongroom search", as_user=as_user) as opened:

@@ -17,15 +17,24 @@ from strongroom.types import DocumentInfo, DocumentState, Scope
 ACCESS = AccessFilter(frozenset({"user:1"}))
 
 
-def info(id: str, name: str, *, day: int = 1, path: str = "", mime: str = "application/pdf") -> DocumentInfo:
+def info(
+    id: str,
+    name: str,
+    *,
+    day: int = 1,
+    path: str = "",
+    mime: str = "application/pdf",
+    personal: dict[str, int] | None = None,
+) -> DocumentInfo:
     when = datetime(2026, 3, day, 12, tzinfo=UTC)
     where = path or f"file:///docs/{name}"
-    return DocumentInfo(id, name, where, "default", DocumentState.INDEXED, mime, 1, 1, 1, None, when, when, "v")
+    facts = ("default", DocumentState.INDEXED, mime, 1, 1, 1, None, when, when, "v", None, personal)
+    return DocumentInfo(id, name, where, *facts)  # type: ignore[arg-type]
 
 
 DOCUMENTS = [
-    info("a" * 36, "Lease 2024.pdf", day=1),
-    info("b" * 36, "lease-2025.pdf", day=5),
+    info("a" * 36, "Lease 2024.pdf", day=1, personal={"iban": 2, "name": 1}),
+    info("b" * 36, "lease-2025.pdf", day=5, personal={}),
     info("c" * 36, "tariff notice.html", day=9, mime="text/html"),
     info("d" * 36, "tariff notice.html", day=9, path="file:///old/tariff notice.html", mime="text/html"),
     info("e" * 36, "supply.docx", day=20, mime="application/msword"),
@@ -114,3 +123,11 @@ def test_what_was_searched_is_said_in_words() -> None:
     assert described(None, Scope()) == "the documents that you may read"
     scope = Scope(documents=("lease",), types=("pdf",), since=date(2026, 1, 1))
     assert described("contracts", scope) == "the documents in “contracts” named lease of type pdf since 2026-01-01"
+
+
+def test_a_kind_of_personal_data_narrows_to_where_it_was_found() -> None:
+    assert ids(within(personal=("iban",))) == "a"
+    assert ids(within(personal=("any",))) == "a"
+    assert ids(within(personal=("card", "name"))) == "a"
+    assert ids(within(personal=("card",))) == ids(within(personal=("iban",), types=("html",))) == ""
+    assert described(None, Scope(personal=("iban",))).endswith("with personal data (iban)")
