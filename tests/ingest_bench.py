@@ -57,15 +57,22 @@ def parse(path: Path, _mime: str) -> tuple[ParsedDocument, list[Chunk]]:
         end = at + len(body) + 1
         pages.append(Page(index, index + 1, Locator("page", str(index + 1)), at, min(end, len(text))))
         at = end
-    chunks, at = [], 0
+    chunks = [] if text.startswith("!empty") else line_chunks(text, pages)
+    return ParsedDocument(text=text, pages=tuple(pages), mime="text/plain", title=None), chunks
+
+
+def line_chunks(text: str, pages: Sequence[Page]) -> list[Chunk]:
+    """A chunk for each line that is not blank."""
+    chunks: list[Chunk] = []
+    at = 0
     for line in text.splitlines(keepends=True):
         bare = line.strip()
-        if bare and not text.startswith("!empty"):
+        if bare:
             start = at + line.index(bare)
             page = next(p.index for p in pages if p.start <= start < p.end)
             chunks.append(Chunk(len(chunks), start, start + len(bare), bare, (), (page,)))
         at += len(line)
-    return ParsedDocument(text=text, pages=tuple(pages), mime="text/plain", title=None), chunks
+    return chunks
 
 
 class ThreadPool:

@@ -1,6 +1,7 @@
 """An appliance for tests of who may read what: real catalogue, key store, blobs and embedded index; fake models.
 
-Files are parsed in threads of this process, so that thousands of steps take minutes. Must not be used to test parsing.
+Files are parsed in threads of this process, a line a chunk, so that thousands of steps take minutes. Must not be used
+to test parsing.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import Any
 
 from sqlalchemy import event
 
+from ingest.parse.pdf import parse_pdf
 from strongroom.app.appliance import Appliance
 from strongroom.config import load
-from strongroom.types import IngestRequest
+from strongroom.types import Chunk, IngestRequest, ParsedDocument
 from tests.fakes import FakeModels
-from tests.ingest_bench import ThreadPool
+from tests.ingest_bench import ThreadPool, line_chunks, parse
 
 
 def open_appliance(data_dir: Path, **settings: Any) -> Appliance:
@@ -22,10 +24,23 @@ def open_appliance(data_dir: Path, **settings: Any) -> Appliance:
     appliance = Appliance(load({"data_dir": data_dir, **settings}).settings, purpose="test", models=FakeModels())
     appliance.store.engine.dispose()
     event.listen(appliance.store.engine, "connect", _in_no_hurry)
-    appliance._parser_pool = lambda _workers, _ocr: ThreadPool(1)  # type: ignore[method-assign,assignment,return-value]
+    appliance._parser_pool = lambda _workers, _ocr: _pool()  # type: ignore[method-assign,assignment,return-value]
     # rewriting the index's files after a deletion starts a process each time, and changes nothing that can be read
     appliance.raw_index.compact = lambda patience=0.0: True  # type: ignore[method-assign]
     return appliance
+
+
+def _pool() -> ThreadPool:
+    pool = ThreadPool(1)
+    pool.parse = _parse
+    return pool
+
+
+def _parse(path: Path, mime: str) -> tuple[ParsedDocument, list[Chunk]]:
+    if mime != "application/pdf":
+        return parse(path, mime)
+    document = parse_pdf(path, ocr="never")
+    return document, line_chunks(document.text, document.pages)
 
 
 def ingest(appliance: Appliance, user: str, path: Path, collection: str, *groups: str, **more: Any) -> list[Any]:
