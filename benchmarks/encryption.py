@@ -116,9 +116,13 @@ def one(kind: str, folder: Path, questions: list[str], data_dir: Path) -> dict[s
     try:
         appliance.embedder.embed_query("warm up")
         engine = appliance.as_user(LOCAL_USER)
-        wall, cpu, before = time.perf_counter(), _cpu(), inside.seconds
+        wall, cpu, before = time.perf_counter(), cpu_seconds(), inside.seconds
         summary = engine.ingest(IngestRequest((str(folder),)), on_event=lambda _event: None)
-        figures = {"ingest_s": time.perf_counter() - wall, "ingest_cpu_s": _cpu() - cpu, "chunks": summary.chunks}
+        figures = {
+            "ingest_s": time.perf_counter() - wall,
+            "ingest_cpu_s": cpu_seconds() - cpu,
+            "chunks": summary.chunks,
+        }
         figures["ingest_inside_s"], before = inside.seconds - before, inside.seconds
         taken = []
         for n in range(SEARCHES + 10):
@@ -132,7 +136,8 @@ def one(kind: str, folder: Path, questions: list[str], data_dir: Path) -> dict[s
     return figures
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
+    """Of this process and the children that it has waited for."""
     return sum(
         u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     )
