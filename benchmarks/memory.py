@@ -136,6 +136,7 @@ class _Hashed:
         self.on_workers = installed.on_workers
         self.speech = installed.speech
         self.reranker = installed.reranker
+        self.nli = installed.nli
 
     def embedder(self) -> Embedder:
         return _HashedEmbedder(self.tokenizer())

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from strongroom.errors import ConfigError, ModelError
 
-Kind = Literal["embedder", "llm", "reranker", "speech", "reader"]
+Kind = Literal["embedder", "llm", "reranker", "nli", "speech", "reader"]
 Permits = Literal["osi", "community", "non-commercial"]
 
 MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")

@@ -14,9 +14,9 @@ from models.spec import EmbedderSpec, read_spec
 from strongroom.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from models.cross_encoder import CrossEncoderNli, CrossEncoderReranker
     from models.llm import LlamaChatModel
     from models.reader_weights import Artefact
-    from models.reranker import CrossEncoderReranker
     from models.speech import WhisperSpeech
     from strongroom.ports import Embedder, Reader
 
@@ -139,7 +139,7 @@ def prepare_reader(
 
 def open_reranker(models_dir: Path, model_id: str, *, threads: int = 0) -> CrossEncoderReranker:
     """Load an installed cross-encoder. Raises `ModelError`."""
-    from models.reranker import CrossEncoderReranker
+    from models.cross_encoder import CrossEncoderReranker
 
     registry = Registry(models_dir)
     folder = registry.path(model_id)
@@ -147,6 +147,25 @@ def open_reranker(models_dir: Path, model_id: str, *, threads: int = 0) -> Cross
     if kind != "reranker":
         raise ModelError(f"{model_id} is of kind {kind}, not a reranker", hint="See `strongroom models list`.")
     return CrossEncoderReranker(model_id, folder, threads=threads)
+
+
+def open_nli(models_dir: Path, model_id: str, *, threads: int = 0) -> CrossEncoderNli | None:
+    """Load an installed model of natural language inference; for `auto` the first of that kind, if there is one.
+
+    Raises `ModelError`.
+    """
+    from models.cross_encoder import CrossEncoderNli
+
+    registry = Registry(models_dir)
+    if model_id == "auto":
+        model_id = next((model.id for model in registry.installed() if model.kind == "nli"), "")
+        if not model_id:
+            return None
+    folder = registry.path(model_id)
+    kind = registry.receipt(model_id).kind
+    if kind != "nli":
+        raise ModelError(f"{model_id} is of kind {kind}, not an NLI model", hint="See `strongroom models list`.")
+    return CrossEncoderNli(model_id, folder, threads=threads)
 
 
 def open_speech(models_dir: Path, model_id: str) -> WhisperSpeech:

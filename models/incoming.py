@@ -67,7 +67,7 @@ def entry_of(kind: Kind, files: Path) -> str:
 
     A language model is a GGUF file (of a split one, the first part) with a chat template; all others are folders.
     """
-    if kind in ("embedder", "reranker", "speech"):
+    if kind in ("embedder", "reranker", "nli", "speech"):
         return "files"
     names = _files_below(files)
     if kind == "llm":

@@ -350,7 +350,7 @@ def _own_model(model_id: str, kind: Kind | None, licence: str) -> CatalogueModel
     if kind is None:
         raise UsageError(
             f"the catalogue has no model {model_id!r}, so its kind is not known",
-            hint="Give the kind: embedder, llm, reranker or speech.",
+            hint="Give the kind: embedder, llm, reranker, nli or speech.",
         )
     return CatalogueModel(
         id=model_id,

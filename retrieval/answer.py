@@ -21,7 +21,7 @@ from retrieval.evidence import Evidence
 from strongroom.access import AccessFilter
 from strongroom.errors import CancelledError
 from strongroom.flags import described, touching
-from strongroom.ports import QUOTE_SEPARATOR, ChatModel, Embedder, GenerationOptions, Reader
+from strongroom.ports import QUOTE_SEPARATOR, ChatModel, Embedder, Entailment, GenerationOptions, Reader
 from strongroom.types import (
     GENERATED,
     Answer,
@@ -109,8 +109,10 @@ class Answerer:
         abstain_below: float = abstain.THRESHOLD,
         calibration: abstain.Calibration = abstain.DEFAULT,
         quotes_only: bool = False,
+        nli: Entailment | None = None,
     ) -> None:
-        """With `quotes_only` the language model chooses among the documents' words instead of writing."""
+        """With `quotes_only` the language model chooses among the documents' words instead of writing; what it writes
+        is checked by `nli` too, where there is one."""
         self._searcher = searcher
         self._embedder = embedder
         self._reader = reader
@@ -120,6 +122,7 @@ class Answerer:
         self._abstain_below = abstain_below
         self._calibration = calibration
         self._quotes_only = quotes_only
+        self._nli = nli
 
     def answer(
         self, request: AskRequest, *, access: AccessFilter, cancel: threading.Event | None = None, where: str = ""
@@ -239,7 +242,7 @@ class Answerer:
         run.go_on()
         yield StageEvent("checking")
         sentences = grounding.check(
-            prose.text, prose.marks, evidence, question, self._embedder, self._reader, shown=len(given)
+            prose.text, prose.marks, evidence, question, self._embedder, self._reader, nli=self._nli, shown=len(given)
         )
         yield _finish(run, llm.name, confidence, sentences, citations, warnings=_warnings(evidence), style="fluent")
 

@@ -1,9 +1,10 @@
 """How far the quotes carry each sentence of an answer, and which quotes it cites.
 
 Words and meaning must be near those of a cited quote, and what can be checked exactly is: numbers with their units,
-dates and names that stand in no cited quote can never be "supported". The reader must agree: it can take support away,
-never give it. Wrong in the careful direction: an honest paraphrase may come out as "partial". Must not change a
-sentence and must not drop a number that the model invented.
+dates and names that stand in no cited quote can never be "supported". The reader must agree, and a model of natural
+language inference where one is installed: they can take support away, never give it. Wrong in the careful direction: an
+honest paraphrase may come out as "partial". Must not change a sentence and must not drop a number that the model
+invented.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from retrieval import lexical
 from retrieval.evidence import Evidence
 from retrieval.facts import facts
 from retrieval.sentences import split_sentences
-from strongroom.ports import Embedder, Reader, Vector, Vectors
+from strongroom.ports import Embedder, Entailment, Reader, Vector, Vectors
 from strongroom.types import Sentence, Support
 
 SUPPORTED_WORDS, SUPPORTED_COSINE = 0.75, 0.60  # both, and no foreign fact
@@ -28,6 +29,7 @@ Row = list[tuple[set[str], set[str]]]
 ATTACH_WORDS, ATTACH_COSINE = 0.65, 0.60  # a sentence that cites nothing gets the quote that carries it
 READ_SUPPORTED = 0.5  # the reader's probability below which a sentence is not "supported"
 READ_UNSUPPORTED = 0.1  # and below which it is not even "partial"
+INFERRED = 0.5  # the probability from which a sentence follows from its quotes, or goes against them
 
 
 def check(
@@ -38,12 +40,13 @@ def check(
     embedder: Embedder,
     reader: Reader,
     *,
+    nli: Entailment | None = None,
     shown: int | None = None,
 ) -> tuple[Sentence, ...]:
     """Cut `text` into sentences, give each its citations from `marks` (offset, number), and judge its support.
 
     The model was shown the first `shown` quotes (all of them unless said): other numbers are its invention and become
-    `Sentence.invalid`. One embedding call for all sentences, and one call to the reader for each that cites.
+    `Sentence.invalid`. One embedding call for all sentences, and for each that cites one to the reader and to `nli`.
     """
     spans = [(s.start, s.end) for s in split_sentences(text)]
     if not spans:
@@ -56,20 +59,28 @@ def check(
         _judge(piece, numbers, quotes, cosines, question)
         for piece, numbers, cosines in zip(pieces, cited, quotes.cosines(vectors), strict=True)
     )
-    return tuple(_agreed(sentence, evidence, quotes, reader) for sentence in judged)
+    return tuple(_agreed(sentence, evidence, quotes, reader, nli) for sentence in judged)
 
 
-def _agreed(sentence: Sentence, evidence: Sequence[Evidence], quotes: _Quotes, reader: Reader) -> Sentence:
-    """The sentence with the reader's say: words that look carried may stand in a wrong relation."""
+def _agreed(
+    sentence: Sentence, evidence: Sequence[Evidence], quotes: _Quotes, reader: Reader, nli: Entailment | None
+) -> Sentence:
+    """The sentence with the models' say: words that look carried may stand in a wrong relation."""
     chosen = [n - 1 for n in sentence.citations]
     if sentence.support == "unsupported" or not chosen or _word_for_word(sentence.text, chosen, quotes):
         return sentence
-    sure = max(reader.support(sentence.text, [evidence[i].text for i in chosen]))
-    if sure < READ_UNSUPPORTED:
+    texts = [evidence[i].text for i in chosen]
+    sure = max(reader.support(sentence.text, texts))
+    denied, doubted = sure < READ_UNSUPPORTED, sure < READ_SUPPORTED
+    if nli is not None:
+        # Also all quotes in a row: a sentence may draw on two of them.
+        said = nli.infer(sentence.text, texts if len(texts) == 1 else [*texts, " ".join(texts)])
+        follows = any(one.entails >= INFERRED for one in said)
+        denied = denied or (not follows and any(one.contradicts >= INFERRED for one in said))
+        doubted = doubted or not follows
+    if denied:
         return replace(sentence, support="unsupported")
-    if sure < READ_SUPPORTED and sentence.support == "supported":
-        return replace(sentence, support="partial")
-    return sentence
+    return replace(sentence, support="partial") if doubted else sentence
 
 
 def assign(text: str, spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:

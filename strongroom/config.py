@@ -115,6 +115,11 @@ class Settings(BaseSettings):
         description="Catalogue id of a cross-encoder that puts what search found in a better order; none by default. "
         "It must be installed, and takes a second or more a question.",
     )
+    nli: str = Field(
+        default="auto",
+        description="Catalogue id of a model of natural language inference, which checks what a language model wrote "
+        "against its quotes; `auto` takes one that is installed, if any is, and `off` none.",
+    )
     context_tokens: int = Field(default=4096, ge=512, description="Context window of the language model, in tokens.")
     answer_style: Literal["auto", "exact", "fluent"] = Field(
         default="auto",

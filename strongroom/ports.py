@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,24 @@ class Reranker(Protocol):
 
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
         """One number from 0 to 1 for each passage, in order. Comparable within one question."""
+        ...
+
+
+class Inference(NamedTuple):
+    """Probabilities, 0..1, that a claim follows from a text and that it goes against it."""
+
+    entails: float
+    contradicts: float
+
+
+class Entailment(Protocol):
+    """Says whether a claim follows from a text: natural language inference."""
+
+    @property
+    def name(self) -> str: ...
+
+    def infer(self, claim: str, evidence: Sequence[str]) -> list[Inference]:
+        """One `Inference` for each piece of evidence, in order. Texts too long for the model are cut."""
         ...
 
 

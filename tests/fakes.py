@@ -309,6 +309,9 @@ class FakeModels:
     def reranker(self) -> None:
         return None
 
+    def nli(self) -> None:
+        return None
+
     def speech(self) -> FakeSpeech:
         return FakeSpeech()
 

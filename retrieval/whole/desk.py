@@ -23,7 +23,7 @@ from retrieval.evidence import Evidence
 from retrieval.sentences import split_sentences
 from strongroom.errors import CancelledError, IntegrityError, NotFoundError
 from strongroom.flags import touching
-from strongroom.ports import ChatModel, Embedder, Reader, Vector, Vectors
+from strongroom.ports import ChatModel, Embedder, Entailment, Reader, Vector, Vectors
 from strongroom.types import Citation, DocumentInfo, DocumentRef, Flag, StoredChunk
 from strongroom.whole import WholeItem, WholeProgress
 
@@ -50,6 +50,7 @@ class Desk:
     reader: Reader
     llm: ChatModel | None
     kept: Kept
+    nli: Entailment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,8 @@ def name_of(desk: Desk, opened: Opened, name: str) -> str:
 
     Two people from whom different words are withheld never share work.
     """
-    parts = [RECIPE, desk.embedder.fingerprint, desk.reader.fingerprint, desk.llm.name if desk.llm else "", name]
+    models = [model.name for model in (desk.llm, desk.nli) if model is not None]
+    parts = [RECIPE, desk.embedder.fingerprint, desk.reader.fingerprint, " ".join(models), name]
     return hashlib.sha256(json.dumps([*parts, opened.digest]).encode()).hexdigest()
 
 

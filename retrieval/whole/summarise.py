@@ -137,7 +137,9 @@ def _by_model(opened: Opened, points: int, work: Work) -> list[list[object]]:
     assert llm is not None
     text = summary(opened.chunks, llm, points=points, go_on=work.go_on)
     evidence = _evidence(opened, text, work)
-    sentences = grounding.check(text, (), evidence, opened.info.name, work.desk.embedder, work.desk.reader)
+    sentences = grounding.check(
+        text, (), evidence, opened.info.name, work.desk.embedder, work.desk.reader, nli=work.desk.nli
+    )
     return [
         [s.text, s.support, [[e.chunk.id, e.start, e.end] for e in (evidence[n - 1] for n in s.citations)]]
         for s in sentences

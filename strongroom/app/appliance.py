@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from strongroom.app.render import Renderer
     from strongroom.app.watching import Watching
     from strongroom.people import Identity
-    from strongroom.ports import ChatModel, Embedder, Reader, VectorIndex
+    from strongroom.ports import ChatModel, Embedder, Entailment, Reader, VectorIndex
     from strongroom.types import AskRequest, IngestSummary, OcrMode, OnEvent, Style
 
 log = logging.getLogger(__name__)
@@ -190,6 +190,7 @@ class Appliance:
             searcher=self.searcher,
             embedder=self.embedder,
             reader=self.reader_for(access),
+            nli=self.nli if style == "fluent" else None,
             llm=self.llm(model_id) if style == "fluent" or model_id is not None else None,
             quotes_only=style == "exact",
             pages=lambda _document_id, version_id, index: self.catalog.cited_page(version_id, index, access),
@@ -223,6 +224,11 @@ class Appliance:
     def reader(self) -> Reader:
         """The product's own reader."""
         return self.models.reader()
+
+    @_part
+    def nli(self) -> Entailment | None:
+        """Checks what a language model wrote, where such a model is installed."""
+        return self.models.nli()
 
     @_part
     def trained_reader(self) -> tuple[str, Reader] | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ingest.cluster import WorkerModels
     from strongroom.config import Settings
-    from strongroom.ports import ChatModel, Embedder, Reader, Reranker, SpeechModel, Tokenizer
+    from strongroom.ports import ChatModel, Embedder, Entailment, Reader, Reranker, SpeechModel, Tokenizer
 
 
 class Models(Protocol):
@@ -43,6 +43,10 @@ class Models(Protocol):
 
     def reranker(self) -> Reranker | None:
         """The cross-encoder that the settings name, if they do."""
+        ...
+
+    def nli(self) -> Entailment | None:
+        """The model of natural language inference that the settings name, or any that is installed."""
         ...
 
     def speech(self) -> SpeechModel:
@@ -110,6 +114,12 @@ class InstalledModels:
         if not settings.reranker:
             return None
         return open_reranker(settings.models_dir, settings.reranker, threads=settings.threads)
+
+    def nli(self) -> Entailment | None:
+        from models.defaults import open_nli
+
+        settings = self._settings
+        return open_nli(settings.models_dir, settings.nli, threads=settings.threads) if settings.nli != "off" else None
 
     def speech(self) -> SpeechModel:
         from models.defaults import open_speech

@@ -107,14 +107,16 @@ def _chosen(appliance: Appliance, user: str, request: WholeRequest, access: Acce
 def _desk(appliance: Appliance, request: WholeRequest, access: AccessFilter) -> Desk:
     from retrieval.whole.desk import Desk
 
+    llm = _writer(appliance, request)
     return Desk(
         chunks=lambda document_id: appliance.catalog.chunks_of(document_id, access),
         pages=lambda _document_id, version_id, index: appliance.catalog.cited_page(version_id, index, access),
         vectors=appliance.index.vectors,
         embedder=appliance.embedder,
         reader=appliance.reader_for(access),
-        llm=_writer(appliance, request),
+        llm=llm,
         kept=_Kept(appliance.catalog),
+        nli=appliance.nli if llm is not None else None,
     )
 
 

@@ -111,7 +111,7 @@ def import_model(
     path: Annotated[Path, typer.Argument(help="The file, folder or wheel that was carried in.", show_default=False)],
     sha256: Annotated[str | None, typer.Option("--sha256", help="Its SHA-256, from the publisher's page.")] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="embedder, llm, reranker or speech; for ids the catalogue lacks.")
+        str | None, typer.Option("--kind", help="embedder, llm, reranker, nli or speech; for ids the catalogue lacks.")
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="Its licence; for ids the catalogue lacks.")] = "",
     json_output: Json = False,

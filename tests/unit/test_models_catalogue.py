@@ -35,7 +35,7 @@ def test_the_shipped_catalogue_names_what_organisations_ask_for() -> None:
     families = {model.family for model in catalogue.models.values() if model.kind == "llm"}
     wanted = {"Llama", "Mistral", "Mixtral", "Qwen 2.5", "Qwen 3", "DeepSeek", "Gemma", "Phi", "SmolLM"}
     assert wanted <= families
-    assert {model.kind for model in catalogue.models.values()} == {"embedder", "llm", "reranker", "speech"}
+    assert {model.kind for model in catalogue.models.values()} == {"embedder", "llm", "reranker", "nli", "speech"}
 
 
 def test_every_limited_licence_says_its_limits() -> None:
