@@ -91,7 +91,7 @@ def main() -> None:
 
 def pages(pdfs: Path, asked: list[dict[str, Any]], embedder: Embedder, cache: Path | None) -> dict[str, Any]:
     """Page hits of the product, of ways to fuse, and of what each part of the wording gives."""
-    chunks, wordings = passages(pdfs, embedder)
+    chunks, wordings = passages(pdfs, Chunker(embedder.tokenizer))
     vectors = embedded(wordings, embedder, cache)
     figures: dict[str, Any] = {"chunks": len(chunks)}
     figures["always the first page"] = hits(asked, [first_page(item) for item in asked])
@@ -105,9 +105,8 @@ def pages(pdfs: Path, asked: list[dict[str, Any]], embedder: Embedder, cache: Pa
     return figures
 
 
-def passages(pdfs: Path, embedder: Embedder) -> tuple[list[StoredChunk], list[Wording]]:
+def passages(pdfs: Path, chunker: Chunker) -> tuple[list[StoredChunk], list[Wording]]:
     """Every chunk of every PDF as the catalogue would release it, and the words it is found by."""
-    chunker = Chunker(embedder.tokenizer)
     chunks, wordings = [], []
     for path in sorted(p for p in pdfs.iterdir() if p.suffix.lower() == ".pdf"):
         document = parse_pdf(path)

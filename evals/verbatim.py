@@ -1,8 +1,9 @@
 """Compare ways to answer from one gold paragraph: a model alone, one that may only quote, and the reader.
 
-    python -m evals.verbatim DATA --models MODELS_DIR --questions 300 [--rows FILE.jsonl]
+    python -m evals.verbatim DATA --models MODELS_DIR --questions 300 [--unseen] [--rows FILE.jsonl]
 
-DATA holds `squad2/dev_public.json`. The model quotes whole sentences, or one or more spans that the reader names.
+DATA holds `squad2/dev_public.json`; with `--unseen` also `training/`, and only articles are asked about that no
+training of the reader saw. The model quotes whole sentences, or one or more spans that the reader names.
 For each way the token F1 (SQuAD's definition) with a 95 % interval by paragraph, the share of answers with a word that
 is not in the paragraph, and the time a token. `masking` is the share of decoding that choosing the allowed tokens
 takes. With `--rows` results are kept question by question, and a later run goes on.
@@ -41,6 +42,21 @@ def questions(data: Path, count: int) -> list[tuple[str, str, list[str]]]:
         for paragraph in article["paragraphs"]
         for qa in paragraph["qas"]
         if qa["answers"]
+    ]
+    random.Random(11).shuffle(found)  # noqa: S311 - sampling, not secrets
+    return found[:count]
+
+
+def unseen(data: Path, count: int) -> list[tuple[str, str, list[str]]]:
+    """The same, of the articles that were kept from the reader's training (docs/decisions/reader.md)."""
+    from models.training.data import TEST_GROUPS, distinct, squad
+    from models.training.mixture import SQUAD_FILES
+
+    every = [example for name in (*SQUAD_FILES, "training/xquad_en.json") for example in squad(data / name, "squad")]
+    found = [
+        (example.question, example.passage, list(example.answers))
+        for example in distinct(every)
+        if example.group in TEST_GROUPS and example.answers
     ]
     random.Random(11).shuffle(found)  # noqa: S311 - sampling, not secrets
     return found[:count]
@@ -131,6 +147,7 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     parser.add_argument("--models", type=Path, required=True, help="folder of installed models")
     parser.add_argument("--model", default="smollm2-135m-instruct-q4_1")
     parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--unseen", action="store_true", help="only articles that the reader was not trained on")
     parser.add_argument("--rows", type=Path, help="keep results here, and go on with them")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
     args = parser.parse_args(argv)
@@ -144,7 +161,7 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     llm, reader, clock = open_llm(args.models, args.model), open_reader(args.models), Clock()
     for name in ("__init__", "allowed", "accept"):
         clock.watch(VerbatimConstraint, name)
-    for asked in questions(args.data, args.questions):
+    for asked in (unseen if args.unseen else questions)(args.data, args.questions):
         if asked[0] in done:
             continue
         if time.monotonic() - began > args.seconds:
