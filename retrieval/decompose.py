@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Sequence
 
+from retrieval import lexical
 from retrieval.condense import condense
 from retrieval.prompt import disarm
 from strongroom.ports import ChatModel, Embedder, GenerationOptions
@@ -38,6 +39,7 @@ _HOW_COMPARE = re.compile(
 )
 _OF = re.compile(r"^(?P<head>(?:the\s+)?[\w\s'’-]+?)\s+(?P<link>of|in|for|under|by)\s+(?P<tail>.+)$", re.IGNORECASE)
 _WHEN = re.compile(r"^(?P<thing>.+?)\s+(?P<tail>(?:in|for|at|during|on)\s+.+)$", re.IGNORECASE)
+_RELATIVE = re.compile(r"(?:the\s+)?(?:previous|prior|earlier|preceding|last|same|other)\b", re.IGNORECASE)
 _POINTER = re.compile(r"(?:it|its|this|that|they|them|their|these|those|he|his|him|she|her)[,.?]?", re.IGNORECASE)
 _SCHEMA = {
     "type": "object",
@@ -56,7 +58,8 @@ def by_rules(question: str, most: int, embedder: Embedder) -> list[str]:
     """The sub-questions, at most `most`; the question alone where no rule knows it."""
     whole = " ".join(question.split())
     parts: list[str] = []
-    for sentence in re.split(r"(?<=\?)\s+(?=\S)|;\s+", whole):
+    # "... performance? List this by period." is one question: what follows it asks nothing by itself.
+    for sentence in re.split(r"(?<=\?)\s+(?=\S.*\?)|;\s+", whole):
         for piece in _JOINED.split(sentence):
             parts += _taken_apart(piece.strip(" ,"))
     found = list(dict.fromkeys(_asked(part) for part in _standing_alone(parts, embedder) if part))
@@ -67,7 +70,7 @@ def _taken_apart(question: str) -> list[str]:
     """A comparison or a list as one question for each thing."""
     for pattern in (_BETWEEN, _COMPARE, _HOW_COMPARE):
         match = pattern.match(question)
-        if match:
+        if match and not _RELATIVE.match(match["b"]):  # "compared to previous quarters" names nothing to look for
             lead = (match.groupdict().get("lead") or "").strip()
             return [f"{lead} what is {thing}".strip() for thing in _sides(match["a"], match["b"])]
     match = _EACH.search(question)
@@ -102,10 +105,10 @@ def _named(text: str) -> bool:
 
 
 def _standing_alone(parts: Sequence[str], embedder: Embedder) -> list[str]:
-    """Parts with what they lean on: "and who signs it" takes words of the part before."""
+    """Parts with what they lean on: "and who signs it" takes words of the part before, and so does "and why"."""
     out: list[str] = []
     for part in parts:
-        leans = out and any(map(_POINTER.fullmatch, part.split()))
+        leans = out and (any(map(_POINTER.fullmatch, part.split())) or len(set(lexical.terms(part))) < 2)
         out.append(condense(part, [Message("user", out[-1])], embedder) if leans else part)
     return out
 

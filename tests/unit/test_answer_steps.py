@@ -52,6 +52,14 @@ def by_rules(question: str, most: int) -> list[str]:
             "What tax rate did Apple report, and how does this compare to the statutory tax rate?",
             ["What tax rate did Apple report?", "What is the statutory tax rate?"],
         ),
+        (
+            "How does the rent in the last quarter compare to previous quarters?",
+            ["How does the rent in the last quarter compare to previous quarters?"],
+        ),
+        (
+            "How did rates move? List this separately for each period.",
+            ["How did rates move? List this separately for each period."],
+        ),
     ],
 )  # fmt: skip
 def test_rules_take_a_question_apart(question: str, parts: list[str]) -> None:
