@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,6 +30,7 @@ Row = list[tuple[set[str], set[str]]]
 ATTACH_WORDS, ATTACH_COSINE = 0.65, 0.60  # a sentence that cites nothing gets the quote that carries it
 READ_SUPPORTED = 0.5  # the reader's probability below which a sentence is not "supported"
 READ_UNSUPPORTED = 0.1  # and below which it is not even "partial"
+APART = 3  # words within which the parts of a name stand in a quote ("Jane A. Doe", "Doe, Jane")
 INFERRED = 0.5  # the probability from which a sentence follows from its quotes, or goes against them
 
 
@@ -107,6 +109,7 @@ class _Quotes:
         self.folded = [" ".join(lexical.words(e.text)) for e in evidence]
         self.terms = [set(lexical.terms(f"{e.text} {e.chunk.document.name}")) for e in evidence]
         self.facts = [facts(e.text) for e in evidence]
+        self.said = [lexical.words(f"{e.text}\n{e.chunk.document.name}") for e in evidence]
         self.words = [{lexical.stem(w) for w in lexical.words(f"{e.text} {e.chunk.document.name}")} for e in evidence]
         self.rows = [_rows(e.text) for e in evidence]
         self.sentences = [
@@ -215,16 +218,30 @@ def _support(piece: str, cited: tuple[int, ...], quotes: _Quotes, cosines: Vecto
     foreign = {n for n in lexical.names(piece) if n not in held}
     if foreign - {lexical.stem(w) for w in lexical.words(question)}:
         return "unsupported"  # a name from nowhere
+    exact = _names_exactly(piece, [*(quotes.said[i] for i in chosen), lexical.words(question)])
     share = max(_share(terms, set().union(*(quotes.terms[i] for i in chosen))), 0.0)
     cosine = max(float(cosines[i]) for i in chosen)
     nearest = max(chosen, key=lambda i: float(cosines[i]))
     same_sense = lexical.negated(piece) == _nearest_negated(terms, quotes.sentences[nearest])
     crossed = any(_crossed(piece, row) for i in chosen for row in quotes.rows[i])
-    if share >= SUPPORTED_WORDS and cosine >= SUPPORTED_COSINE and not foreign and same_sense and not crossed:
+    if share >= SUPPORTED_WORDS and cosine >= SUPPORTED_COSINE and not foreign and exact and same_sense and not crossed:
         return "supported"
     if share >= PARTIAL_WORDS or cosine >= PARTIAL_COSINE:
         return "partial"
     return "unsupported"
+
+
+def _names_exactly(piece: str, texts: Sequence[Sequence[str]]) -> bool:
+    """Whether every name of a sentence stands in one of the texts, letter for letter, its parts beside each other.
+
+    "Peters" is not "Peter", and "John Smith" is not said by "John Miller and his sister Anna Smith".
+    """
+    held = set[str]().union(*texts)
+    pairs = {frozenset((a, b)) for words in texts for i, a in enumerate(words) for b in words[i + 1 : i + 1 + APART]}
+    return all(
+        set(name) <= held and all(frozenset(pair) in pairs for pair in pairwise(name))
+        for name in lexical.full_names(piece)
+    )
 
 
 def _nearest_negated(terms: set[str], sentences: Sequence[tuple[set[str], bool]]) -> bool:

@@ -164,21 +164,30 @@ def months(text: str) -> set[str]:
 
 
 def names(text: str) -> set[str]:
-    """Folded words that look like names: capitalised inside a sentence, or with capitals or digits inside them.
+    """Stems of the words that look like names (see `full_names`)."""
+    return {stem(word) for name in full_names(text) for word in name}
+
+
+def full_names(text: str) -> list[tuple[str, ...]]:
+    """Names as runs of folded words: capitalised inside a sentence, or with capitals or digits inside them.
 
     The first word of a sentence is left out unless another name follows it directly ("Acme Corporation signed").
     """
-    out: set[str] = set()
+    out: list[tuple[str, ...]] = []
     for sentence in re.split(r"(?<=[.!?…])\s+|\n+", text):
         found = list(_WORD.finditer(sentence))
+        run: list[str] = []
         for i, match in enumerate(found):
             word = match.group()
-            if not word[0].isupper() or word.casefold() in STOPWORDS:
-                continue
-            inner = any(c.isupper() for c in word[1:])
             followed = i + 1 < len(found) and _joined_name(sentence, match, found[i + 1])
-            if i > 0 or inner or followed:
-                out.add(stem(word.casefold().replace("’", "'").removesuffix("'s")))
+            inner = any(c.isupper() for c in word[1:])
+            if word[0].isupper() and word.casefold() not in STOPWORDS and (i > 0 or inner or followed):
+                run.append(word.casefold().replace("’", "'").removesuffix("'s"))
+                if followed:
+                    continue
+            if run:
+                out.append(tuple(run))
+                run = []
     return out
 
 

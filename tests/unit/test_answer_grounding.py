@@ -121,3 +121,21 @@ def test_a_number_must_be_whole_and_under_its_own_label(quote: str, text: str, s
     vector = EMBEDDER.embed_documents([text])[0]  # as near as can be: only the rules may object
     found = Evidence(chunk, chunk.start, chunk.end, chunk.text, 1.0, 1.0, 1.0, vector)
     assert [s.support for s in check(text, [(len(text), 1)], [found], "What is it?", EMBEDDER, READER)] == [support]
+
+
+@pytest.mark.parametrize(
+    ("text", "support"),
+    [
+        ("The lease was signed by John Miller for Harbour Holdings.", "supported"),
+        ("The lease was signed by Miller, John for Harbour Holdings.", "supported"),
+        ("The lease was signed by John Smith for Harbour Holdings.", "partial"),  # words of two names
+        ("The lease was signed by John Millers for Harbour Holdings.", "partial"),  # the same stem, another name
+        ("The lease was signed by John Baker for Harbour Holdings.", "unsupported"),
+    ],
+)
+def test_names_are_those_of_the_quote_letter_for_letter(text: str, support: str) -> None:
+    quote = "The lease was signed by John Miller and his sister Anna Smith for Harbour Holdings."
+    (chunk,) = Shelf({"d": [quote]}).chunks()
+    quotes = [Evidence(chunk, chunk.start, chunk.end, quote, 1.0, 1.0, 1.0, EMBEDDER.embed_documents([quote])[0])]
+    (found,) = check(text, [(len(text), 1)], quotes, "Who signed?", EMBEDDER, READER)
+    assert found.support == support
