@@ -2,8 +2,8 @@
 
 What this adapter adds to the library: the model's own chat template or a refusal, documents that cannot smuggle control
 tokens into the prompt, whole characters while streaming, cancellation while reading as well as while writing, and a
-fair line before the one context. Prompts that share a beginning with the one before are not read again: the library
-keeps the longest common prefix, so callers put what is stable first.
+fair line before the one context. Every generation begins with an empty context, because the time that reading takes
+would tell one person that another's prompt began alike; callers still put what is stable first, for models elsewhere.
 
 The context is held from the first piece to the last: a consumer that stops early must close the iterator.
 """

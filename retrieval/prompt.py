@@ -1,9 +1,10 @@
 """The prompt: fixed instructions, then the quotes, then the history, then the question.
 
-That order lets the model's cache keep what does not change between turns, so nothing in the front may vary: no clock,
-no user name. Text from documents is data: it stands between marks that it cannot imitate, because look-alikes of the
-marks and of any chat template's control tokens are disarmed in it. Words that were flagged when the document was read
-(hidden, encoded, instructing a machine) are left out.
+That order lets a model server's cache keep what does not change between turns, so nothing in the front may vary: no
+clock, no user name (the built-in model keeps nothing between answers, see `models.llm`). Text from documents is data:
+it stands between marks that it cannot imitate, because look-alikes of the marks and of any chat template's control
+tokens are disarmed in it. Words that were flagged when the document was read (hidden, encoded, instructing a machine)
+are left out.
 """
 
 from __future__ import annotations
