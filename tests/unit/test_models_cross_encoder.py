@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,9 +44,12 @@ INFERRED = (
 )
 
 
+RELATIONS = ("entailment", "neutral", "contradiction")
+
+
 def write_model(folder: Path, *, outputs: int = 1, labels: Sequence[str] = ()) -> Path:
     """A cross-encoder of one tiny layer. With one output its score is high for passages that say "dues" and low for
-    "steel"; with `labels` it has learnt the relations above, its outputs in the order of the labels."""
+    "steel"; with `labels`, which are `RELATIONS`, it has learnt those above."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -71,15 +75,18 @@ def write_model(folder: Path, *, outputs: int = 1, labels: Sequence[str] = ()) -
     torch.manual_seed(0)
     model = BertForSequenceClassification(config).eval()
     if labels:
-        names = [label.casefold() for label in labels]
-        learn(model, tokenizer, [(quote, claim, names.index(relation)) for quote, claim, relation in INFERRED])
+        learn(
+            model, tokenizer, [(quote, claim, labels.index(relation)) for quote, claim, relation in INFERRED], 0.01, 200
+        )
     elif outputs == 1:
-        learn(model, tokenizer, RANKED)
+        learn(model, tokenizer, RANKED, 0.02, 60)
     model.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def learn(model: object, tokenizer: object, pairs: Sequence[tuple[str, str, float | int]]) -> None:
+def learn(
+    model: object, tokenizer: object, pairs: Sequence[tuple[str, str, float | int]], rate: float, steps: int
+) -> None:
     """A few steps on what the score, or the chosen output, should be."""
     import torch
     from torch.nn import functional
@@ -91,8 +98,10 @@ def learn(model: object, tokenizer: object, pairs: Sequence[tuple[str, str, floa
         for field in ("ids", "type_ids", "attention_mask")
     )
     wanted = torch.tensor([label for *_, label in pairs])
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)  # type: ignore[attr-defined]
-    for _ in range(60):
+    optimiser = torch.optim.Adam(model.parameters(), lr=rate)  # type: ignore[attr-defined]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a model only waits for more
+    for _ in range(steps):
         logits = model(input_ids=ids, token_type_ids=kinds, attention_mask=mask).logits  # type: ignore[operator]
         if wanted.is_floating_point():
             loss = functional.binary_cross_entropy_with_logits(logits[:, 0], wanted)
@@ -101,6 +110,21 @@ def learn(model: object, tokenizer: object, pairs: Sequence[tuple[str, str, floa
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+    torch.set_num_threads(threads)
+
+
+def reordered(source: Path, folder: Path, labels: Sequence[str]) -> Path:
+    """A model of inference with the same mind and its outputs in another order."""
+    from transformers import BertForSequenceClassification
+
+    shutil.copytree(source, folder)
+    model = BertForSequenceClassification.from_pretrained(source)
+    rows = [RELATIONS.index(label.casefold()) for label in labels]
+    model.classifier.weight.data = model.classifier.weight.data[rows].clone()
+    model.classifier.bias.data = model.classifier.bias.data[rows].clone()
+    model.config.id2label = dict(enumerate(labels))
+    model.save_pretrained(folder, safe_serialization=True)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +175,14 @@ def test_a_reranker_decides_the_order_among_what_may_be_read(folder: Path) -> No
 # ------------------------------------------------------------------------------------------------ inference
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [("entailment", "neutral", "contradiction"), ("CONTRADICTION", "ENTAILMENT", "NEUTRAL")],
-)
-def test_which_output_means_what_is_read_from_the_model(tmp_path: Path, labels: Sequence[str]) -> None:
-    model = CrossEncoderNli("tiny", write_model(tmp_path / "nli", labels=labels))
+@pytest.fixture(scope="module")
+def judging(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("nli"), labels=RELATIONS)
+
+
+@pytest.mark.parametrize("labels", [RELATIONS, ("CONTRADICTION", "ENTAILMENT", "NEUTRAL")])
+def test_which_output_means_what_is_read_from_the_model(tmp_path: Path, judging: Path, labels: Sequence[str]) -> None:
+    model = CrossEncoderNli("tiny", reordered(judging, tmp_path / "nli", labels))
     found = model.infer("dues rise .", ["harbour dues ."]) + model.infer("steel rise .", ["harbour dues ."])
     found += model.infer("crane rise .", ["harbour dues"])
     assert [one.entails > 0.5 for one in found] == [True, False, False]
@@ -169,9 +195,9 @@ def test_a_model_that_does_not_name_its_outputs_is_refused(tmp_path: Path) -> No
         CrossEncoderNli("topics", write_model(tmp_path, outputs=3))
 
 
-def test_an_installed_model_takes_support_away_and_never_gives_it(tmp_path: Path) -> None:
+def test_an_installed_model_takes_support_away_and_never_gives_it(tmp_path: Path, judging: Path) -> None:
     # GIVEN the model carried in under an id of the catalogue, and found because it is installed
-    source, store = write_model(tmp_path / "nli", labels=("contradiction", "entailment", "neutral")), tmp_path / "store"
+    source, store = reordered(judging, tmp_path / "nli", ("contradiction", "entailment", "neutral")), tmp_path / "store"
     assert open_nli(store, "auto") is None
     Registry(store).import_file("nli-minilm2-l6-h768", source, sha256=path_sha256(source))
     nli = open_nli(store, "auto")
