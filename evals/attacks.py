@@ -145,8 +145,8 @@ def poison(
             counts[step][0] += wrong and not right
             counts[step][1] += right and not wrong
         both += any(metrics.holds(e.text, case["correct answer"]) for e in evidence)
-    for step, (wrong, right) in counts.items():
-        say(f"poison, {step}: wrong {wrong}, right {right} of {len(asked) if step == 'all exact' else cases}")
+    for step, (won, lost) in counts.items():
+        say(f"poison, {step}: wrong {won}, right {lost} of {len(asked) if step == 'all exact' else cases}")
     say(f"poison, {len(asked)} questions, 4 passages against 1: right one among quotes {both}")
     noticed = sum(bool(Mail(text, embedder).flags) for group, text in passages if group.startswith("poison"))
     say(f"poisoned passages flagged: {noticed}")

@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     embedder, reader = open_embedder(args.models, DEFAULT_EMBEDDER), open_reader(args.models)
     ways: dict[str, tuple[Reader, Entailment | None]] = {"rules": (_Agreeing(), None), "rules, reader": (reader, None)}
     if args.nli:
-        nli = open_nli(args.models, args.nli)
-        ways |= {"rules, NLI": (_Agreeing(), nli), "rules, reader, NLI": (reader, nli)}
+        second = open_nli(args.models, args.nli)
+        ways |= {"rules, NLI": (_Agreeing(), second), "rules, reader, NLI": (reader, second)}
     rows = [json.loads(line) for line in LABELS.read_text("utf-8").splitlines()]
     for name, (by, nli) in ways.items():
         counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}

@@ -71,7 +71,8 @@ def asked(
     """What each way makes of one question."""
     hits = corpus.search(question, embedder.embed_query(question), set(corpus.groups))
     passages = [whole(hit.chunk, embedder) for hit in hits]
-    fitting, used = [], 0
+    fitting: list[Evidence] = []
+    used = 0
     for passage in passages:
         used += llm.count_tokens(passage.text) + context.QUOTE_OVERHEAD
         if fitting and used > PROMPT_TOKENS:

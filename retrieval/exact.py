@@ -1,6 +1,7 @@
 """The very words that answer, out of the quotes: one span, or several where the question asks for a list.
 
-Must not add a word: a span is a piece of its quote, and the quote is a piece of the document.
+Must not add a word: a span is a piece of its quote, and the quote is a piece of the document. Quotes that were flagged
+(hidden words, orders to a machine) answer only where there are no others.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from retrieval import lexical
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
 from retrieval.stream import plain
+from strongroom.flags import touching
 from strongroom.types import Exact, ReadSpan
 
 MOST = 6  # spans of a list
@@ -34,13 +36,14 @@ def wants_list(question: str) -> bool:
 
 def find(question: str, evidence: Sequence[Evidence], pages: PageReader) -> tuple[Exact, ...]:
     """The exact words, best first; the best quote as a whole where the reader saw no span in it."""
-    best = evidence[0]
+    numbered = _trusted(evidence)
+    number, best = numbered[0]
     if not best.spans:
-        return (_exact(best, 1, ReadSpan(best.start, best.end, best.score), pages),)
+        return (_exact(best, number, ReadSpan(best.start, best.end, best.score), pages),)
     first = _in_its_cell(best, best.spans[0])
-    chosen = [(1, best, first)]
+    chosen = [(number, best, first)]
     if wants_list(question):
-        found = [(n, e, s) for n, e in enumerate(evidence, start=1) for s in e.spans if s is not best.spans[0]]
+        found = [(n, e, s) for n, e in numbered for s in e.spans if s is not best.spans[0]]
         rest = [(n, e, _in_its_cell(e, s)) for n, e, s in found]
         for n, item, span in sorted(rest, key=lambda each: -each[2].score):
             if len(chosen) == MOST or span.score < CLOSE * first.score:
@@ -53,7 +56,7 @@ def find(question: str, evidence: Sequence[Evidence], pages: PageReader) -> tupl
 def choices(evidence: Sequence[Evidence]) -> tuple[str, ...]:
     """What a model may choose from: the spans that the reader saw, and quotes in which it saw none, best first."""
     out: dict[str, None] = {}
-    for item in evidence:
+    for _, item in _trusted(evidence):
         spans = [_in_its_cell(item, span) for span in item.spans]
         out.update(dict.fromkeys([_words(item, span) for span in spans] or [item.text]))
     return tuple(out)
@@ -70,6 +73,12 @@ def chosen(runs: Sequence[str], evidence: Sequence[Evidence], pages: PageReader)
             score = max((s.score for s in item.spans if s.start < start + len(run) and s.end > start), default=0.0)
             out.append(_exact(item, n, ReadSpan(start, start + len(run), score), pages))
     return tuple(out)
+
+
+def _trusted(evidence: Sequence[Evidence]) -> list[tuple[int, Evidence]]:
+    """The quotes that may answer, with their numbers: those that nothing is flagged in, or all where there are none."""
+    numbered = list(enumerate(evidence, start=1))
+    return [(n, e) for n, e in numbered if not touching(e.chunk.flags, e.start, e.end)] or numbered
 
 
 def _words(item: Evidence, span: ReadSpan) -> str:
