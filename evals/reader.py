@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
 # ------------------------------------------------------------------------------------------------ articles
 
 
-def _questions(data: Path) -> tuple[list[Any], list[Any]]:
+def article_questions(data: Path) -> tuple[list[Any], list[Any]]:
     """(test questions, all questions) of SQuAD's form, repeats left out."""
     from models.training.data import TEST_GROUPS, distinct
     from models.training.data import squad as read
@@ -89,7 +89,7 @@ def squad(data: Path, reader: Reader, limit: int) -> dict[str, Any]:
     """Token F1 on answerable questions, official F1 with the best threshold and with 0.5, AUROC of answerability."""
     from models.training.scores import token_f1
 
-    test = _questions(data)[0][::limit]
+    test = article_questions(data)[0][::limit]
     read = [reader.read(e.question, [e.passage], spans=1)[0] for e in test]
     f1 = [token_f1(_first(e.passage, r), e.answers) if e.answerable else 0.0 for e, r in zip(test, read, strict=True)]
     yes = [n for n, e in enumerate(test) if e.answerable]
@@ -129,7 +129,7 @@ def end_to_end(data: Path, reader: Reader, embedder: Any, limit: int) -> dict[st
     from evals.fit_abstention import Corpus
     from models.training.scores import token_f1
 
-    test, every = _questions(data)
+    test, every = article_questions(data)
     passages = list({e.passage: e.group for e in every}.items())
     corpus = Corpus([(group.replace("_", " "), text) for text, group in passages], embedder)
     groups = set(corpus.groups)

@@ -49,15 +49,9 @@ def questions(data: Path, count: int) -> list[tuple[str, str, list[str]]]:
 
 def unseen(data: Path, count: int) -> list[tuple[str, str, list[str]]]:
     """The same, of the articles that were kept from the reader's training (docs/decisions/reader.md)."""
-    from models.training.data import TEST_GROUPS, distinct, squad
-    from models.training.mixture import SQUAD_FILES
+    from evals.reader import article_questions
 
-    every = [example for name in (*SQUAD_FILES, "training/xquad_en.json") for example in squad(data / name, "squad")]
-    found = [
-        (example.question, example.passage, list(example.answers))
-        for example in distinct(every)
-        if example.group in TEST_GROUPS and example.answers
-    ]
+    found = [(e.question, e.passage, list(e.answers)) for e in article_questions(data)[0] if e.answers]
     random.Random(11).shuffle(found)  # noqa: S311 - sampling, not secrets
     return found[:count]
 
