@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--paragraphs", type=int, default=0, metavar="N", help="questions of SQuAD and XQuAD to ask")
     parser.add_argument("--sets", nargs="*", help="paragraphs of these sets alone, by part of the file's name")
     parser.add_argument("--points", type=int, nargs="*", default=[], help="sizes for the latency part")
+    parser.add_argument("--waiting", type=int, default=0, help="points stored after HNSW was built, for a third look")
     parser.add_argument("--quantised", nargs="*", default=[], choices=QUANTISED, help="again, with smaller vectors")
     parser.add_argument("--skip-cuad", action="store_true", help="only the paragraphs and the latency")
     args = parser.parse_args()
@@ -80,7 +81,7 @@ def main() -> None:
     figures["latency"] = {}
     for count in args.points:
         for kind in ("", *args.quantised):
-            found = latency(count, embedder, questions, kind)
+            found = latency(count, embedder, questions, kind, args.waiting)
             figures["latency"][f"{count} {kind}".rstrip()] = found
             note(json.dumps(found))  # the next size may take long
     if args.baseline and not args.skip_cuad:
@@ -352,8 +353,9 @@ def intervals(asked: list[dict[str, Any]], results: list[dict[str, Any]]) -> dic
     return made
 
 
-def latency(count: int, embedder: Embedder, questions: Sequence[str], quantised: str = "") -> dict[str, Any]:
-    """Milliseconds of a filtered hybrid query over `count` synthetic points, before and after HNSW is built.
+def latency(count: int, embedder: Embedder, questions: Sequence[str], quantised: str, waiting: int) -> dict[str, Any]:
+    """Milliseconds of a filtered hybrid query over `count` synthetic points, before and after HNSW is built, and with
+    `waiting` more that it does not hold yet.
 
     A question is embedded for each query, and IDF counts what the reader may see: every second point. Vectors lie
     around 200 centres; words follow Zipf's law over 20,000.
@@ -375,23 +377,29 @@ def latency(count: int, embedder: Embedder, questions: Sequence[str], quantised:
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder, smaller_vectors(quantised):
         index = EdgeIndex(Path(folder), embedder.dimension, build_at=10**9)
         blank = IndexPoint("", vectors(1)[0], "", "", "v", "c", ())
-        slowest, before_it = 0.0, memory(os.getpid())
-        for start in range(0, count, 500):
-            size = min(500, count - start)
-            batch = [
-                replace(
-                    blank,
-                    id=str(uuid.UUID(int=start + n)),
-                    dense=vector,
-                    text=text,
-                    document_id=f"d{(start + n) // 50}",
-                    allow=("group:everyone",) if n % 2 else (f"user:{n % 40}",),
-                )
-                for n, (vector, text) in enumerate(zip(vectors(size), texts(size, 90), strict=True))
-            ]
-            began = time.perf_counter()
-            index.upsert(batch)
-            slowest = max(slowest, time.perf_counter() - began)
+        before_it = memory(os.getpid())
+
+        def store(first: int, end: int) -> float:
+            slowest = 0.0
+            for start in range(first, end, 500):
+                size = min(500, end - start)
+                batch = [
+                    replace(
+                        blank,
+                        id=str(uuid.UUID(int=start + n)),
+                        dense=vector,
+                        text=text,
+                        document_id=f"d{(start + n) // 50}",
+                        allow=("group:everyone",) if n % 2 else (f"user:{n % 40}",),
+                    )
+                    for n, (vector, text) in enumerate(zip(vectors(size), texts(size, 90), strict=True))
+                ]
+                began = time.perf_counter()
+                index.upsert(batch)
+                slowest = max(slowest, time.perf_counter() - began)
+            return slowest
+
+        slowest = store(0, count)
         index.flush()
         queries = list(zip(vectors(200), texts(200, 8), questions * (1 + 200 // len(questions)), strict=False))
         figures: dict[str, Any] = {"upsert_500_slowest_ms": round(slowest * 1000, 1)}
@@ -417,6 +425,11 @@ def latency(count: int, embedder: Embedder, questions: Sequence[str], quantised:
         figures["same_top_10"] = round(
             statistics.fmean(len(set(a) & set(b)) / 10 for a, b in zip(before, after, strict=True)), 4
         )
+        if waiting:  # as many new points as may wait for the next build, which are searched exactly
+            index._build_at = 10**9
+            store(count, count + waiting)
+            index.flush()
+            figures[f"hnsw and {waiting} new"] = timed_queries(index, embedder, queries)[0] | held(before_it)
         index.close()
     return figures
 
