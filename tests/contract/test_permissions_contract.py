@@ -12,11 +12,9 @@ import pytest
 from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
 from strongroom.client.engine import HttpEngine
-from strongroom.config import load
 from strongroom.engine import Engine
 from strongroom.errors import NotFoundError, NotPermittedError, UsageError, WallError
 from strongroom.types import ClearanceRequest, GrantRequest, IngestRequest, SearchRequest, SourceFile, Watch
-from tests.fakes import FakeModels
 from tests.fakes_engine import walk
 from tests.permissions_room import open_appliance
 from tests.server_fixtures import served
@@ -77,7 +75,7 @@ class Room:
 def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
     with ExitStack() as stack:
         data_dir = tmp_path / "appliance"
-        appliance = Appliance(load({"data_dir": data_dir}).settings, purpose="test", models=FakeModels())
+        appliance = open_appliance(data_dir)
         stack.callback(appliance.close)
         for name, role in (("ada", "editor"), ("ed", "editor"), ("bob", "viewer"), ("carol", "viewer")):
             appliance.catalog.ensure_user(name, role)

@@ -12,11 +12,10 @@ from strongroom.access import LOCAL_USER
 from strongroom.accounts import Passwords
 from strongroom.app.appliance import Appliance
 from strongroom.client.engine import HttpEngine
-from strongroom.config import load
 from strongroom.errors import NotFoundError, NotPermittedError, StrongroomError, UnauthorizedError
 from strongroom.people import AccountChange, Identity, NewAccount, RedeemRequest, Role
 from strongroom.types import AskRequest, GrantRequest, IngestRequest, SearchRequest
-from tests.fakes import FakeModels
+from tests.appliances import open_appliance
 from tests.fakes_engine import walk
 from tests.server_fixtures import cheap_hasher, served
 
@@ -44,7 +43,7 @@ class Office:
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
     data_dir = tmp_path / "data"
-    appliance = Appliance(load({"data_dir": data_dir}).settings, purpose="test", models=FakeModels())
+    appliance = open_appliance(data_dir)
     appliance.accounts.passwords = Passwords(cheap_hasher())
     doors = Doors(appliance.accounts, appliance.desk)
     try:

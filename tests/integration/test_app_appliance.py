@@ -37,6 +37,7 @@ from strongroom.types import (
     SearchRequest,
     Style,
 )
+from tests.appliances import open_appliance
 from tests.fakes import FakeModels
 from tests.fakes_engine import make_pdf
 
@@ -45,7 +46,7 @@ QUESTION = "Who insures the Wolverine crane?"
 
 @pytest.fixture
 def appliance(tmp_path: Path) -> Iterator[Appliance]:
-    opened = Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels())
+    opened = open_appliance(tmp_path / "data")
     yield opened
     opened.close()
 

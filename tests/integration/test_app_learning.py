@@ -14,18 +14,17 @@ from strongroom.app import learning
 from strongroom.app.appliance import Appliance
 from strongroom.app.engine import LocalEngine
 from strongroom.catalog.tables import readers
-from strongroom.config import load
 from strongroom.errors import IntegrityError, ModelError, NotFoundError, UsageError
 from strongroom.ports import Reader
 from strongroom.types import ApprovalRequest, IngestRequest
-from tests.fakes import FakeModels
+from tests.appliances import open_appliance
 
 NAMES = ("Ada", "Boris", "Cleo", "Dara", "Emil")
 
 
 @pytest.fixture
 def appliance(tmp_path: Path) -> Iterator[Appliance]:
-    opened = Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels())
+    opened = open_appliance(tmp_path / "data")
     yield opened
     opened.close()
 

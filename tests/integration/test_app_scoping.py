@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from strongroom.access import LOCAL_USER
-from strongroom.app.appliance import Appliance
 from strongroom.app.asking import final_answer
-from strongroom.config import load
 from strongroom.engine import Engine
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.types import AskRequest, IngestRequest, Message, Scope, SearchRequest
-from tests.fakes import FakeModels
+from tests.appliances import open_appliance
 
 QUESTION = "What is the notice period?"
 
@@ -25,7 +23,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     folder.mkdir()
     for name, days in (("harbour-lease", "ninety"), ("crane-lease", "thirty"), ("canteen-rules", "seven")):
         (folder / f"{name}.txt").write_text(f"The notice period is {days} days, whoever gives notice.\n")
-    appliance = Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels())
+    appliance = open_appliance(tmp_path / "data")
     opened = appliance.as_user(LOCAL_USER)
     opened.ingest(IngestRequest((str(folder),)), on_event=lambda _: None)
     yield opened

@@ -13,11 +13,10 @@ from strongroom.access import LOCAL_USER
 from strongroom.app.appliance import Appliance
 from strongroom.app.engine import LocalEngine
 from strongroom.catalog.tables import works
-from strongroom.config import load
 from strongroom.errors import CancelledError, NotFoundError
 from strongroom.types import IngestOptions, IngestRequest, SourceFile
 from strongroom.whole import Field, Row, WholeDone, WholeProgress, WholeRequest
-from tests.fakes import FakeModels
+from tests.appliances import open_appliance
 
 FIELDS = (Field("clerk", question="Who is the clerk of the office?"), Field("opened", "date", "When was it opened?"))
 SECRET = "Ottilie"
@@ -25,7 +24,7 @@ SECRET = "Ottilie"
 
 @pytest.fixture
 def appliance(tmp_path: Path) -> Iterator[Appliance]:
-    opened = Appliance(load({"data_dir": tmp_path / "data"}).settings, purpose="test", models=FakeModels())
+    opened = open_appliance(tmp_path / "data")
     yield opened
     opened.close()
 
