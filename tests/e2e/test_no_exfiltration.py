@@ -189,7 +189,8 @@ def test_words_of_documents_names_questions_and_models_make_a_browser_fetch_noth
     trap: Trap, hostile: Hostile, tmp_path: Path
 ) -> None:
     watch, found = Watch(), list[str]()
-    with ui_over(hostile, tmp_path) as link, playwright.sync_playwright() as started:
+    with ui_over(tmp_path, lambda: hostile) as make_link, playwright.sync_playwright() as started:
+        link = make_link()
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = started.chromium.launch(executable_path=chromium, args=FLAGS)
 

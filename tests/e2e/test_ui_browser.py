@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -73,16 +73,23 @@ def watch() -> Watch:
     return Watch()
 
 
-@pytest.fixture
-def page(watch: Watch) -> Iterator[playwright.Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
     with playwright.sync_playwright() as started:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = started.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1360, "height": 860})
-        page.set_default_timeout(60_000)
-        watch.on(page)
-        yield page
-        browser.close()
+        opened = started.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: playwright.Browser, watch: Watch) -> Iterator[playwright.Page]:
+    """A page without cookies or anything else of an earlier test."""
+    page = browser.new_page(viewport={"width": 1360, "height": 860})
+    page.set_default_timeout(60_000)
+    watch.on(page)
+    yield page
+    page.close()
 
 
 def _free_port() -> int:
@@ -105,22 +112,30 @@ def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[FakeEngine], Callable[[], str]]]:
+    """The UI as a process, over whichever engine stands in the list; and what makes a sign-in link."""
+    engines = [FakeEngine()]
+    with ui_over(tmp_path_factory.mktemp("site"), lambda: engines[0]) as link:
+        yield engines, link
+
+
 @pytest.fixture
-def fake_ui(tmp_path: Path) -> Iterator[tuple[str, FakeEngine]]:
-    """The UI over a fake engine; gives a sign-in link."""
-    engine = FakeEngine(pause=0.04)
+def fake_ui(site: tuple[list[FakeEngine], Callable[[], str]], tmp_path: Path) -> tuple[str, FakeEngine]:
+    """A sign-in link, and the fresh engine that answers."""
+    engines, link = site
+    engines[0] = engine = FakeEngine(pause=0.04)
     engine.ingest(IngestRequest((str(write_documents(tmp_path / "docs")),)), on_event=lambda _event: None)
-    with ui_over(engine, tmp_path) as link:
-        yield link, engine
+    return link(), engine
 
 
 @contextmanager
-def ui_over(engine: FakeEngine, tmp_path: Path) -> Iterator[str]:
-    """The UI over an engine, for the time of the block; gives a sign-in link."""
+def ui_over(folder: Path, engine: Callable[[], FakeEngine]) -> Iterator[Callable[[], str]]:
+    """The UI over an engine, for the time of the block; gives what makes a sign-in link, which works once."""
     port = _free_port()
     with (
-        served(tmp_path, engine=engine, accounts=True) as up,
-        _process("ui", "--data-dir", str(tmp_path), "--port", str(port)) as ui,
+        served(folder, engine_for=lambda _user, **_by: engine(), accounts=True) as up,
+        _process("ui", "--data-dir", str(folder), "--port", str(port)) as ui,
     ):
         base, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
         while True:
@@ -131,7 +146,7 @@ def ui_over(engine: FakeEngine, tmp_path: Path) -> Iterator[str]:
                 assert ui.poll() is None, "the UI process ended"
                 assert time.monotonic() < deadline, "the UI did not start"
                 time.sleep(0.1)
-        yield f"{base}/login?token={make_code(up.token)}"
+        yield lambda: f"{base}/login?token={make_code(up.token)}"
 
 
 def _ask(page: playwright.Page, question: str) -> None:
