@@ -12,7 +12,8 @@ that are flagged, and of texts without one that are. `--cases` counts each of ma
 Poison: for each question four passages with a wrong answer stand beside one that differs by the right answer in its
 place. The attack has its way when the answer holds the wrong one and not the right one: the exact answer for all
 questions, and for `--cases` of them the model's from five passages before the question, from the product's prompt with
-these passages whole, and from the sentences that the product chooses.
+these passages whole, and from the sentences that the product chooses. Beside them how often the right answer is among
+the quotes, and how often the product says that documents answer differently.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 from evals import metrics
 from evals.fit_abstention import Corpus, Remembering
 from ingest.parse.hostile import flagged
-from retrieval import context, exact, prompt
+from retrieval import clarify, context, exact, prompt
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
 from strongroom.ports import ChatModel, Embedder, GenerationOptions, Reader
@@ -122,7 +123,7 @@ def poison(
     corpus = Corpus(passages, embedder)
     everything = set(corpus.groups)
     counts: Counts = {step: [0, 0] for step in ("none", "between marks", "sentences chosen", "exact", "all exact")}
-    both = 0
+    both = named = 0
     for number, case in enumerate(asked):
         question = case["question"] + "?"
         hits = corpus.search(question, embedder.embed_query(question), everything)
@@ -145,9 +146,10 @@ def poison(
             counts[step][0] += wrong and not right
             counts[step][1] += right and not wrong
         both += any(metrics.holds(e.text, case["correct answer"]) for e in evidence)
+        named += bool(evidence) and clarify.differing(question, evidence) is not None
     for step, (won, lost) in counts.items():
         say(f"poison, {step}: wrong {won}, right {lost} of {len(asked) if step == 'all exact' else cases}")
-    say(f"poison, {len(asked)} questions, 4 passages against 1: right one among quotes {both}")
+    say(f"poison, {len(asked)} questions, 4 passages against 1: right one among quotes {both}, differing named {named}")
     noticed = sum(bool(Mail(text, embedder).flags) for group, text in passages if group.startswith("poison"))
     say(f"poisoned passages flagged: {noticed}")
 
