@@ -1,42 +1,37 @@
-"""Page retrieval on CUAD's questions, paragraphs of SQuAD and XQuAD, and query latency at size, below the command line.
+"""Page retrieval on CUAD's questions, and paragraphs of SQuAD and XQuAD, below the command line.
 
-    python -m benchmarks.retrieval DATA [--baseline quickstart.py] [--cache FILE.npz] [--points 20000 100000]
+    python -m benchmarks.retrieval DATA [--baseline quickstart.py] [--cache FILE.npz] [--paragraphs 600]
 
 Parses, cuts and embeds DATA/cuad/pdf with the product's own parts and asks DATA/cuad/queries.jsonl through `Searcher`
 over an embedded index; then compares ways to fuse the two lists on the very same candidates. `--cache` keeps the
-vectors between runs. `--paragraphs` adds DATA/squad2 and DATA/xquad, each paragraph a document. `--points` adds latency
-over synthetic points under an access filter, a question embedded for each, before and after HNSW; `--quantised` repeats
-it with smaller vectors. Progress goes to stderr, one JSON to stdout. The figures are quoted in docs/decisions/
-retrieval.md, fusion.md and latency.md.
+vectors between runs. `--paragraphs` adds DATA/squad2 and DATA/xquad, each paragraph a document. Progress goes to
+stderr, one JSON to stdout. The figures are quoted in docs/decisions/retrieval.md and fusion.md; latency at size is
+`benchmarks.latency`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.memory import memory
 from benchmarks.run import COVER, machine, note, page_hits, quickstart
 from evals.statistics import estimate
 from ingest.chunk import Chunker, Wording, wording
 from ingest.dense import DenseEncoder
 from ingest.parse.pdf import parse_pdf
 from models.defaults import open_embedder
-from retrieval.index import shard
 from retrieval.index.edge import EdgeIndex
 from retrieval.index.fusion import DENSE_WEIGHT, DEPTH, Ranked, fuse
 from retrieval.search import Searcher, clean_question
@@ -47,7 +42,6 @@ from strongroom.ports import Embedder, IndexPoint, IndexQuery, Vectors
 from strongroom.types import DocumentRef, Locator, StoredChunk
 
 READER = AccessFilter(frozenset({"user:reader", "group:everyone"}))
-QUANTISED = ("scalar", "binary")
 Fuse = Callable[[Ranked, Ranked], list[str]]
 Quickstart = Callable[[Path, Path], dict[str, Any]]  # of a folder and its questions
 
@@ -61,10 +55,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="file that keeps the vectors between runs")
     parser.add_argument("--paragraphs", type=int, default=0, metavar="N", help="questions of SQuAD and XQuAD to ask")
     parser.add_argument("--sets", nargs="*", help="paragraphs of these sets alone, by part of the file's name")
-    parser.add_argument("--points", type=int, nargs="*", default=[], help="sizes for the latency part")
-    parser.add_argument("--waiting", type=int, default=0, help="points stored after HNSW was built, for a third look")
-    parser.add_argument("--quantised", nargs="*", default=[], choices=QUANTISED, help="again, with smaller vectors")
-    parser.add_argument("--skip-cuad", action="store_true", help="only the paragraphs and the latency")
+    parser.add_argument("--skip-cuad", action="store_true", help="only the paragraphs")
     args = parser.parse_args()
     airgap.prepare_environment()
     pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
@@ -77,13 +68,6 @@ def main() -> None:
     if args.paragraphs:
         beside = partial(quickstart, args.baseline, packages=args.python_path) if args.baseline else None
         figures["paragraphs"] = paragraphs(args.data, embedder, args.paragraphs, beside, args.sets)
-    questions = [item["question"] for item in asked]
-    figures["latency"] = {}
-    for count in args.points:
-        for kind in ("", *args.quantised):
-            found = latency(count, embedder, questions, kind, args.waiting)
-            figures["latency"][f"{count} {kind}".rstrip()] = found
-            note(json.dumps(found))  # the next size may take long
     if args.baseline and not args.skip_cuad:
         note("quick start")
         figures["quickstart"] = quickstart(args.baseline, pdfs, queries, args.python_path)
@@ -351,141 +335,6 @@ def intervals(asked: list[dict[str, Any]], results: list[dict[str, Any]]) -> dic
         found = estimate([hit[depth] for hit in single], contracts)
         made[f"{depth} from/to"] = [None if end is None else round(end, 3) for end in (found.low, found.high)]
     return made
-
-
-def latency(count: int, embedder: Embedder, questions: Sequence[str], quantised: str, waiting: int) -> dict[str, Any]:
-    """Milliseconds of a filtered hybrid query over `count` synthetic points, before and after HNSW is built, and with
-    `waiting` more that it does not hold yet.
-
-    A question is embedded for each query, and IDF counts what the reader may see: every second point. Vectors lie
-    around 200 centres; words follow Zipf's law over 20,000.
-    """
-    note(f"latency over {count} points {quantised}")
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(200, embedder.dimension))
-    zipf = 1 / np.arange(1, 20_001)
-    zipf /= zipf.sum()
-    words = np.array([f"w{i}" for i in range(20_000)])
-
-    def vectors(n: int) -> Vectors:
-        raw = centres[rng.integers(0, 200, n)] + 0.8 * rng.normal(size=(n, embedder.dimension))
-        return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True), dtype=np.float32)
-
-    def texts(n: int, length: int) -> list[str]:
-        return [" ".join(row) for row in words[rng.choice(20_000, size=(n, length), p=zipf)]]
-
-    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as folder, smaller_vectors(quantised):
-        index = EdgeIndex(Path(folder), embedder.dimension, build_at=10**9)
-        blank = IndexPoint("", vectors(1)[0], "", "", "v", "c", ())
-        before_it = memory(os.getpid())
-
-        def store(first: int, end: int) -> float:
-            slowest = 0.0
-            for start in range(first, end, 500):
-                size = min(500, end - start)
-                batch = [
-                    replace(
-                        blank,
-                        id=str(uuid.UUID(int=start + n)),
-                        dense=vector,
-                        text=text,
-                        document_id=f"d{(start + n) // 50}",
-                        allow=("group:everyone",) if n % 2 else (f"user:{n % 40}",),
-                    )
-                    for n, (vector, text) in enumerate(zip(vectors(size), texts(size, 90), strict=True))
-                ]
-                began = time.perf_counter()
-                index.upsert(batch)
-                slowest = max(slowest, time.perf_counter() - began)
-            return slowest
-
-        slowest = store(0, count)
-        index.flush()
-        queries = list(zip(vectors(200), texts(200, 8), questions * (1 + 200 // len(questions)), strict=False))
-        figures: dict[str, Any] = {"upsert_500_slowest_ms": round(slowest * 1000, 1)}
-        exact, before = timed_queries(index, embedder, queries)
-        figures["exact"] = exact | held(before_it)
-        index._build_at = 0  # start the build now rather than at the shipped threshold
-        began = time.perf_counter()
-        index.flush()
-        builder = index._builder
-        assert builder is not None
-        meanwhile = 0.0
-        while builder.is_alive():
-            asked = time.perf_counter()
-            index.search(IndexQuery(*queries[0][:2]), READER, 32)
-            meanwhile = max(meanwhile, time.perf_counter() - asked)
-            builder.join(0.2)
-        figures |= {
-            "build_s": round(time.perf_counter() - began, 1),
-            "slowest_query_during_build_ms": round(meanwhile * 1000, 1),
-        }
-        hnsw, after = timed_queries(index, embedder, queries)
-        figures["hnsw"] = hnsw | held(before_it)
-        figures["same_top_10"] = round(
-            statistics.fmean(len(set(a) & set(b)) / 10 for a, b in zip(before, after, strict=True)), 4
-        )
-        if waiting:  # as many new points as may wait for the next build, which are searched exactly
-            index._build_at = 10**9
-            store(count, count + waiting)
-            index.flush()
-            figures[f"hnsw and {waiting} new"] = timed_queries(index, embedder, queries)[0] | held(before_it)
-        index.close()
-    return figures
-
-
-@contextmanager
-def smaller_vectors(kind: str) -> Iterator[None]:
-    """Shards that are made meanwhile also hold their vectors in 8 bits or in one, and read these first."""
-    import qdrant_edge as qe
-
-    made = shard.config
-    how: dict[str, Any] = {
-        "scalar": qe.ScalarQuantizationConfig(qe.ScalarType.Int8, memory=qe.Memory.Cached),
-        "binary": qe.BinaryQuantizationConfig(memory=qe.Memory.Cached),
-    }
-
-    def config(dimension: int) -> Any:
-        return qe.EdgeConfig(
-            vectors=made(dimension).vectors,
-            sparse_vectors=made(dimension).sparse_vectors,
-            quantization_config=how[kind],
-        )
-
-    if kind:
-        shard.config = config
-    try:
-        yield
-    finally:
-        shard.config = made
-
-
-def held(before: tuple[int, int]) -> dict[str, int]:
-    """MiB that this process holds beyond `before`: for itself, and mapped files included."""
-    now = memory(os.getpid())
-    return {
-        name: (after - earlier) >> 20
-        for name, after, earlier in zip(("anonymous_mb", "resident_mb"), now, before, strict=True)
-    }
-
-
-def timed_queries(
-    index: EdgeIndex, embedder: Embedder, queries: Sequence[tuple[Any, str, str]]
-) -> tuple[dict[str, Any], list[list[str]]]:
-    """Milliseconds and the first ten ids of every query; a question is embedded before each, as in a search."""
-    times, alone, found = [], [], []
-    index.search(IndexQuery(*queries[0][:2]), READER, 32)
-    cpu = time.process_time()
-    for vector, words, question in queries:
-        began = time.perf_counter()
-        embedder.embed_query(question)
-        middle = time.perf_counter()
-        top = index.search(IndexQuery(vector, words), READER, 32)
-        times.append((time.perf_counter() - began) * 1000)
-        alone.append((time.perf_counter() - middle) * 1000)
-        found.append([hit.chunk_id for hit in top[:10]])
-    cpu = (time.process_time() - cpu) * 1000 / len(queries)
-    return {"ms": spread(times), "index_ms": spread(alone), "cpu_ms_mean": round(cpu, 2)}, found
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
