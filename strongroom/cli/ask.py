@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -93,32 +94,15 @@ def ask(
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom ask --help`.")
     scope = scope_of(documents, since, until, types, pii)
+    request = AskRequest(
+        question or "", collection=collection, model=model, verbatim=verbatim, style=style, scope=scope, steps=steps
+    )
     with engine_of("ask", data_dir, config, as_user) as opened:
         if batch is not None:
             for line in read_batch(batch):
-                request = AskRequest(
-                    line.question,
-                    collection=collection,
-                    history=line.history,
-                    model=model,
-                    verbatim=verbatim,
-                    style=style,
-                    steps=steps,
-                    id=line.id,
-                    scope=scope,
-                )
-                print_json(to_json(final_answer(opened, request)))
-            return
-        request = AskRequest(
-            question or "",
-            collection=collection,
-            model=model,
-            verbatim=verbatim,
-            style=style,
-            scope=scope,
-            steps=steps,
-        )
-        if json_output:
+                asked = replace(request, question=line.question, history=line.history, id=line.id)
+                print_json(to_json(final_answer(opened, asked)))
+        elif json_output:
             print_json(to_json(final_answer(opened, request)))
         else:
             stream_answer(opened, request)

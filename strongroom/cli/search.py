@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,18 +69,14 @@ def search(
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom search --help`.")
     scope = scope_of(documents, since, until, types, pii)
     settings = load_settings(data_dir, config).settings
-    limit = k or settings.search_k
+    request = SearchRequest(question or "", k=k or settings.search_k, collection=collection, scope=scope)
     with engine(settings, purpose="strongroom search", as_user=as_user) as opened:
         if batch is not None:
             for line in read_batch(batch):
-                result = opened.search(
-                    SearchRequest(
-                        line.question, k=limit, collection=collection, history=line.history, id=line.id, scope=scope
-                    )
-                )
-                print_json(to_json(result))
+                asked = replace(request, question=line.question, history=line.history, id=line.id)
+                print_json(to_json(opened.search(asked)))
             return
-        result = opened.search(SearchRequest(question or "", k=limit, collection=collection, scope=scope))
+        result = opened.search(request)
     if json_output:
         print_json(to_json(result))
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from strongroom.types import (
     Withholding,
 )
 from strongroom.whole import Dated, Field, WholeDone, WholeEvent, WholeItem, WholeProgress, WholeRequest
+from tests.appliances import open_appliance
 from tests.fakes import FakeModels
 from tests.fakes_engine import FakeEngine, make_pdf
 from tests.server_fixtures import served
@@ -480,30 +481,21 @@ class TestHttpOverFakeEngine(EngineContract):
             yield up.client
 
 
-@contextmanager
-def appliance(data_dir: Path) -> Iterator[Appliance]:
-    """The real appliance with fake models: real catalogue, index, parsers, pipeline."""
-    opened = Appliance(load({"data_dir": data_dir}).settings, purpose="test", models=FakeModels())
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
 class TestLocalEngine(EngineContract):
-    """The appliance in process."""
+    """The appliance in process: real catalogue, index, parsers, pipeline, and fake models."""
 
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Iterator[Engine]:
-        with appliance(tmp_path / "appliance") as opened:
+        settings = load({"data_dir": tmp_path / "appliance"}).settings
+        with closing(Appliance(settings, purpose="test", models=FakeModels())) as opened:
             yield opened.as_user(LOCAL_USER)
 
 
 class TestHttpOverLocalEngine(EngineContract):
-    """The appliance behind its server."""
+    """The appliance behind its server. Files are parsed in this process: that is no part of it."""
 
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Iterator[Engine]:
         data_dir = tmp_path / "appliance"
-        with appliance(data_dir) as opened, served(data_dir, engine_for=opened.as_user) as up:
+        with closing(open_appliance(data_dir)) as opened, served(data_dir, engine_for=opened.as_user) as up:
             yield up.client

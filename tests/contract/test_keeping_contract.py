@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from strongroom.app.appliance import Appliance
 from strongroom.engine import Engine
 from strongroom.errors import HeldError, NotFoundError, NotPermittedError, UsageError
 from strongroom.types import HoldRequest, IngestRequest
-from tests.contract.test_engine_contract import appliance
+from tests.appliances import open_appliance
 from tests.server_fixtures import served
 
 
@@ -98,7 +99,7 @@ class TestLocalKeeping(KeepingContract):
 
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Iterator[Engine]:
-        with appliance(tmp_path / "appliance") as opened:
+        with closing(open_appliance(tmp_path / "appliance")) as opened:
             yield opened.as_user(LOCAL_USER)
 
 
@@ -108,13 +109,13 @@ class TestKeepingOverHttp(KeepingContract):
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Iterator[Engine]:
         data_dir = tmp_path / "appliance"
-        with appliance(data_dir) as opened, served(data_dir, engine_for=opened.as_user) as up:
+        with closing(open_appliance(data_dir)) as opened, served(data_dir, engine_for=opened.as_user) as up:
             yield up.client
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor"])
 def test_whoever_does_not_administer_decides_nothing_and_the_attempt_is_on_record(tmp_path: Path, role: str) -> None:
-    with appliance(tmp_path / "appliance") as opened:
+    with closing(open_appliance(tmp_path / "appliance")) as opened:
         opened.catalog.ensure_user("mallory", role)
         keeping = opened.as_user("mallory").keeping
         attempts = (

@@ -7,6 +7,7 @@ limits included, to a real appliance over fake models.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from server.limits import Rate
 from server.settings import ServerSettings
 from strongroom.access import LOCAL_USER
 from strongroom.types import IngestRequest
-from tests.contract.test_engine_contract import appliance
+from tests.appliances import open_appliance
 from tests.server_fixtures import write_documents
 
 schemathesis = pytest.importorskip("schemathesis")
@@ -32,7 +33,7 @@ _STREAMS = {"/api/ingest/jobs/{job_id}/events", "/api/ingest/jobs/{job_id}/files
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """The server's own description of itself, over an appliance with documents in it."""
     root = tmp_path_factory.mktemp("schema")
-    with appliance(root / "appliance") as opened:
+    with closing(open_appliance(root / "appliance")) as opened:
         folder = write_documents(root / "docs")
         opened.as_user(LOCAL_USER).ingest(IngestRequest((str(folder),)), on_event=lambda _event: None)
         settings = ServerSettings(
