@@ -15,6 +15,8 @@ PYTHON ?=
 JOBS ?= 2
 QUESTION ?= How much notice must the Authority give to end the crane agreement without a reason?
 PYTEST := $(BIN)/python -m pytest
+# A file's tests stay in one process, so that what they share (models, a browser, a server) is made once.
+SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 NO_LONG_RUNS := not slow
 
 .PHONY: help setup run test test-all check format bench docs changelog train-reader kills hostile screenshots lock image clean distclean
@@ -29,10 +31,10 @@ run: setup ## set up, read the samples, answer one question, then serve on loopb
 	@$(BIN)/strongroom up --samples samples/documents --question "$(QUESTION)"
 
 test: setup ## every test that needs no more than `make setup`
-	@STRONGROOM_TEST_REQUIRE=models $(PYTEST) -n $(JOBS) -m "$(NO_LONG_RUNS) and not browser and not qdrant" tests
+	@STRONGROOM_TEST_REQUIRE=models $(PYTEST) $(SPREAD) -m "$(NO_LONG_RUNS) and not browser and not qdrant" tests
 
 test-all: setup ## the tests of `make test`, and those with a real browser
-	@STRONGROOM_TEST_REQUIRE=models,browser $(PYTEST) -n $(JOBS) -m "$(NO_LONG_RUNS)" tests
+	@STRONGROOM_TEST_REQUIRE=models,browser $(PYTEST) $(SPREAD) -m "$(NO_LONG_RUNS)" tests
 
 check: setup ## formatting, lint, types, import rules, licences, generated pages, changelog
 	@$(BIN)/python scripts/check.py
