@@ -68,21 +68,23 @@ def _prepare(asked: argparse.Namespace) -> None:
     """Read and mix the data, unless an earlier run in this folder did."""
     from models.defaults import open_embedder
     from models.training.data import SHARE_ALIKE
-    from models.training.mixture import TRIAL, Amounts, Mixture, mixture, thinned
+    from models.training.mixture import TRIAL, Amounts, Mixture, free_of, mixture, thinned
 
     path = asked.out / "mixture.json"
     if path.exists():
         return
     shares = {source: float(share) for source, _, share in (each.partition("=") for each in asked.share)}
+    without = SHARE_ALIKE if asked.without else frozenset()
     if asked.mixture:
-        thinned(Mixture.load(asked.mixture), shares, epochs=asked.epochs, seed=asked.seed).save(path)
+        mixed = free_of(Mixture.load(asked.mixture), without)
+        thinned(mixed, shares, epochs=asked.epochs, seed=asked.seed).save(path)
         return
     amounts = TRIAL if asked.trial else Amounts(epochs=asked.epochs)
     embedder = open_embedder(_models_dir(asked), asked.base)
     mixed = mixture(
         asked.data,
         embedder.embed_documents,
-        without=SHARE_ALIKE if asked.without else frozenset(),
+        without=without,
         seed=asked.seed,
         amounts=amounts,
         tell=print,

@@ -158,6 +158,19 @@ def mixture(
     return Mixture([first], second, dev, dev_clauses, dev_others, dev_claims, test)
 
 
+def free_of(mixed: Mixture, without: frozenset[str]) -> Mixture:
+    """A mixture without the articles of some sources: no question, claim or cloze of their words; the test stays."""
+
+    def is_free(example: Example) -> bool:
+        return not groups & set(example.group.split("|"))
+
+    named = [e for epoch in mixed.second for e in epoch] + mixed.dev + mixed.dev_others
+    groups = {group for e in named if e.source.split("-")[0] in without for group in e.group.split("|")}
+    first, second = ([[e for e in epoch if is_free(e)] for epoch in stage] for stage in (mixed.first, mixed.second))
+    kept = {name: [e for e in getattr(mixed, name) if is_free(e)] for name in KEPT if name != "test"}
+    return Mixture(first, second, **kept, test=mixed.test)
+
+
 def thinned(mixed: Mixture, shares: Mapping[str, float], *, epochs: int, seed: int) -> Mixture:
     """The first `epochs` of a mixture, each with only a share of the examples of the sources named: other weights.
 

@@ -18,12 +18,12 @@ from models.pairs import PairTokenizer
 from models.reader import ReferenceReader
 from models.reader_network import load_base
 from models.training.curves import draw
-from models.training.data import DEV_GROUPS, TEST_GROUPS, hard_negatives, split
+from models.training.data import DEV_GROUPS, SHARE_ALIKE, TEST_GROUPS, hard_negatives, split
 from models.training.examples import Example, batches, rows, tensors
 from models.training.export import export, fit_logistic
 from models.training.lora import adapt, merge
 from models.training.measure import calibrate, report
-from models.training.mixture import TRIAL, Mixture, mixture, thinned
+from models.training.mixture import TRIAL, Mixture, free_of, mixture, thinned
 from models.training.questions import UNSEEN
 from models.training.scores import auroc, token_f1
 from models.training.support import statement
@@ -150,6 +150,14 @@ def test_without_share_alike_nothing_of_these_sets_is_used(data: Path) -> None:
     assert used
     assert all(group.startswith(("FILER", "pubmed")) for group in _groups(used))
     assert {e.group for e in found.test} == {TEST_ARTICLE}  # still measured on
+
+
+def test_a_mixture_is_freed_of_the_share_alike_sets_afterwards(mixed: Mixture) -> None:
+    found = free_of(mixed, SHARE_ALIKE)
+    used = [*_all(found), *found.dev, *found.dev_others, *found.dev_claims, *found.dev_clauses]
+    assert {e.source for e in used} >= {"cuad", "support"}
+    assert all(group.startswith(("FILER", "pubmed")) for group in _groups(used))
+    assert found.test == mixed.test
 
 
 def test_spans_say_what_the_answers_say(mixed: Mixture) -> None:
