@@ -27,11 +27,11 @@ MAX_SENTENCES = 60  # embedded per question: keeps reading well under a second o
 W_COSINE, W_OVERLAP = 0.32, 0.32
 W_LENT = 0.10  # words of the question in the sentence before, the headings or the document's name
 W_PASSAGE = 0.16  # words of the question in the whole passage
-W_RANK = 0.05  # the passage's place in the search result
 W_ECHO, ECHO_TERMS = 0.05, 2  # taken off a line that says next to nothing which the question does not say
 W_KIND = 0.05  # a number where one is asked for, a name where a person is
 W_FLAGGED = 0.3  # taken off words that hide, or that talk to a machine: the last to be quoted as an answer
-W_READ = 0.5  # the reader's say against all of the above
+W_READ = 0.5  # the reader's say
+W_RANK = 0.2  # the passage's place in the search result; all of the above shares the rest
 W_SPAN = 0.7  # within it: the best span of the sentence against the relevance of its passage
 SPANS = 3  # that the reader may name in one passage
 QUOTE_CHARS = 400  # a span that runs on is cut at the last sentence end before this: longer quotes go unread
@@ -235,12 +235,11 @@ def _score(
             + W_OVERLAP * own
             + W_LENT * (lent - own)
             + W_PASSAGE * passage
-            + W_RANK * _prior(c.rank)
             + W_KIND * lexical.offers(c.text, kind, question)
             - (W_ECHO if len(c.terms - set(asked)) < ECHO_TERMS else 0.0)
         )
         read = W_SPAN * _best(c) + (1 - W_SPAN) * said[c.rank].relevant
-        score = W_READ * read + (1 - W_READ) * score
+        score = W_READ * read + W_RANK * _prior(c.rank) + (1 - W_READ - W_RANK) * score
         if touching(c.chunk.flags, c.start, c.end):
             score -= W_FLAGGED
         out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
