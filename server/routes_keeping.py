@@ -62,6 +62,12 @@ async def apply_retention(request: Request, dry_run: bool = False) -> Response:
     return _json(await call(request, _keeping(request).apply_retention, dry_run=dry_run))
 
 
+@router.delete("/collections", responses={200: {"model": list[str]}})
+async def delete_collection(request: Request, name: str) -> Response:
+    """Destroy a collection with all its documents; the reply holds their ids. Nothing goes while a hold covers one."""
+    return _json(await call(request, _keeping(request).delete_collection, name), list[str])
+
+
 @router.get("/receipts", responses={200: {"model": list[str]}})
 async def receipts(request: Request) -> Response:
     """The receipt of every deletion, each as the canonical JSON that was signed."""

@@ -254,6 +254,13 @@ class Keeping(Protocol):
         """Delete what outlived its rule; what a hold keeps is named and left."""
         ...
 
+    def delete_collection(self, name: str) -> list[str]:
+        """Destroy a collection with all its documents; returns their ids. Needs a grant to write it.
+
+        Raises `NotFoundError`, and `HeldError`, before anything is deleted, where a hold covers one of them.
+        """
+        ...
+
     def receipts(self) -> list[str]:
         """The receipt of every deletion, each as the canonical JSON that was signed."""
         ...

@@ -207,8 +207,10 @@ class LocalEngine:
                 self._audit("answer", abstained=event.answer.abstained, model=event.answer.model)
             yield event
 
-    def _access(self) -> AccessFilter:
-        return self._appliance.catalog.access_for(self._user)
+    def _access(self, collection: str | None = None) -> AccessFilter:
+        """The reader's filter. A collection that is not there, or not theirs, is a refusal on record."""
+        with self._asked("read", {}):
+            return self._appliance.catalog.access_for(self._user, collection)
 
     def _document(self, document_id: str, access: AccessFilter) -> DocumentInfo:
         """Raises the same `NotFoundError` for unknown and unreadable ones."""
@@ -255,23 +257,23 @@ class LocalEngine:
         return whole(self._appliance, self._user, request, cancel=cancel)
 
     def approve(self, request: ApprovalRequest) -> Approval:
-        catalog = self._appliance.catalog
-        kept = catalog.approve(request, catalog.access_for(self._user), by=self._user)
+        with self._reading("approve", request.document_id):
+            kept = self._appliance.catalog.approve(request, self._access(), by=self._user)
         self._audit("approve", kept.document.id, approval=kept.id, verdict=kept.verdict)
         return kept
 
     def approvals(self) -> list[Approval]:
-        return self._appliance.catalog.approvals(self._appliance.catalog.access_for(self._user))
+        return self._appliance.catalog.approvals(self._access())
 
     def withdraw(self, approval_id: str) -> None:
         self._require_writer("withdraw")
-        self._appliance.catalog.withdraw(approval_id, self._appliance.catalog.access_for(self._user))
+        self._appliance.catalog.withdraw(approval_id, self._access())
         self._audit("withdraw", approval_id)
 
     # ------------------------------------------------------------------------------------------------ documents
 
     def documents(self, collection: str | None = None) -> list[DocumentInfo]:
-        return self._appliance.catalog.documents(self._appliance.catalog.access_for(self._user, collection))
+        return self._appliance.catalog.documents(self._access(collection))
 
     def document(self, document_id: str) -> DocumentInfo:
         with self._reading("read", document_id):
@@ -283,23 +285,22 @@ class LocalEngine:
 
     def chunks(self, document_id: str) -> list[StoredChunk]:
         with self._reading("read", document_id):
-            found = self._appliance.catalog.chunks_of(document_id, self._appliance.catalog.access_for(self._user))
+            found = self._appliance.catalog.chunks_of(document_id, self._access())
         self._audit("read", document_id, chunks=len(found))
         return found
 
     def doubtful_pages(self, below: float, *, collection: str | None = None) -> list[DoubtfulPage]:
-        catalog = self._appliance.catalog
-        return catalog.doubtful_pages(below, catalog.access_for(self._user, collection))
+        return self._appliance.catalog.doubtful_pages(below, self._access(collection))
 
     def page(self, document_id: str, index: int) -> PageView:
         with self._reading("read", document_id):
-            view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
+            view = self._appliance.catalog.page(document_id, index, self._access())
         self._audit("read", document_id, page=index)
         return view
 
     def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
         with self._reading("read", document_id):
-            view = self._appliance.catalog.page(document_id, index, self._appliance.catalog.access_for(self._user))
+            view = self._appliance.catalog.page(document_id, index, self._access())
         image = self._appliance.renderer.page(view, dpi=dpi)  # what is withheld is blacked out before it is drawn
         self._audit("read", document_id, page=index)
         return image

@@ -13,6 +13,8 @@ from strongroom.types import Hold, HoldRequest, Retention, RetentionRun
 
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
+    from strongroom.audit.log import Outcome
+    from strongroom.catalog.records import Collection
 
 
 class LocalKeeping:
@@ -55,13 +57,8 @@ class LocalKeeping:
         if days < 0:
             raise UsageError(f"{days} days", hint="Give the days after the last change; 0 keeps documents for good.")
         place = self._catalog.collection(collection)
-        needed = bool(days) and "delete" in self._appliance.settings.two_person
-        if needed and self._catalog.cleared("delete", collection, None, by=self._user) is None:
-            self._audit("retention.set", place.id, outcome="refused")
-            raise NotPermittedError(
-                f"a rule that deletes from {collection!r} needs the consent of a second person",
-                hint="Ask for it with `strongroom clearances ask`.",
-            )
+        if days:
+            self._require_consent("retention.set", place, "a rule that deletes from")
         self._catalog.keep_for(place.id, days or None)
         self._audit("retention.set", place.id, keep_days=days)
 
@@ -69,6 +66,17 @@ class LocalKeeping:
         self._require_admin("retention.apply")
         deleted, held = deleting.apply_retention(self._appliance, by=self._user, dry_run=dry_run)
         return RetentionRun(tuple(deleted), tuple(held), dry_run)
+
+    def delete_collection(self, name: str) -> list[str]:
+        self._require_admin("delete.collection")
+        place = self._catalog.collection(name)
+        if not self._catalog.may_write(self._catalog.access_for(self._user), name):
+            self._audit("delete.collection", place.id, outcome="refused")
+            raise NotPermittedError(
+                f"{self._user} may not write into a collection called {name!r}", hint="It needs a grant to write."
+            )
+        self._require_consent("delete.collection", place, "deleting")
+        return deleting.delete_collection(self._appliance, name, by=self._user)
 
     def receipts(self) -> list[str]:
         self._require_admin("receipts")
@@ -79,5 +87,16 @@ class LocalKeeping:
             self._appliance.audit.append(self._user, action, outcome="refused")
             raise NotPermittedError(f"{self._user} may not decide about what is kept", hint="Ask an administrator.")
 
-    def _audit(self, action: str, subject: str, **detail: object) -> None:
-        self._appliance.audit.append(self._user, action, subject, outcome="ok", **detail)
+    def _require_consent(self, action: str, place: Collection, what: str) -> None:
+        """Where deleting in bulk needs two people. Raises `NotPermittedError`."""
+        if "delete" not in self._appliance.settings.two_person:
+            return
+        if self._catalog.cleared("delete", place.name, None, by=self._user) is None:
+            self._audit(action, place.id, outcome="refused")
+            raise NotPermittedError(
+                f"{what} {place.name!r} needs the consent of a second person",
+                hint="Ask for it with `strongroom clearances ask`.",
+            )
+
+    def _audit(self, action: str, subject: str, *, outcome: Outcome = "ok", **detail: object) -> None:
+        self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)

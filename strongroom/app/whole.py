@@ -48,7 +48,11 @@ def whole(
 
     check(request)
     appliance.tell_index()
-    access = appliance.catalog.access_for(user, request.collection)
+    try:
+        access = appliance.catalog.access_for(user, request.collection)
+    except NotFoundError:
+        appliance.audit.append(user, request.task, outcome="refused")
+        raise
     documents = _chosen(appliance, user, request, access)
     style: Style = "fluent" if request.model is not None else appliance.style()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from enum import StrEnum
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote_to_bytes, urlsplit
+from uuid import UUID
 
 import typer
 
@@ -262,15 +264,39 @@ def report_documents(
 
 @documents_app.command("delete")
 def delete_document(
-    document_id: DocumentId,
+    document_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DOCUMENT]",
+            help="Its id, the beginning of it, its name or the end of its path.",
+            show_default=False,
+        ),
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="This collection with all its documents; administrators.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_user: AsUser = None,
     json_output: Json = False,
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Delete a document for good: its key, text, pages and index points. Prints a receipt."""
+    """Delete a document for good: its key, text, pages and index points. Prints a receipt.
+
+    With `--collection`, every document of it, read by you or not; the receipts are in `strongroom receipts list`.
+
+    Examples:
+
+        strongroom documents delete contract.pdf
+
+        strongroom documents delete --collection contracts-2019 --yes
+    """
+    if (document_id is None) == (collection is None):
+        raise UsageError("say what to delete", hint="Give either a document or `--collection NAME`.")
     with engine_of("documents delete", data_dir, config, as_user) as opened:
+        if document_id is None:
+            _delete_collection(opened, str(collection), yes=yes, json_output=json_output)
+            return
         document = find(opened, document_id)
         if not yes:
             typer.confirm(f"Delete {printable(document.name)} for good?", abort=True, err=True)
@@ -282,6 +308,16 @@ def delete_document(
     typer.echo(f"deleted {receipt.document_id} at {receipt.at.isoformat()} by {receipt.by}: {counts}")
     for copy in receipt.out_of_reach:
         typer.echo(f"  not reached: {copy}")
+
+
+def _delete_collection(opened: Engine, name: str, *, yes: bool, json_output: bool) -> None:
+    if not yes:
+        typer.confirm(f"Delete {printable(name)} with all its documents for good?", abort=True, err=True)
+    gone = opened.keeping.delete_collection(name)
+    if json_output:
+        print_json({"collection": name, "deleted": gone})
+    else:
+        typer.echo(f"deleted {printable(name)} with {len(gone)} documents")
 
 
 def collections(
@@ -306,10 +342,10 @@ def find(opened: Engine, text: str, collection: str | None = None) -> DocumentIn
     Raises `NotFoundError` when there is none that the asker may read, and `UsageError` naming the candidates when there
     are several.
     """
-    try:
-        return opened.document(text)
-    except NotFoundError:
-        readable = opened.documents(collection)
+    if _is_id(text):  # a name is asked for by its list: as an id it would be a refusal on record
+        with suppress(NotFoundError):
+            return opened.document(text)
+    readable = opened.documents(collection)
     wanted = text.removeprefix("./")
     ways = (
         lambda d: len(text) >= 4 and d.id.startswith(text.lower()),
@@ -325,6 +361,13 @@ def find(opened: Engine, text: str, collection: str | None = None) -> DocumentIn
             more = f" and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
             raise UsageError(f"{text!r} names {len(found)} documents", hint=f"Give one id: {some}{more}.")
     raise NotFoundError(f"document {text!r} does not exist", hint="`strongroom documents list` lists them.")
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def _shown_path(document: DocumentInfo) -> str:

@@ -33,5 +33,9 @@ class HttpKeeping:
         response = self._http.send("POST", "/api/retention/apply", params=params, timeout=self._http.patient)
         return loads(RetentionRun, response.content)
 
+    def delete_collection(self, name: str) -> list[str]:
+        response = self._http.send("DELETE", "/api/collections", params={"name": name}, timeout=self._http.patient)
+        return loads(list[str], response.content)
+
     def receipts(self) -> list[str]:
         return loads(list[str], self._http.send("GET", "/api/receipts").content)

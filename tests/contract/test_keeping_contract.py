@@ -84,6 +84,21 @@ class KeepingContract:
         with pytest.raises(NotFoundError):
             engine.keeping.keep_for("no-such", 1)
 
+    def test_a_collection_goes_whole_or_not_at_all(self, engine: Engine, ids: dict[str, str]) -> None:
+        # GIVEN a hold on one of two documents THEN neither goes
+        hold = engine.keeping.hold(HoldRequest("Matter", document_id=ids["supply"]))
+        with pytest.raises(HeldError):
+            engine.keeping.delete_collection("default")
+        assert len(engine.documents()) == 2
+        # WHEN it is lifted THEN both go, with a receipt each, and the collection with them
+        engine.keeping.lift(hold.id)
+        assert set(engine.keeping.delete_collection("default")) == set(ids.values())
+        assert (engine.documents(), engine.collections()) == ([], [])
+        assert {json.loads(r)["document_id"] for r in engine.keeping.receipts()} == set(ids.values())
+        assert engine.verify().problems == ()
+        with pytest.raises(NotFoundError):
+            engine.keeping.delete_collection("default")
+
 
 def _clock(now: datetime) -> type[datetime]:
     class Clock(datetime):
@@ -125,6 +140,7 @@ def test_whoever_does_not_administer_decides_nothing_and_the_attempt_is_on_recor
             keeping.retention,
             lambda: keeping.keep_for("default", 1),
             keeping.apply_retention,
+            lambda: keeping.delete_collection("default"),
             keeping.receipts,
         )
         for attempt in attempts:

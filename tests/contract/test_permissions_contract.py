@@ -494,6 +494,14 @@ def test_bulk_deletion_needs_a_second_person_however_it_is_cut_up(strict: Room) 
     strict.be("boss").permissions.decide(asked.id, allow=True)
     ada.delete(documents[1])
     ada.ingest(request, on_event=lambda _event: None)
+    # AND an administrator deletes the whole collection neither without a grant nor alone
+    boss = strict.be("boss")
+    with pytest.raises(NotPermittedError, match="may not write"):
+        boss.keeping.delete_collection("merger")
+    boss.permissions.grant(GrantRequest(principal="user:boss", collection="merger", right="write"))
+    with pytest.raises(NotPermittedError, match="second person"):
+        boss.keeping.delete_collection("merger")
+    assert strict.reads("ada", documents[2], originals=False)
 
 
 def test_nobody_asks_or_decides_in_anothers_name(room: Room) -> None:

@@ -37,6 +37,7 @@ from strongroom.types import (
     SearchRequest,
     Style,
 )
+from strongroom.whole import WholeRequest
 from tests.appliances import open_appliance
 from tests.fakes import FakeModels
 from tests.fakes_engine import make_pdf
@@ -111,17 +112,22 @@ def test_questions_and_looks_that_are_refused_are_on_record(appliance: Appliance
         for attempt in (
             lambda p=place: ada.search(SearchRequest(QUESTION, collection=p)),
             lambda p=place: list(ada.ask(AskRequest(QUESTION, collection=p))),
+            lambda p=place: list(ada.whole(WholeRequest(task="summarise", collection=p))),
+            lambda p=place: ada.documents(p),
+            lambda p=place: ada.doubtful_pages(0.5, collection=p),
             lambda i=one: ada.document(i),
             lambda i=one: ada.details(i),
             lambda i=one: ada.original(i),
+            lambda i=one: ada.approve(ApprovalRequest(QUESTION, "approved", i, 0, 0, 5)),
         ):
             with pytest.raises(NotFoundError):
                 attempt()
     # THEN each try is on record, and what is hidden looks there like what never was
     tried = list(appliance.audit.entries())[before:]
     assert {(e.actor, e.outcome) for e in tried} == {("ada", "refused")}
-    assert [e.action for e in tried] == ["search", "ask", "read", "read", "export"] * 2
-    assert [e.detail for e in tried[:5]] == [e.detail for e in tried[5:]]
+    actions = ["search", "ask", "summarise", "read", "read", "read", "read", "export", "approve"]
+    assert [e.action for e in tried] == actions * 2
+    assert [e.detail for e in tried[: len(actions)]] == [e.detail for e in tried[len(actions) :]]
 
 
 def test_acting_as_another_user_is_on_record(appliance: Appliance) -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from strongroom.access import LOCAL_USER
+from strongroom.accounts import Desk
+from strongroom.people import Identity, NewAccount, RedeemRequest
 from strongroom.types import IngestRequest
 from tests.fakes_engine import FakeEngine
 from tests.server_fixtures import Served, look_at, served, write_documents
+from ui import connection
 from ui.answer_view import Turn
 
 SCRIPT = Path(__file__).parents[2] / "ui" / "script.py"
@@ -140,3 +144,22 @@ def test_a_server_that_is_gone_is_said_clearly(tmp_path: Path, monkeypatch: pyte
     assert not page.exception
     assert "no server answers" in _markup(page)
     assert "strongroom up" in _markup(page)
+
+
+def test_who_has_to_set_up_a_second_factor_first_is_shown_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN somebody signed in by password where everybody must have a second factor
+    with served(tmp_path, accounts=True) as running:
+        assert running.accounts is not None
+        owner = Desk(running.accounts, Identity(LOCAL_USER, "owner"))
+        code = owner.add_user(NewAccount("anna", "viewer")).code
+        session = running.accounts.redeem(RedeemRequest(code, "seven grey herons at dawn")).session
+        running.accounts.second_factor_rule = "everybody"
+        look_at(running, monkeypatch)
+        monkeypatch.setattr(connection, "session_of_browser", lambda: session)
+        # THEN the page says so, and where
+        page = _page()
+        assert not page.exception
+        assert "your account needs a second factor first" in _markup(page)
+        assert 'href="/account"' in _markup(page)
