@@ -23,7 +23,7 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}p,.soft{color:var(--s
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;white-space:nowrap}tbody tr:nth-child(odd){background:var(--band)}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:1.5rem}
+.plots{margin-top:2rem;display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:1.5rem}
 figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}
 .grid{stroke:var(--line)}.guide{stroke:var(--soft);stroke-dasharray:4 4;fill:none}.line{fill:none;stroke-width:2}
 text{fill:var(--soft);font-size:11px;text-anchor:middle}text.ytick{text-anchor:end}

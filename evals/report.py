@@ -145,7 +145,7 @@ def _promise(abstention: Mapping[str, Any] | None) -> str:
             f"No threshold keeps the error at or below {promise['risk']:.0%} with 95 % confidence on these questions."
         )
     rows = [
-        (label, _number(entry["value"]), _interval(entry["low"], entry["high"]))
+        (label, _number(entry["value"]) or "needs questions of both kinds", _interval(entry["low"], entry["high"]))
         for label, entry in (
             ("AUROC: answerable or not", abstention["auroc_answerable"]),
             ("AUROC: right or wrong", abstention["auroc_right"]),

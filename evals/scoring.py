@@ -32,7 +32,9 @@ class Metric:
 
 def _ranked(level: str, gold: str) -> dict[str, Metric]:
     out = {
-        f"{level}_hit@{depth}": Metric(f"{level} hit@{depth}", f"one of the first {depth} hits is {gold}")
+        f"{level}_hit@{depth}": Metric(
+            f"{level} hit@{depth}", f"{f'one of the first {depth} hits' if depth > 1 else 'the first hit'} is {gold}"
+        )
         for depth in DEPTHS
     }
     out[f"{level}_mrr"] = Metric(f"{level} MRR", f"1 over the rank of the first hit that is {gold}")
