@@ -270,7 +270,7 @@ class EdgeIndex(HybridIndex):
         name = shard.new_name()
         copy = shard.new_name() if self._active.rewrite else name
         try:
-            shutil.copytree(self._path / self._active.shard, self._path / copy)
+            shard.copy(self._path / self._active.shard, self._path / copy)
         except OSError as exc:  # no room for a copy: what was asked for, the flush, has been done
             _log.warning("no copy of the vector index can be made to rewrite it: %s", exc)
             self._build_failed = True

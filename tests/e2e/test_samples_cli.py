@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from retrieval.index.shard import copy as copy_sparse
 from strongroom.errors import ExitCode
 from strongroom.lock import DataLock
 from tests.egress import refused_connections
@@ -232,7 +233,7 @@ def test_another_embedders_index_exits_13_and_reindex_mends_it(room: Room) -> No
 
 def test_a_forged_audit_entry_exits_14(room: Room, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(room.data_dir, copy)
+    copy_sparse(room.data_dir, copy)
     with sqlite3.connect(copy / "catalog.sqlite") as db:
         db.execute("UPDATE audit SET body = replace(body, 'ingest', 'nothing') WHERE seq = 1")
     db.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.index.shard import copy as copy_sparse
 from strongroom.access import LOCAL_USER
 from strongroom.app import deleting
 from strongroom.app.appliance import Appliance
@@ -150,21 +151,21 @@ def test_a_backup_from_before_opens_nothing_with_the_keys_that_are_left(applianc
     # GIVEN a backup of everything but the appliance key, made before
     document = id_of(appliance, "b.txt")
     appliance.close()
-    shutil.copytree(tmp_path / "data", tmp_path / "backup")
+    copy_sparse(tmp_path / "data", tmp_path / "backup")
     (tmp_path / "backup" / "keys" / "appliance.key").unlink()
     with closing(opened(tmp_path)) as again:
         again.as_user(LOCAL_USER).delete(document)
     # WHEN it is put together with the appliance key of today, THEN the key store of then does not open
     restored = tmp_path / "a" / "data"
-    shutil.copytree(tmp_path / "backup", restored)
+    copy_sparse(tmp_path / "backup", restored)
     shutil.copy(tmp_path / "data" / "keys" / "appliance.key", restored / "keys" / "appliance.key")
     with pytest.raises(IntegrityError, match="does not open"):
         opened(tmp_path / "a")
     # AND with the key store of today, the document is deleted once more before anybody can ask
     restored = tmp_path / "b" / "data"
-    shutil.copytree(tmp_path / "backup", restored)
+    copy_sparse(tmp_path / "backup", restored)
     shutil.rmtree(restored / "keys")
-    shutil.copytree(tmp_path / "data" / "keys", restored / "keys")
+    copy_sparse(tmp_path / "data" / "keys", restored / "keys")
     with closing(opened(tmp_path / "b")) as back:
         back.recover()
         engine = back.as_user(LOCAL_USER)

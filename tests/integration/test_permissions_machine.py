@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from retrieval.index.shard import copy as copy_sparse
 from strongroom.catalog import reading
 from strongroom.engine import Engine
 from strongroom.errors import IndexUnreachableError, NotFoundError, NotPermittedError, WallError
@@ -110,7 +111,7 @@ class WhoReadsWhat(RuleBasedStateMachine):
     @initialize(sides=st.permutations(GROUPS), person=people)
     def start(self, sides: list[str], person: str) -> None:
         self.room = Path(tempfile.mkdtemp(prefix="who-reads-"))
-        shutil.copytree(self.template, self.room / "data")
+        copy_sparse(self.template, self.room / "data")
         self.appliance = open_appliance(self.room / "data")
         self.model, self.made, self.turn = Model(), 0, 0
         self.files = self.room / "files"

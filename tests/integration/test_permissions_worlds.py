@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from retrieval.index.shard import copy as copy_sparse
 from strongroom.app.appliance import Appliance
 from strongroom.errors import StrongroomError
 from strongroom.types import AskRequest, GrantRequest, Message, PersonalData, PersonalSpan, Scope, SearchRequest
@@ -123,7 +124,7 @@ def worlds(base: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[World, Wor
         close()
         n = next(numbers)
         for side in ("plain", "with"):
-            shutil.copytree(base / "data", tmp_path / f"{side}{n}")
+            copy_sparse(base / "data", tmp_path / f"{side}{n}")
             opened.append(World(tmp_path / f"{side}{n}", base / "files"))
         return opened[0], opened[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.index import open_index
+from retrieval.index import open_index, shard
 from retrieval.index.edge import EdgeIndex
 from strongroom.access import AccessFilter
 from strongroom.errors import ConfigError, IndexMismatchError, IndexUnreachableError, LockedError
@@ -260,6 +261,23 @@ class TestBackgroundBuild:
         assert other.count() == 0
         other.close()
         assert len([p for p in (tmp_path / "b").iterdir() if p.is_dir()]) == 1
+
+
+def test_holes_of_a_copied_shard_stay_holes(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "segments").mkdir(parents=True)
+    with (old / "segments" / "page").open("wb") as page:
+        page.write(b"head")
+        page.seek(4 << 20)
+        page.write(b"middle")
+        page.truncate(8 << 20)
+    (old / "segments" / "hole").open("wb").truncate(8 << 20)
+    (old / "empty").touch(mode=0o600)
+    shard.copy(old, new)
+    for name in ("segments/page", "segments/hole", "empty"):
+        assert filecmp.cmp(old / name, new / name, shallow=False)
+        assert (new / name).stat().st_blocks * 512 < 1 << 20
+    assert (new / "empty").stat().st_mode & 0o777 == 0o600
 
 
 def holds(folder: Path, needle: bytes) -> list[str]:
