@@ -23,6 +23,7 @@ _SAME = 0.05  # points by which a box may differ after it was turned and turned 
 
 
 Boxes = NDArray[np.float32]
+Spans = NDArray[np.int64]  # of words in a text: begin and end, shape `(n, 2)`
 _RECORD = np.dtype([("start", "<u4"), ("end", "<u4"), ("box", "<f4", (4,))])
 
 

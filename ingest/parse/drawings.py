@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 
 import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
 from ingest.parse.build import Boxes
+from ingest.parse.drawn import Drawn, I, P, bounds_of, quick
 from ingest.parse.geometry import to_display
 from ingest.parse.rulings import THIN, Rulings, from_boxes
 
-MOST_OBJECTS = 20_000
 _MOST_SEGMENTS = 400
+_segments_of = quick("FPDFPath_CountSegments", I, P)
 
 
-def rulings_of(page: pdfium.PdfPage) -> Rulings:
+def rulings_of(page: pdfium.PdfPage, drawn: Drawn) -> Rulings:
     """The page's ruling lines; none where it draws so much that it must be a picture."""
-    found: list[tuple[float, float, float, float]] = []
-    _collect(page, raw.FPDFPage_CountObjects(page), raw.FPDFPage_GetObject, found, depth=0)
+    found = list(_collect(drawn))
     if not found:
         return Rulings()
     boxes: Boxes = np.array(found, dtype=np.float32)
@@ -30,28 +31,23 @@ def rulings_of(page: pdfium.PdfPage) -> Rulings:
     return from_boxes(tuple(box) for box in shown[~np.isnan(shown[:, 0])].tolist())
 
 
-def _collect(
-    holder: object, count: int, get: object, found: list[tuple[float, float, float, float]], depth: int
-) -> None:
-    left, bottom, right, top = (ctypes.c_float() for _ in range(4))
-    for index in range(min(count, MOST_OBJECTS)):
-        item = get(holder, index)  # type: ignore[operator]
-        kind = raw.FPDFPageObj_GetType(item)
-        if kind == raw.FPDF_PAGEOBJ_FORM and depth < 2:
-            inner = raw.FPDFFormObj_CountObjects(item)
-            _collect(item, inner, raw.FPDFFormObj_GetObject, found, depth + 1)
-        if kind != raw.FPDF_PAGEOBJ_PATH:
+def _collect(drawn: Drawn) -> Iterator[tuple[float, float, float, float]]:
+    handles = drawn.of(raw.FPDF_PAGEOBJ_PATH)
+    boxes = bounds_of(handles)
+    fat = (boxes[:, 2] - boxes[:, 0] > THIN) & (boxes[:, 3] - boxes[:, 1] > THIN)
+    known = ~np.isnan(boxes[:, 0])
+    segments = list(map(_segments_of, handles))
+    for handle, (left, bottom, right, top), is_known, is_fat, count in zip(
+        handles, boxes.tolist(), known.tolist(), fat.tolist(), segments, strict=True
+    ):
+        if not is_known:
             continue
-        if not raw.FPDFPageObj_GetBounds(item, left, bottom, right, top):
-            continue
-        segments = raw.FPDFPath_CountSegments(item)
-        fat = right.value - left.value > THIN and top.value - bottom.value > THIN
-        if fat and not _stroked(item):
+        if is_fat and not _stroked(ctypes.cast(handle, raw.FPDF_PAGEOBJECT)):
             continue  # the colour behind a row or a cell: it parts nothing
-        if segments <= 5:
-            found.append((left.value, bottom.value, right.value, top.value))
-        elif segments <= _MOST_SEGMENTS:
-            found += _strokes(item, segments)
+        if count <= 5:
+            yield left, bottom, right, top
+        elif count <= _MOST_SEGMENTS:
+            yield from _strokes(ctypes.cast(handle, raw.FPDF_PAGEOBJECT), count)
 
 
 def _stroked(item: object) -> bool:

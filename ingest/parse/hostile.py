@@ -175,6 +175,7 @@ def _words(data: bytes) -> str | None:
 
 # ------------------------------------------------------------------------------------------------ characters
 
+_ODD = re.compile("[\u180e\u200b\u202d\u202e\u2060-\u2064\ufeff\U000e0020-\U000e007e]")  # what all below look for
 _TAGS = re.compile("[\U000e0020-\U000e007e]{3,}")  # a second, invisible ASCII; shorter runs are flags of regions
 _OVERRIDE = re.compile("[\u202d\u202e]")
 _INSIDE = re.compile("(?<=[^\\W\\d_])[\u180e\u200b\u2060-\u2064\ufeff]+(?=[^\\W\\d_])")
@@ -184,7 +185,7 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 
 def odd_characters(raw: str) -> str | None:
     """What is odd about the characters of a text before they are normalised, or `None`."""
-    if raw.isascii():
+    if raw.isascii() or not _ODD.search(raw):
         return None
     if (tags := _TAGS.search(raw)) is not None:
         return f"invisible letters for “{shown(''.join(chr(ord(c) - 0xE0000) for c in tags.group()))}”"

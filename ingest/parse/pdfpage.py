@@ -12,14 +12,17 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, repeat
+from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
+from numpy.typing import NDArray
 
-from ingest.parse.build import Boxes, Words, no_boxes
+from ingest.parse.build import Boxes, Spans, Words, no_boxes
 from ingest.parse.drawings import rulings_of
+from ingest.parse.drawn import Drawn, I, P, quick
 from ingest.parse.geometry import to_display, turned
 from ingest.parse.hostile import odd_characters
 from ingest.parse.notes import has_attachments, notes_of
@@ -31,18 +34,15 @@ from strongroom.types import Box, OcrMode
 
 MOST_POINTS = 200_000.0  # 70 m: no sheet is longer, so such a page is never drawn
 _ASKED = 7
-# The same function, taking addresses and keeping the interpreter's lock: it returns at once.
-_loose_box = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
-    ctypes.cast(raw.FPDFText_GetLooseCharBox, ctypes.c_void_p).value or 0
-)
+_loose_box = quick("FPDFText_GetLooseCharBox", I, P, I, P)
 _HYPHENS = "\ufffe\x02"  # PDFium's marks for a hyphen at a line end that it joined across
 _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
 _WIDE = "\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef"
-# A word, or the part of one before or after a line-end hyphen: the halves stand on two lines. Scripts without spaces
-# get a record a character, so that a highlight does not cover the whole line.
-WORD = re.compile(rf"[{_WIDE}]|[^\s{_HYPHENS}{_WIDE}]+")
+_GAP, _LETTER, _ALONE = 0, 1, 2
+_BEYOND = 0x10000
+_LAST = np.array([0, 1])  # from the end of a word to its last character
 _SPECIAL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\xad\u200b-\u200f\u2060\ufeff\ufb00-\ufb06]")
 _HYPHEN = re.compile(f"[{_HYPHENS}]")
 _KEEP_PREFIX = frozenset(
@@ -62,7 +62,7 @@ class RawPage:
     text: str
     width: float | None
     height: float | None
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    spans: Spans = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     boxes: Boxes = field(default_factory=no_boxes)
     rulings: Rulings = field(default_factory=Rulings)
     gaps: int | None = None  # lines of print that wide gaps break, where that was counted
@@ -94,25 +94,26 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode, looks: Loo
             return RawPage("", width, height, ocr=ocr != "never", problem="its text cannot be read")
         try:
             text, char_of = _text_of(textpage)
+            drawn = Drawn(page)
             result = RawPage(text, width, height, notes=notes_of(page), attachments=has_attachments(page))
             sheet = max(width, height) <= MOST_POINTS
-            result.ocr = sheet and (ocr == "always" or (ocr == "auto" and needs_ocr(page, text)))
+            result.ocr = sheet and (ocr == "always" or (ocr == "auto" and needs_ocr(page, text, drawn)))
             if not result.ocr or usable(text):
-                result.spans = [match.span() for match in WORD.finditer(text)]
+                result.spans = word_spans(text)
                 result.boxes = _measure(page, textpage, result.spans, char_of)
                 if looks is not None:
-                    result.unseen = unseen_words(page, textpage, result.spans, result.boxes, char_of, looks)
+                    result.unseen = unseen_words(page, textpage, result.spans, result.boxes, char_of, looks, drawn)
                     result.outside = words_outside(text, result.spans, result.boxes)
                     result.odd = _odd(text, result.spans, result.boxes)
                 if sheet and ocr == "auto" and not result.ocr:
-                    result.pictures = unread_pictures(page, result.boxes)
+                    result.pictures = unread_pictures(page, result.boxes, drawn)
                 result.quarters = _quarters(page, textpage, result.spans, char_of)
                 if result.quarters:
                     result.boxes = turned(result.boxes, -result.quarters, width, height)
                 else:
                     result.gaps = wide_gaps(result.boxes)
                     if result.gaps >= TABLE_LINES:
-                        result.rulings = rulings_of(page)
+                        result.rulings = rulings_of(page, drawn)
             return result
         finally:
             textpage.close()
@@ -120,7 +121,7 @@ def read_page(document: pdfium.PdfDocument, index: int, ocr: OcrMode, looks: Loo
         page.close()
 
 
-def _odd(text: str, spans: list[tuple[int, int]], boxes: Boxes) -> list[tuple[str, Boxes]]:
+def _odd(text: str, spans: Spans, boxes: Boxes) -> list[tuple[str, Boxes]]:
     """Lines with odd characters: what is odd, and the boxes of their words."""
     if text.isascii() or odd_characters(text) is None:
         return []
@@ -128,8 +129,7 @@ def _odd(text: str, spans: list[tuple[int, int]], boxes: Boxes) -> list[tuple[st
     for line in text.splitlines(keepends=True):
         what = odd_characters(line)
         if what is not None:
-            inside = [i for i, (start, end) in enumerate(spans) if start < at + len(line) and end > at]
-            found.append((what, boxes[inside]))
+            found.append((what, boxes[(spans[:, 0] < at + len(line)) & (spans[:, 1] > at)]))
         at += len(line)
     return found
 
@@ -157,12 +157,12 @@ def _text_of(textpage: pdfium.PdfTextPage) -> tuple[str, Callable[[int], int] | 
 def _quarters(
     page: pdfium.PdfPage,
     textpage: pdfium.PdfTextPage,
-    spans: list[tuple[int, int]],
+    spans: Spans,
     char_of: Callable[[int], int] | None,
 ) -> int:
     """Clockwise quarter turns at which most of the page's text is printed, asked of a few words."""
     turns = []
-    for start, end in spans[:: max(len(spans) // _ASKED, 1)]:
+    for start, end in spans[:: max(len(spans) // _ASKED, 1)].tolist():
         if end - start > 1:
             angle = raw.FPDFText_GetCharAngle(textpage, char_of(start) if char_of is not None else start)
             turns.append(round(math.degrees(angle) / 90) if angle >= 0 else 0)
@@ -177,19 +177,18 @@ def _quarters(
 def _measure(
     page: pdfium.PdfPage,
     textpage: pdfium.PdfTextPage,
-    spans: list[tuple[int, int]],
+    spans: Spans,
     char_of: Callable[[int], int] | None,
 ) -> Boxes:
     """Boxes of words, shape `(n, 4)`, NaN where PDFium has none: two calls a word, on its first and last character."""
-    if not spans:
+    if not len(spans):
         return no_boxes()
-    ends = [index for start, end in spans for index in (start, end - 1)]
+    ends = (spans - _LAST).ravel().tolist()
     if char_of is not None:
         ends = [char_of(index) for index in ends]
     rects = (raw.FS_RECTF * len(ends))()
     first, size = ctypes.addressof(rects), ctypes.sizeof(raw.FS_RECTF)
     handle = ctypes.cast(textpage.raw, ctypes.c_void_p).value
-    # Half of a contract's reading time went into these calls when each made its own ctypes objects.
     done = list(map(_loose_box, repeat(handle), ends, range(first, first + size * len(ends), size)))
     # FS_RECTF is left, top, right, bottom
     values = np.frombuffer(rects, dtype=np.float32).reshape(-1, 2, 4)
@@ -202,6 +201,34 @@ def _measure(
 
 
 # ------------------------------------------------------------------------------------------------ text of a page
+
+
+def word_spans(text: str) -> Spans:
+    """Where words begin and end, or the parts of one before and after a line-end hyphen, which stand on two lines.
+
+    Scripts without spaces get a record a character, so that a highlight does not cover the whole line.
+    """
+    kinds = _kinds()[np.minimum(_codes(text), _BEYOND)]
+    edge = np.ones(len(kinds) + 1, dtype=bool)
+    edge[1:-1] = (kinds[1:] != kinds[:-1]) | (kinds[1:] == _ALONE)
+    edges = np.flatnonzero(edge)
+    begins = edges[:-1]
+    words = kinds[begins] != _GAP if len(kinds) else np.zeros(len(begins), dtype=bool)
+    return np.stack((begins[words], edges[1:][words]), axis=1)
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> NDArray[np.uint8]:
+    """What each character below `_BEYOND` is to a word, and at `_BEYOND` what all others are."""
+    kinds = np.full(_BEYOND + 1, _LETTER, dtype=np.uint8)
+    plain = "".join(map(chr, range(_BEYOND)))
+    for pattern, kind in ((rf"[\s{_HYPHENS}]", _GAP), (f"[{_WIDE}]", _ALONE)):
+        kinds[[match.start() for match in re.finditer(pattern, plain)]] = kind
+    return kinds
 
 
 class Vocabulary:
@@ -235,29 +262,31 @@ class Vocabulary:
 def words_of(page: RawPage, vocabulary: Vocabulary) -> Words:
     """The page's words in reading order, cleaned, each with the white space before it and its box."""
     text, spans, boxes = page.text, page.spans, page.boxes
-    texts = [text[start:end] for start, end in spans]
+    hyphens = _HYPHEN.search(text) is not None
+    texts = text.split()  # as a rule the same words, at half the cost
+    if hyphens or len(texts) != len(spans):
+        texts = [text[start:end] for start, end in spans.tolist()]
     if _SPECIAL.search(text):
         texts = [_clean(piece) if _SPECIAL.search(piece) else piece for piece in texts]
         kept = [i for i, piece in enumerate(texts) if piece]
         if len(kept) < len(spans):
-            texts, spans, boxes = [texts[i] for i in kept], [spans[i] for i in kept], boxes[kept]
+            texts, spans, boxes = [texts[i] for i in kept], spans[kept], boxes[kept]
     if not texts:
         return Words([], [], boxes)
-    spaces = ["", *[text[end:start] for (_, end), (start, _) in pairwise(spans)]]
-    hyphens = _HYPHEN.search(text) is not None
+    ends, starts = spans[:-1, 1], spans[1:, 0]
+    joined = starts == ends
+    spaces = ["", *["" if is_joined else " " for is_joined in joined.tolist()]]
     tops, bottoms = boxes[:, 1].tolist(), boxes[:, 3].tolist()
-    for i, gap in enumerate(spaces):
-        if gap == " " or gap == "":
-            continue
+    wide = np.flatnonzero(~joined & ((starts - ends > 1) | (_codes(text)[ends] != ord(" "))))
+    for i, begin, end in zip((wide + 1).tolist(), ends[wide].tolist(), starts[wide].tolist(), strict=True):
+        gap = text[begin:end]
         if hyphens and _HYPHEN.search(gap):
             spaces[i] = ""
             if vocabulary.keeps_hyphen(texts[i - 1], texts[i]):
                 texts[i - 1] += "-"
         elif "\n" in gap or "\r" in gap:
             spaces[i] = _break(tops[i - 1], bottoms[i - 1], tops[i], bottoms[i])
-        else:
-            spaces[i] = " "
-    if hyphens and _HYPHEN.search(text, spans[-1][1]):
+    if hyphens and _HYPHEN.search(text, int(spans[-1, 1])):
         texts[-1] += "-"
     return Words(spaces, texts, boxes)
 

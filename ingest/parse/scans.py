@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pypdfium2 as pdfium
@@ -15,7 +15,7 @@ import pypdfium2.raw as raw
 from numpy.typing import NDArray
 
 from ingest.parse.build import Boxes
-from ingest.parse.geometry import to_display
+from ingest.parse.drawn import Drawn
 from strongroom.types import Box
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _garbage(text: str) -> int:
     return len(GARBAGE.findall(text))
 
 
-def needs_ocr(page: pdfium.PdfPage, text: str) -> bool:
+def needs_ocr(page: pdfium.PdfPage, text: str, drawn: Drawn) -> bool:
     """True when the page shows something but its text layer is missing, a mere stamp on a scan, or garbage."""
     solid = len(text) - sum(map(text.count, " \r\n\t\xa0"))
     if solid and _garbage(text) > _GARBAGE_SHARE * solid:
@@ -77,28 +77,27 @@ def needs_ocr(page: pdfium.PdfPage, text: str) -> bool:
         return False
     letters = usable(text)
     if letters >= _FEW_CHARACTERS:
-        return _invisible(page) and bool(pictures(page, _WHOLE_PAGE))
+        return _invisible(page) and bool(pictures(page, drawn, _WHOLE_PAGE))
     if letters == 0 and _draws_something(page):
         return True
-    return bool(pictures(page, _SCAN_COVERAGE))
+    return bool(pictures(page, drawn, _SCAN_COVERAGE))
 
 
-def pictures(page: pdfium.PdfPage, least: float) -> list[Box]:
+def pictures(page: pdfium.PdfPage, drawn: Drawn, least: float) -> list[Box]:
     """Boxes, as displayed, of pictures that cover more than this share of the page."""
-    width, height = page.get_size()
-    bounds = [box for item in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=3) if (box := _bounds(item))]
-    if not bounds:
+    shown = drawn.pictures()
+    if not len(shown):
         return []
-    shown = to_display(page, np.array(bounds, dtype=np.float32))
+    width, height = page.get_size()
     large = (shown[:, 2] - shown[:, 0]) * (shown[:, 3] - shown[:, 1]) > least * max(width * height, 1.0)
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in shown[large].tolist()]
 
 
-def unread_pictures(page: pdfium.PdfPage, boxes: Boxes) -> list[Box]:
-    """Large pictures with no words over them: a scan pasted into a page of text. `boxes` are the page's words.
-
-    Pages whose words leave no room for one are told from these alone.
-    """
+def unread_pictures(page: pdfium.PdfPage, boxes: Boxes, drawn: Drawn) -> list[Box]:
+    """Large pictures with no words over them: a scan pasted into a page of text. `boxes` are the page's words."""
+    large = pictures(page, drawn, _PICTURE)
+    if not large:
+        return []
     width, height = page.get_size()
     placed = boxes[~np.isnan(boxes[:, 0])]
     if not any(
@@ -109,7 +108,7 @@ def unread_pictures(page: pdfium.PdfPage, boxes: Boxes) -> list[Box]:
     x, y = (placed[:, 0] + placed[:, 2]) / 2, (placed[:, 1] + placed[:, 3]) / 2
     return [
         (x0, y0, x1, y1)
-        for x0, y0, x1, y1 in pictures(page, _PICTURE)
+        for x0, y0, x1, y1 in large
         if ((x > x0) & (x < x1) & (y > y0) & (y < y1)).sum() <= _STRAY_WORDS
     ]
 
@@ -137,14 +136,6 @@ def _draws_something(page: pdfium.PdfPage) -> bool:
         return True
     kinds = {raw.FPDFPageObj_GetType(raw.FPDFPage_GetObject(page, i)) for i in range(count)}
     return bool(kinds - {raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_TEXT})
-
-
-def _bounds(item: Any) -> Box | None:
-    try:
-        left, bottom, right, top = item.get_bounds()
-    except pdfium.PdfiumError:
-        return None
-    return min(left, right), min(bottom, top), max(left, right), max(bottom, top)
 
 
 def read_scan(document: pdfium.PdfDocument, index: int, width: float, height: float) -> OcrPage | None:

@@ -1,6 +1,7 @@
 """Words of a PDF page that nobody sees: without ink, in the paper's colour, too small, or outside the page.
 
-Most pages cost one call a word and two a text object. Where words may be invisible for what lies behind or over them
+Most pages cost two calls a text object: where all stand out and there is no picture, only small words are looked
+for. Elsewhere each word is asked for its object. Where words may be invisible for what lies behind or over them
 (white ones, transparent ones, those on a picture), the page is drawn once and each is looked at: a word in whose box
 nothing stands out is not seen. So a scan's own text layer, which has the picture's ink below it, passes. Not found:
 dark text on a dark drawn area, and text that is hidden below a drawn area.
@@ -12,16 +13,14 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby, repeat
-from typing import Any
 
 import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-from ingest.parse.build import Boxes
-from ingest.parse.geometry import to_display
+from ingest.parse.build import Boxes, Spans
+from ingest.parse.drawn import Drawn, I, P, quick
 from ingest.parse.scans import FAINT
-from strongroom.types import Box
 
 NO_INK, WHITE, TINY, OUTSIDE = "drawn without ink", "the colour of the paper", "smaller than 2 pt", "outside the page"
 LEAST_WORDS = 2  # without a place, side by side: a single one may be a character that PDFium made up
@@ -30,25 +29,14 @@ _PALE = 235  # of 255, in each colour
 _FAINT_ALPHA = 30
 _MOST_DRAWN = 40  # pages of a document that are drawn for this: each takes some 20 ms
 _SCALE = 1.5  # pixels a point
-_MOST_OBJECTS = 2_000  # of a page that are looked through for pictures: plans and maps draw a hundred thousand
 
 _INVISIBLE = frozenset({raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP})
 
 
-def _quick(name: str, result: type, *arguments: type) -> Callable[..., Any]:
-    """A function of PDFium that takes addresses and keeps the interpreter's lock: each of these returns at once."""
-    address = ctypes.cast(getattr(raw, name), ctypes.c_void_p).value or 0
-    return ctypes.PYFUNCTYPE(result, *arguments)(address)
-
-
-_P, _I = ctypes.c_void_p, ctypes.c_int
-_object_of = _quick("FPDFText_GetTextObject", _P, _P, _I)
-_mode_of = _quick("FPDFTextObj_GetTextRenderMode", _I, _P)
-_fill_of = _quick("FPDFPageObj_GetFillColor", _I, _P, _P, _P, _P, _P)
-_stroke_of = _quick("FPDFPageObj_GetStrokeColor", _I, _P, _P, _P, _P, _P)
-_type_of = _quick("FPDFPageObj_GetType", _I, _P)
-_page_object = _quick("FPDFPage_GetObject", _P, _P, _I)
-_form_object = _quick("FPDFFormObj_GetObject", _P, _P, ctypes.c_ulong)
+_object_of = quick("FPDFText_GetTextObject", P, P, I)
+_mode_of = quick("FPDFTextObj_GetTextRenderMode", I, P)
+_fill_of = quick("FPDFPageObj_GetFillColor", I, P, P, P, P, P)
+_stroke_of = quick("FPDFPageObj_GetStrokeColor", I, P, P, P, P, P)
 
 
 @dataclass(slots=True)
@@ -61,21 +49,25 @@ class Looks:
 def unseen_words(
     page: pdfium.PdfPage,
     textpage: pdfium.PdfTextPage,
-    spans: list[tuple[int, int]],
+    spans: Spans,
     boxes: Boxes,
     char_of: Callable[[int], int] | None,
     looks: Looks,
+    drawn: Drawn,
 ) -> dict[str, Boxes]:
     """Boxes of unseen words by what hides them. `boxes` are those of the page's words, as displayed."""
     if not len(boxes):
         return {}
-    lengths = np.array([end - start for start, end in spans])
-    inked, painted = _by_object(textpage, spans, char_of)
-    why = np.full(len(boxes), "", dtype=object)
+    lengths = spans[:, 1] - spans[:, 0]
     with np.errstate(invalid="ignore"):
         w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
         small = (np.minimum(w, h) < _TINY) & (np.maximum(w, h) / lengths < _TINY / 1.3) & (lengths > 1)
-    on_picture = _inside(boxes, _pictures(page))
+    pictures = drawn.pictures()
+    if not len(pictures) and _all_stands_out(drawn, most=len(spans)):
+        return {TINY: boxes[small]} if small.any() else {}
+    inked, painted = _by_object(textpage, spans, char_of)
+    why = np.full(len(boxes), "", dtype=object)
+    on_picture = _inside(boxes, pictures)
     doubtful = (~painted | on_picture) & ~np.isnan(boxes[:, 0])
     why[~inked & ~on_picture] = NO_INK
     why[small] = TINY
@@ -88,72 +80,66 @@ def unseen_words(
     return {str(reason): boxes[why == reason] for reason in set(why) - {""}}
 
 
-def words_outside(text: str, spans: list[tuple[int, int]], boxes: Boxes) -> list[str]:
+def words_outside(text: str, spans: Spans, boxes: Boxes) -> list[str]:
     """Runs of words that lie outside the page: `boxes` has no place for them, so they are told by what they say."""
     runs: list[str] = []
     lost = np.nonzero(np.isnan(boxes[:, 0]))[0].tolist()
     for _, group in groupby(enumerate(lost), key=lambda pair: pair[1] - pair[0]):
-        run = [spans[i] for _, i in group]
+        run = [i for _, i in group]
         if len(run) >= LEAST_WORDS:
-            runs.append(text[run[0][0] : run[-1][1]])
+            runs.append(text[spans[run[0], 0] : spans[run[-1], 1]])
     return runs
 
 
+def _all_stands_out(drawn: Drawn, *, most: int) -> bool:
+    """True when every text object is drawn in ink that stands out, which spares asking word by word.
+
+    Not looked into where there are more than `most` objects.
+    """
+    objects = drawn.of(raw.FPDF_PAGEOBJ_TEXT)
+    if not drawn.whole or len(objects) > most:
+        return False
+    inked, painted = _inks(objects)
+    return bool(inked.all() and painted.all())
+
+
 def _by_object(
-    textpage: pdfium.PdfTextPage, spans: list[tuple[int, int]], char_of: Callable[[int], int] | None
+    textpage: pdfium.PdfTextPage, spans: Spans, char_of: Callable[[int], int] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each word whether it is drawn with ink, and whether with a colour that stands out on white paper."""
     handle = ctypes.cast(textpage.raw, ctypes.c_void_p).value
-    starts = [start for start, _ in spans] if char_of is None else [char_of(start) for start, _ in spans]
+    starts = spans[:, 0].tolist()
+    if char_of is not None:
+        starts = [char_of(start) for start in starts]
     objects = list(map(_object_of, repeat(handle), starts))
-    known: dict[int | None, tuple[bool, bool]] = {None: (True, True)}
-    shades = (ctypes.c_uint * 4)()
-    first = ctypes.addressof(shades)
-    places = tuple(first + i * ctypes.sizeof(ctypes.c_uint) for i in range(4))
-    for item in set(objects) - {None}:
-        known[item] = _ink(item, shades, places)
-    both = np.array([known[item] for item in objects], dtype=bool)
-    return both[:, 0], both[:, 1]
+    distinct = [item for item in dict.fromkeys(objects) if item is not None]
+    place: dict[int | None, int] = {item: at for at, item in enumerate([*distinct, None])}
+    at = np.array([place[item] for item in objects])
+    inked, painted = _inks(distinct)
+    return np.append(inked, True)[at], np.append(painted, True)[at]  # without an object nothing is said against it
 
 
-def _ink(item: int, shades: ctypes.Array[ctypes.c_uint], places: tuple[int, ...]) -> tuple[bool, bool]:
-    mode = _mode_of(item)
-    if mode in _INVISIBLE:
-        return False, True
-    if not (_stroke_of if mode == raw.FPDF_TEXTRENDERMODE_STROKE else _fill_of)(item, *places):
-        return True, True
-    return True, min(shades[0], shades[1], shades[2]) < _PALE and shades[3] >= _FAINT_ALPHA
+def _inks(items: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """For each text object whether it is drawn with ink, and whether in a colour that stands out on white paper."""
+    modes = list(map(_mode_of, items))
+    shades = np.zeros((len(items), 4), dtype=np.uint32)  # red, green, blue, how opaque
+    first, size = shades.ctypes.data, shades.itemsize
+    places = [range(first + i * size, first + i * size + shades.nbytes, 4 * size) for i in range(4)]
+    told = np.array(list(map(_fill_of, items, *places)), dtype=bool)
+    for i, mode in enumerate(modes):
+        if mode == raw.FPDF_TEXTRENDERMODE_STROKE:
+            told[i] = _stroke_of(items[i], *(place[i] for place in places))
+    inked = np.array([mode not in _INVISIBLE for mode in modes], dtype=bool)
+    pale = (shades[:, :3].min(axis=1) >= _PALE) | (shades[:, 3] < _FAINT_ALPHA)
+    return inked, ~(inked & told & pale)
 
 
-def _pictures(page: pdfium.PdfPage) -> list[Box]:
-    """Boxes, as displayed, of the page's pictures."""
-    bounds: list[Box] = []
-    handle = ctypes.cast(page.raw, ctypes.c_void_p).value
-    _collect(handle, raw.FPDFPage_CountObjects(page), _page_object, bounds, depth=0)
-    if not bounds:
-        return []
-    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in to_display(page, np.array(bounds, dtype=np.float32)).tolist()]
-
-
-def _collect(holder: int | None, count: int, get: Callable[..., Any], bounds: list[Box], depth: int) -> None:
-    left, bottom, right, top = (ctypes.c_float() for _ in range(4))
-    items = list(map(get, repeat(holder), range(min(count, _MOST_OBJECTS))))
-    kinds = list(map(_type_of, items))
-    for item, kind in zip(items, kinds, strict=True):
-        if kind == raw.FPDF_PAGEOBJ_IMAGE:
-            if raw.FPDFPageObj_GetBounds(ctypes.cast(item, raw.FPDF_PAGEOBJECT), left, bottom, right, top):
-                bounds.append((left.value, bottom.value, right.value, top.value))
-        elif kind == raw.FPDF_PAGEOBJ_FORM and depth < 2:
-            inner = raw.FPDFFormObj_CountObjects(ctypes.cast(item, raw.FPDF_PAGEOBJECT))
-            _collect(item, inner, _form_object, bounds, depth + 1)
-
-
-def _inside(boxes: Boxes, areas: list[Box]) -> np.ndarray:
+def _inside(boxes: Boxes, areas: Boxes) -> np.ndarray:
     """For each word whether its middle lies in one of the areas."""
     inside = np.zeros(len(boxes), dtype=bool)
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     with np.errstate(invalid="ignore"):
-        for x0, y0, x1, y1 in areas[:200]:
+        for x0, y0, x1, y1 in areas[:200].tolist():
             inside |= (x > x0) & (x < x1) & (y > y0) & (y < y1)
     return inside
 

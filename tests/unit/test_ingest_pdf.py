@@ -1,16 +1,19 @@
 """PDF text and boxes: what stands on the page, where it is displayed, at the right offsets."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 import pypdfium2 as pdfium
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.parse import parse_file
 from ingest.parse.build import DocumentBuilder, Words
 from ingest.parse.pdf import parse_pdf
-from ingest.parse.pdfpage import WORD, RawPage, Vocabulary, words_of
+from ingest.parse.pdfpage import RawPage, Vocabulary, word_spans, words_of
 from strongroom.errors import ParseError, QuarantineError
 from strongroom.layout import boxes_for, pack_words, unpack_words
 from strongroom.types import ParsedDocument
@@ -72,6 +75,18 @@ def test_boxes_follow_the_crop_box(tmp_path: Path) -> None:
         assert 0 <= top < bottom <= 300
 
 
+_WIDE = "\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef"
+_WORD = re.compile(rf"[{_WIDE}]|[^\s\ufffe\x02{_WIDE}]+")
+
+
+@given(st.text(st.sampled_from("ab-.\x02\x1c\x85\xa0\u200b\u2003\u3000\u6771\u4eac\ufffe\U0001f600 \r\n")) | st.text())
+def test_words_are_what_white_space_and_hyphens_part_and_wide_letters_stand_alone(text: str) -> None:
+    assert [(start, end) for start, end in word_spans(text).tolist()] == [m.span() for m in _WORD.finditer(text)]
+    page = RawPage(text, 100, 100, spans=word_spans(text), boxes=np.ones((len(word_spans(text)), 4), dtype=np.float32))
+    words = words_of(page, Vocabulary([text]))
+    assert len(words.spaces) == len(words.texts) == len(words.boxes)
+
+
 @pytest.mark.parametrize(
     ("raw", "rest", "expected"),
     [
@@ -88,7 +103,7 @@ def test_boxes_follow_the_crop_box(tmp_path: Path) -> None:
     ],
 )
 def test_changed_characters_keep_words_and_offsets_together(raw: str, rest: str, expected: str) -> None:
-    spans = [match.span() for match in WORD.finditer(raw)]
+    spans = word_spans(raw)
     boxes = np.array([[i, 0, i + 1, 1] for i in range(len(spans))], dtype=np.float32)
     page = RawPage(raw, 100, 100, spans=spans, boxes=boxes)
     builder = DocumentBuilder()
@@ -103,7 +118,7 @@ def test_changed_characters_keep_words_and_offsets_together(raw: str, rest: str,
 def test_a_word_over_two_lines_has_two_boxes() -> None:
     raw = "docu\ufffement"
     boxes = np.array([[500, 100, 530, 112], [72, 114, 110, 126]], dtype=np.float32)
-    page = RawPage(raw, 612, 792, spans=[(0, 4), (5, 9)], boxes=boxes)
+    page = RawPage(raw, 612, 792, spans=word_spans(raw), boxes=boxes)
     builder = DocumentBuilder()
     builder.add_page(words_of(page, Vocabulary([raw])), width=612, height=792)
     layout = builder.build("application/pdf").pages[0].layout
@@ -127,8 +142,8 @@ def test_a_sensible_title_is_kept_and_a_file_name_is_not(tmp_path: Path) -> None
         "": None,
         "C:/x/report": None,
     }
-    for number, (given, expected) in enumerate(titles.items()):
-        assert parse_pdf(make_pdf(tmp_path / f"{number}.pdf", page, title=given)).title == expected
+    for number, (written, expected) in enumerate(titles.items()):
+        assert parse_pdf(make_pdf(tmp_path / f"{number}.pdf", page, title=written)).title == expected
 
 
 def test_passwords_damage_and_emptiness_are_told_apart(tmp_path: Path) -> None:
