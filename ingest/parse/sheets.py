@@ -112,6 +112,7 @@ def parse_legacy_workbook(path: Path) -> ParsedDocument:
     import struct
 
     import xlrd  # type: ignore[import-untyped]
+    from xlrd.compdoc import CompDocError  # type: ignore[import-untyped]
 
     builder = DocumentBuilder()
     budget = CellBudget()
@@ -124,7 +125,7 @@ def parse_legacy_workbook(path: Path) -> ParsedDocument:
                 book.unload_sheet(index)
     except ParseError:
         raise
-    except (xlrd.XLRDError, struct.error, AssertionError, NotImplementedError, *_BAD_BOOK) as exc:
+    except (xlrd.XLRDError, CompDocError, struct.error, AssertionError, NotImplementedError, *_BAD_BOOK) as exc:
         if "encrypt" in str(exc).lower() or "password" in str(exc).lower():
             from strongroom.errors import QuarantineError
 

@@ -196,6 +196,15 @@ def test_a_legacy_workbook_reads_like_a_new_one() -> None:
     assert document.warnings == ("sheet Secret is hidden",)
 
 
+@pytest.mark.parametrize("place", [0x3C, 0x44, 0x4C])  # of the small table, its directory, the first big one
+def test_a_legacy_workbook_whose_container_is_broken_is_damaged(tmp_path: Path, place: int) -> None:
+    data = bytearray((FILES / "budget.xls").read_bytes())
+    data[place : place + 4] = (5).to_bytes(4, "little") if place == 0x3C else (0x7FFFFFFF).to_bytes(4, "little")
+    (tmp_path / "a.xls").write_bytes(data)
+    with pytest.raises(ParseError, match="damaged workbook"):
+        parse_file(tmp_path / "a.xls", "application/vnd.ms-excel")
+
+
 def test_an_opendocument_spreadsheet_reads_like_the_others() -> None:
     document = parse_file(FILES / "budget.ods", detect(FILES / "budget.ods"))
     assert document.mime == "application/vnd.oasis.opendocument.spreadsheet"
