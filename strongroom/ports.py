@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,6 @@ from strongroom.access import AccessFilter
 from strongroom.types import (
     IndexHit,
     Message,
-    ParsedDocument,
     Reading,
     Usage,
 )
@@ -289,13 +287,3 @@ class VectorIndex(Protocol):
     def close(self) -> None:
         """Flush and release files or connections. Safe to call twice."""
         ...
-
-
-# ------------------------------------------------------------------------------------------------ ingest
-
-
-@runtime_checkable
-class Parser(Protocol):
-    """Bytes to text with pages. Pure: the same file gives the same result. Raises `ParseError`/`QuarantineError`."""
-
-    def parse(self, path: Path, mime: str) -> ParsedDocument: ...

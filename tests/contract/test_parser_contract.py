@@ -12,19 +12,10 @@ from ingest.parse import parse_file
 from ingest.wire import decode_result, encode_result
 from strongroom.errors import ParseError
 from strongroom.layout import unpack_words
-from strongroom.ports import Parser
-from strongroom.types import ParsedDocument
 from tests.fakes import FakeTokenizer
 from tests.ingest_samples import text_pdf
 
 SENTENCE = "The tenant shall pay the rent in advance."
-
-
-class FileParser:
-    """The dispatching parser behind the port."""
-
-    def parse(self, path: Path, mime: str) -> ParsedDocument:
-        return parse_file(path, mime)
 
 
 def _docx(path: Path) -> None:
@@ -91,16 +82,13 @@ def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 class TestParserContract:
     """Run against every format."""
 
-    def test_it_is_a_parser(self) -> None:
-        assert isinstance(FileParser(), Parser)
-
     def test_it_finds_the_words(self, sample: Path) -> None:
-        document = FileParser().parse(sample, detect(sample))
+        document = parse_file(sample, detect(sample))
         assert SENTENCE in document.text
         assert document.mime == detect(sample)
 
     def test_pages_tile_the_text_in_order(self, sample: Path) -> None:
-        document = FileParser().parse(sample, detect(sample))
+        document = parse_file(sample, detect(sample))
         position = 0
         for index, page in enumerate(document.pages):
             assert (page.index, page.start) == (index, position)
@@ -109,14 +97,14 @@ class TestParserContract:
         assert position == len(document.text)
 
     def test_numbers_are_given_only_where_pages_are_real(self, sample: Path) -> None:
-        document = FileParser().parse(sample, detect(sample))
+        document = parse_file(sample, detect(sample))
         numbers = [page.number for page in document.pages]
         expected = list(range(1, len(numbers) + 1)) if sample.name in NUMBERED else [None] * len(numbers)
         assert numbers == expected
         assert all(page.locator.label for page in document.pages)
 
     def test_headings_and_word_records_lie_inside_the_text(self, sample: Path) -> None:
-        document = FileParser().parse(sample, detect(sample))
+        document = parse_file(sample, detect(sample))
         for heading in document.headings:
             assert 0 <= heading.start < heading.end <= len(document.text)
             assert 1 <= heading.level <= 6
@@ -131,10 +119,10 @@ class TestParserContract:
                 assert 0 <= y0 < y1 <= page.height
 
     def test_the_same_bytes_give_the_same_result(self, sample: Path) -> None:
-        assert FileParser().parse(sample, detect(sample)) == FileParser().parse(sample, detect(sample))
+        assert parse_file(sample, detect(sample)) == parse_file(sample, detect(sample))
 
     def test_the_text_can_be_stored_and_sent(self, sample: Path) -> None:
-        document = FileParser().parse(sample, detect(sample))
+        document = parse_file(sample, detect(sample))
         document.text.encode("utf-8")
         assert not any(ord(c) < 32 and c not in "\n\t\x0c" for c in document.text)
         chunks = Chunker(FakeTokenizer()).chunk(document)
@@ -146,7 +134,7 @@ class TestParserContract:
         refusal: ParseError | None = None
         text = ""
         try:
-            text = FileParser().parse(sample, detect(sample)).text
+            text = parse_file(sample, detect(sample)).text
         except ParseError as exc:
             refusal = exc
         assert (refusal is None) == bool(text.strip())
