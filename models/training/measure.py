@@ -39,18 +39,20 @@ def predict(
     longest: int = LONGEST,
     count: int = 3,
 ) -> list[Prediction]:
-    """Predictions in the order of `examples`, by the torch network in bf16."""
-    import copy
+    """Predictions in the order of `examples`, by the torch network with its products in bf16, as at run time.
 
+    Not wholly in bf16 as in training: that moved token F1 by 0.01.
+    """
     device = next(network.parameters()).device
-    fast = copy.deepcopy(network).to(low_precision(device))
     windows = tokenizer.windows([(e.question, e.passage) for e in examples])
     rows = [Row(w, None, None, (-1, -1, -1)) for own in windows for w in own]
     spans: dict[int, list[Scored]] = {}
     first: dict[int, list[float]] = {}
     for group in batches(rows, tokens=4096, most=64):
         batch = tensors(group, device)
-        span, heads = (t.float().cpu().numpy() for t in fast(batch.ids, batch.types, batch.mask))
+        with torch.autocast(device.type, low_precision(device)):
+            given = network(batch.ids, batch.types, batch.mask)
+        span, heads = (t.float().cpu().numpy() for t in given)
         for n, row in enumerate(group):
             number = row.window.passage
             spans.setdefault(number, []).extend(window_spans(row.window, span[n], longest=longest, count=count))
