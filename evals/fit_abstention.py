@@ -12,6 +12,7 @@ fitted on those that calibrated it and half of the contracts, and measured on it
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import re
@@ -191,9 +192,9 @@ def report(questions: Sequence[Question], scores: dict[str, Floats], say: Callab
             say(f"{corpus:6} {name:10} {'  '.join(parts)}")
         counts = {k: int((inside & (kinds == k)).sum()) for k in KINDS}
         say(f"{corpus:6} questions: {counts}")
-        for level in (0.15, 0.2, 0.25, 0.3, 0.35, 0.5):
-            shares = [f"{k} {np.mean(scores['calibrated'][inside & (kinds == k)] >= level):.3f}" for k in KINDS]
-            say(f"{corpus:6} share answered at p >= {level:.2f}: {'  '.join(shares)}")
+        for name, level in itertools.product(("calibrated", "in use"), (0.15, 0.2, 0.25, 0.3, 0.35, 0.5)):
+            shares = [f"{k} {np.mean(scores[name][inside & (kinds == k)] >= level):.3f}" for k in KINDS]
+            say(f"{corpus:6} {name:10} share answered at p >= {level:.2f}: {'  '.join(shares)}")
 
 
 def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = print) -> None:
@@ -220,7 +221,9 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     speaks, says = _part(questions, x[:, abstain.TOPIC], "near miss"), _part(questions, x[:, abstain.ANSWER], "silent")
     for name, (weights, bias, _) in (("topic", speaks), ("answer", says)):
         say(f"{name}={tuple(weights.round(3).tolist())} {name}_bias={bias:.3f}")
-    report(questions, {"calibrated": speaks[2] * says[2], "topic alone": speaks[2], "dense": x[:, 0]}, say)
+    in_use = np.array([abstain.DEFAULT.probability(abstain.Features(*row)) for row in x])
+    scores = {"calibrated": speaks[2] * says[2], "in use": in_use, "topic alone": speaks[2], "dense": x[:, 0]}
+    report(questions, scores, say)
 
 
 def _part(questions: Sequence[Question], x: Floats, without: str) -> tuple[Floats, float, Floats]:

@@ -33,6 +33,8 @@ from strongroom.errors import UsageError
 from tests.contract.test_embedder_contract import WORDS, make_directory
 from tests.fakes import FakeEmbedder
 
+torch.set_num_threads(1)  # these networks are tiny, and two threads wait for each other on a busy machine
+
 TEST_ARTICLE = next(iter(sorted(TEST_GROUPS)))
 DEV_ARTICLE = next(iter(sorted(DEV_GROUPS)))
 
