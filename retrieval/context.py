@@ -104,12 +104,18 @@ class Reading:
 
 
 def read(
-    question: str, ranked: Sequence[RankedChunk], pages: PageReader, embedder: Embedder, reader: Reader
+    question: str,
+    ranked: Sequence[RankedChunk],
+    pages: PageReader,
+    embedder: Embedder,
+    reader: Reader,
+    *,
+    place: float = W_RANK,
 ) -> Reading:
     """Cut the passages into sentences, have them read, and score each sentence. One call to each model.
 
-    A passage whose document was removed since the search is left out. Raises `IntegrityError` when pages and passage
-    disagree.
+    `place` (0..0.5) is what a passage's place in `ranked` weighs. A passage whose document was removed since the search
+    is left out. Raises `IntegrityError` when pages and passage disagree.
     """
     sentences: list[Candidate] = []
     readable: list[RankedChunk] = []
@@ -125,7 +131,7 @@ def read(
     if not found:
         return Reading((), vector, tuple(readable), said)
     vectors = embedder.embed_documents([c.text for c in found])
-    scored = _score(question, found, vectors, vectors @ vector, said)
+    scored = _score(question, found, vectors, vectors @ vector, said, place)
     return Reading(tuple(scored), vector, tuple(readable), said)
 
 
@@ -218,7 +224,12 @@ def _prior(rank: int) -> float:
 
 
 def _score(
-    question: str, found: list[Candidate], vectors: Vectors, cosines: Vector, said: Sequence[types.Reading]
+    question: str,
+    found: list[Candidate],
+    vectors: Vectors,
+    cosines: Vector,
+    said: Sequence[types.Reading],
+    place: float,
 ) -> list[Candidate]:
     """Put the scores (0..1) in, best first."""
     asked, kind = lexical.terms(question), lexical.wanted(question)
@@ -239,7 +250,7 @@ def _score(
             - (W_ECHO if len(c.terms - set(asked)) < ECHO_TERMS else 0.0)
         )
         read = W_SPAN * _best(c) + (1 - W_SPAN) * said[c.rank].relevant
-        score = W_READ * read + W_RANK * _prior(c.rank) + (1 - W_READ - W_RANK) * score
+        score = W_READ * read + place * _prior(c.rank) + (1 - W_READ - place) * score
         if touching(c.chunk.flags, c.start, c.end):
             score -= W_FLAGGED
         out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))

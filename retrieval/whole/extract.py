@@ -28,6 +28,7 @@ from strongroom.types import DocumentInfo, Message
 from strongroom.whole import Cell, Field, Row, WholeItem, WholeProgress, WholeRequest
 
 K = 6  # chunks read for one field
+W_PLACE = 0.025  # of a chunk among them: a field's place in its own document says little (docs/decisions/extract.md)
 QUOTES = 4  # of them, looked at for a value of the field's kind
 FOUND_FROM = 0.3  # confidence below which a cell says that nothing was found (docs/decisions/extract.md)
 _MODEL_TOKENS = 200
@@ -100,7 +101,7 @@ class Finder:
             self._within = Within(self._opened, self._desk.embedder)
         question, pages = question_of(field), self._opened.pages
         ranked = self._within.best(question, K)
-        reading = context.read(question, ranked, pages, self._desk.embedder, self._desk.reader)
+        reading = context.read(question, ranked, pages, self._desk.embedder, self._desk.reader, place=W_PLACE)
         evidence = context.choose(reading, count_tokens=len, budget=1 << 20, max_quotes=QUOTES)
         if not evidence:
             return _body(False, "", "", 0.0, None)
