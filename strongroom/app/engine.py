@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from strongroom import __version__
@@ -175,7 +175,7 @@ class LocalEngine:
         from retrieval.search import to_search_result
 
         asked = self._appliance.audit.question(request.question, self._appliance.settings.audit_questions)
-        with self._asked("search", asked):
+        with self._recording_refusals("search", **asked):
             access, back = self._within(request)
         if back is not None:
             options = f"Write one of: {'; '.join(back.options)}." if back.options else "Leave the mark # out."
@@ -190,7 +190,7 @@ class LocalEngine:
         from retrieval.answer import asked_back
 
         asked = self._appliance.audit.question(request.question, self._appliance.settings.audit_questions)
-        with self._asked("ask", asked):
+        with self._recording_refusals("ask", **asked):
             access, back = self._within(request)
         if back is not None:
             events = asked_back(request, back)
@@ -209,7 +209,7 @@ class LocalEngine:
 
     def _access(self, collection: str | None = None) -> AccessFilter:
         """The reader's filter. A collection that is not there, or not theirs, is a refusal on record."""
-        with self._asked("read", {}):
+        with self._recording_refusals("read"):
             return self._appliance.catalog.access_for(self._user, collection)
 
     def _document(self, document_id: str, access: AccessFilter) -> DocumentInfo:
@@ -257,7 +257,7 @@ class LocalEngine:
         return whole(self._appliance, self._user, request, cancel=cancel)
 
     def approve(self, request: ApprovalRequest) -> Approval:
-        with self._reading("approve", request.document_id):
+        with self._recording_refusals("approve", request.document_id):
             kept = self._appliance.catalog.approve(request, self._access(), by=self._user)
         self._audit("approve", kept.document.id, approval=kept.id, verdict=kept.verdict)
         return kept
@@ -276,15 +276,15 @@ class LocalEngine:
         return self._appliance.catalog.documents(self._access(collection))
 
     def document(self, document_id: str) -> DocumentInfo:
-        with self._reading("read", document_id):
+        with self._recording_refusals("read", document_id):
             return self._document(document_id, self._access())
 
     def details(self, document_id: str) -> DocumentDetail:
-        with self._reading("read", document_id):
+        with self._recording_refusals("read", document_id):
             return self._appliance.catalog.details(document_id, self._access())
 
     def chunks(self, document_id: str) -> list[StoredChunk]:
-        with self._reading("read", document_id):
+        with self._recording_refusals("read", document_id):
             found = self._appliance.catalog.chunks_of(document_id, self._access())
         self._audit("read", document_id, chunks=len(found))
         return found
@@ -293,13 +293,13 @@ class LocalEngine:
         return self._appliance.catalog.doubtful_pages(below, self._access(collection))
 
     def page(self, document_id: str, index: int) -> PageView:
-        with self._reading("read", document_id):
+        with self._recording_refusals("read", document_id):
             view = self._appliance.catalog.page(document_id, index, self._access())
         self._audit("read", document_id, page=index)
         return view
 
     def page_image(self, document_id: str, index: int, *, dpi: int = 110) -> bytes:
-        with self._reading("read", document_id):
+        with self._recording_refusals("read", document_id):
             view = self._appliance.catalog.page(document_id, index, self._access())
         image = self._appliance.renderer.page(view, dpi=dpi)  # what is withheld is blacked out before it is drawn
         self._audit("read", document_id, page=index)
@@ -307,7 +307,7 @@ class LocalEngine:
 
     def original(self, document_id: str) -> bytes:
         access = self._access()
-        with self._reading("export", document_id):
+        with self._recording_refusals("export", document_id):
             document = self._document(document_id, access)
             if not self._appliance.blobs.exists(document.version):
                 raise NotFoundError(f"document {document_id} has no original", hint="It was not read completely.")
@@ -337,7 +337,7 @@ class LocalEngine:
 
     def delete(self, document_id: str) -> DeletionReceipt:
         self._require_writer("delete")
-        with self._reading("delete", document_id):
+        with self._recording_refusals("delete", document_id):
             document = self._document(document_id, self._access())
         self._require_write(document.collection, document_id)
         settings = self._appliance.settings
@@ -439,21 +439,12 @@ class LocalEngine:
         self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)
 
     @contextmanager
-    def _asked(self, action: str, asked: dict[str, Any]) -> Iterator[None]:
-        """Put a question that is refused on record, whatever it asked for that is not there or not theirs."""
+    def _recording_refusals(self, action: str, document_id: str | None = None, **asked: object) -> Iterator[None]:
+        """Put what is refused on record. What is hidden and what never was look the same."""
         try:
             yield
         except NotFoundError:
-            self._audit(action, outcome="refused", **asked)
-            raise
-
-    @contextmanager
-    def _reading(self, action: str, document_id: str) -> Iterator[None]:
-        """Put a reading that is refused on record. A document that is hidden and one that never was look the same."""
-        try:
-            yield
-        except NotFoundError:
-            self._audit(action, as_id(document_id), outcome="refused")
+            self._audit(action, "" if document_id is None else as_id(document_id), outcome="refused", **asked)
             raise
 
 
