@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from models.catalogue import Kind
 from models.registry import InstalledModel, OnModelEvent, Registry
 from models.spec import EmbedderSpec, read_spec
 from strongroom.errors import ModelError, UsageError
@@ -28,14 +29,20 @@ DEFAULT_MODELS = (DEFAULT_EMBEDDER, DEFAULT_LLM)
 
 Backend = Literal["auto", "fast", "reference"]
 
+_KINDS: dict[Kind, str] = {
+    "embedder": "an embedder",
+    "llm": "a language model",
+    "reranker": "a reranker",
+    "nli": "an NLI model",
+    "speech": "a speech model",
+}
+
 
 def embedder_spec(models_dir: Path, model_id: str) -> EmbedderSpec:
     """What an installed embedder says about itself. Raises `ModelError`."""
     registry = Registry(models_dir)
-    directory = registry.path(model_id)
+    directory = _installed(registry, model_id, "embedder")
     receipt = registry.receipt(model_id)
-    if receipt.kind != "embedder":
-        raise ModelError(f"{model_id} is of kind {receipt.kind}, not an embedder", hint="See `strongroom models list`.")
     return read_spec(
         directory,
         name=model_id,
@@ -88,11 +95,7 @@ def open_llm(
     """Load an installed language model. Raises `ModelError` (missing, changed, or without a chat template)."""
     from models.llm import LlamaChatModel
 
-    registry = Registry(models_dir)
-    path = registry.path(model_id)
-    kind = registry.receipt(model_id).kind
-    if kind != "llm":
-        raise ModelError(f"{model_id} is of kind {kind}, not a language model", hint="See `strongroom models list`.")
+    path = _installed(Registry(models_dir), model_id, "llm")
     return LlamaChatModel(path, name=model_id, context_tokens=context_tokens, threads=threads, cache_type=cache_type)
 
 
@@ -141,11 +144,7 @@ def open_reranker(models_dir: Path, model_id: str, *, threads: int = 0) -> Cross
     """Load an installed cross-encoder. Raises `ModelError`."""
     from models.cross_encoder import CrossEncoderReranker
 
-    registry = Registry(models_dir)
-    folder = registry.path(model_id)
-    kind = registry.receipt(model_id).kind
-    if kind != "reranker":
-        raise ModelError(f"{model_id} is of kind {kind}, not a reranker", hint="See `strongroom models list`.")
+    folder = _installed(Registry(models_dir), model_id, "reranker")
     return CrossEncoderReranker(model_id, folder, threads=threads)
 
 
@@ -161,10 +160,7 @@ def open_nli(models_dir: Path, model_id: str, *, threads: int = 0) -> CrossEncod
         model_id = next((model.id for model in registry.installed() if model.kind == "nli"), "")
         if not model_id:
             return None
-    folder = registry.path(model_id)
-    kind = registry.receipt(model_id).kind
-    if kind != "nli":
-        raise ModelError(f"{model_id} is of kind {kind}, not an NLI model", hint="See `strongroom models list`.")
+    folder = _installed(registry, model_id, "nli")
     return CrossEncoderNli(model_id, folder, threads=threads)
 
 
@@ -178,7 +174,13 @@ def open_speech(models_dir: Path, model_id: str) -> WhisperSpeech:
     registry = Registry(models_dir)
     if all(model.id != model_id for model in registry.installed()):
         return WhisperSpeech(model_id, None)
+    return WhisperSpeech(model_id, _installed(registry, model_id, "speech"))
+
+
+def _installed(registry: Registry, model_id: str, wanted: Kind) -> Path:
+    """Where an installed model lies. Raises `ModelError` when it is not installed, changed, or of another kind."""
+    path = registry.path(model_id)
     kind = registry.receipt(model_id).kind
-    if kind != "speech":
-        raise ModelError(f"{model_id} is of kind {kind}, not a speech model", hint="See `strongroom models list`.")
-    return WhisperSpeech(model_id, registry.path(model_id))
+    if kind != wanted:
+        raise ModelError(f"{model_id} is of kind {kind}, not {_KINDS[wanted]}", hint="See `strongroom models list`.")
+    return path
