@@ -21,7 +21,7 @@ import numpy as np
 
 from ingest.chunk import Chunker
 from ingest.parse.pdf import parse_pdf
-from models.bert_graph import MASKED, Layers, _Weights, position_offset
+from models.bert_graph import Layers, build
 from models.defaults import embedder_spec
 from models.embedder import TOKEN_BUDGET, _pad
 from models.spec import EmbedderSpec
@@ -95,13 +95,13 @@ def main() -> None:
     random.Random(3).shuffle(texts)
     tokens = BatchTokenizer(spec.tokenizer_file, max_tokens=spec.max_tokens).ids(texts[: _CALIBRATION + args.texts])
     core = Core()
-    exact, _ = timed(core, graph(spec, Layers)[0], tokens[_CALIBRATION:], "f32")
-    vectors, bf16 = timed(core, graph(spec, Layers)[0], tokens[_CALIBRATION:], "bf16")
+    exact, _ = timed(core, build(spec), tokens[_CALIBRATION:], "f32")
+    vectors, bf16 = timed(core, build(spec), tokens[_CALIBRATION:], "bf16")
     report("none", bf16, bf16, exact, vectors)
     _Eight.largest = calibrated(core, spec, tokens[:_CALIBRATION])
     for name, form in FORMS.items():
         _Eight.form = form
-        vectors, seconds = timed(core, graph(spec, _Eight)[0], tokens[_CALIBRATION:], "bf16")
+        vectors, seconds = timed(core, build(spec, _Eight), tokens[_CALIBRATION:], "bf16")
         report(name, seconds, bf16, exact, vectors)
 
 
@@ -112,37 +112,16 @@ def report(name: str, seconds: float, bf16: float, exact: Any, vectors: Any) -> 
     print(json.dumps({"products": name, **{k: round(float(v), 5) for k, v in figures.items()}}), flush=True)
 
 
-def graph(spec: EmbedderSpec, kind: type[Layers]) -> tuple[Any, Layers]:
-    """The encoder with pooling, as `models.bert_graph.build` writes it, with another kind of products."""
-    from openvino import Model
-    from openvino import opset13 as op
-
-    config = json.loads((spec.directory / "config.json").read_text(encoding="utf-8"))
-    net = kind(op, _Weights(spec), heads=int(config["num_attention_heads"]), eps=float(config["layer_norm_eps"]))
-    if isinstance(net, _Watched):
-        net.seen = {}
-    ids = op.parameter([-1, -1], np.int32, name="input_ids")
-    mask = op.parameter([-1, -1], np.int32, name="attention_mask")
-    keep = op.convert(mask, "f32")
-    hidden = net.embed(ids, position_offset(config))
-    bias = op.unsqueeze(op.multiply(op.subtract(net.constant(1.0), keep), net.constant(MASKED)), net.ints(1, 2))
-    for layer in range(int(config["num_hidden_layers"])):
-        hidden = net.encode(hidden, bias, f"encoder.layer.{layer}.")
-    out = [op.result(op.normalize_l2(net.mean(hidden, keep), net.ints(1), 1e-12, "max"))]
-    if isinstance(net, _Watched):
-        out += [op.result(node) for node in net.seen.values()]
-    return Model(out, [ids, mask], "encoder"), net
-
-
 def calibrated(core: Any, spec: EmbedderSpec, tokens: list[list[int]]) -> dict[str, Any]:
     """The largest activation of each channel before each product, over texts taken one by one."""
-    model, net = graph(spec, _Watched)
-    assert isinstance(net, _Watched)
+    _Watched.seen = {}
+    model = build(spec, _Watched)
+    model.add_outputs([node.output(0) for node in _Watched.seen.values()])
     request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
     largest: dict[str, Any] = {}
     for one in tokens:
         values = list(request({0: np.array([one], np.int32), 1: np.ones((1, len(one)), np.int32)}).values())
-        for at, value in zip(net.seen, values[1:], strict=True):
+        for at, value in zip(_Watched.seen, values[1:], strict=True):
             largest[at] = np.maximum(largest.get(at, 0), value)
     return largest
 

@@ -39,17 +39,18 @@ def supported(spec: EmbedderSpec) -> bool:
     )
 
 
-def build(spec: EmbedderSpec) -> Any:
+def build(spec: EmbedderSpec, layers: type[Layers] | None = None) -> Any:
     """The graph as `openvino.Model`: int32 ids and mask `[batch, tokens]` to unit vectors `[batch, dimension]`.
 
-    Raises `ModelError` when a weight is missing.
+    `layers` puts other products in the place of the usual ones. Raises `ModelError` when a weight is missing.
     """
     from openvino import Model
     from openvino import opset13 as op
 
     config = json.loads((spec.directory / "config.json").read_text(encoding="utf-8"))
     weights = _Weights(spec)
-    net = Layers(op, weights, heads=int(config["num_attention_heads"]), eps=float(config["layer_norm_eps"]))
+    heads, eps = int(config["num_attention_heads"]), float(config["layer_norm_eps"])
+    net = (layers or Layers)(op, weights, heads=heads, eps=eps)
 
     ids = op.parameter([-1, -1], np.int32, name="input_ids")
     mask = op.parameter([-1, -1], np.int32, name="attention_mask")
