@@ -1,10 +1,12 @@
-"""Weigh what the reader says against meaning and words in choosing sentences. Prints a table, writes nothing.
+"""Weigh what the reader says, and a passage's place in the search result, against meaning and words in choosing
+sentences. Prints a table, writes nothing.
 
-    python -m evals.weigh_reader DATA --models MODELS_DIR
+    python -m evals.weigh_reader DATA --models MODELS_DIR [--places 0.2 0.1 0.025]
 
 DATA holds `squad2/`, `training/squad2_more.json` and `cuad/`. Questions of articles and contracts that the reader never
 learned from are searched among all paragraphs and all contracts, in memory (`evals.fit_abstention.Corpus`). For each
-weight: whether the first quote, or one of three, holds a gold answer, and the token F1 of the exact answer.
+weight: whether the first quote, or one of three, holds a gold answer, and the token F1 of the exact answer. With
+`--places` the reader's weight stays and the place's changes; each is compared with the first, by article or contract.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evals import metrics
 from evals.fit_abstention import Corpus, Hit, Remembering
+from evals.statistics import difference
 from retrieval import context, exact
 from retrieval.citations import PageReader
 from strongroom.ports import Embedder, Reader
@@ -35,6 +40,7 @@ class Asked:
 
     text: str
     gold: tuple[str, ...]
+    group: str  # article or contract
     corpus: Corpus
     hits: tuple[Hit, ...]
 
@@ -47,7 +53,11 @@ def squad(data: Path, groups: frozenset[str], limit: int, embedder: Embedder) ->
             for paragraph in article["paragraphs"]:
                 passages.append((article["title"].replace("_", " "), paragraph["context"]))
                 asked = paragraph["qas"] if article["title"] in groups else ()
-                questions += [(q["question"], tuple(a["text"] for a in q["answers"])) for q in asked if q["answers"]]
+                questions += [
+                    (q["question"], tuple(a["text"] for a in q["answers"]), article["title"])
+                    for q in asked
+                    if q["answers"]
+                ]
     return _searched(passages, questions, limit, embedder)
 
 
@@ -60,18 +70,20 @@ def cuad(data: Path, limit: int, embedder: Embedder) -> list[Asked]:
     for name in sorted({row["document"] for row in rows}):
         text = (data / "cuad/txt" / text_of[name]).read_text(encoding="utf-8", errors="replace")
         passages += [(name, piece) for piece in re.findall(r"\S[\s\S]{0,880}\S*", text)]
-    return _searched(passages, [(row["question"], tuple(row["spans"])) for row in rows], limit, embedder)
+    return _searched(
+        passages, [(row["question"], tuple(row["spans"]), row["document"]) for row in rows], limit, embedder
+    )
 
 
 def _searched(
-    passages: list[tuple[str, str]], questions: list[tuple[str, tuple[str, ...]]], limit: int, embedder: Embedder
+    passages: list[tuple[str, str]], questions: list[tuple[str, tuple[str, ...], str]], limit: int, embedder: Embedder
 ) -> list[Asked]:
     random.Random(3).shuffle(questions)  # noqa: S311 - sampling, not secrets
     corpus = Corpus(passages, embedder)
     everything = set(corpus.groups)
     return [
-        Asked(text, gold, corpus, tuple(corpus.search(text, embedder.embed_query(text), everything)))
-        for text, gold in questions[:limit]
+        Asked(text, gold, group, corpus, tuple(corpus.search(text, embedder.embed_query(text), everything)))
+        for text, gold, group in questions[:limit]
     ]
 
 
@@ -92,18 +104,39 @@ class RememberingReader:
         return getattr(self._reader, name)
 
 
-def measure(asked: Sequence[Asked], embedder: Embedder, reader: Reader) -> tuple[float, float, float]:
-    """Gold in the first quote, gold in the first three, token F1 of the exact answer."""
-    first = three = f1 = 0.0
+def measure(
+    asked: Sequence[Asked], embedder: Embedder, reader: Reader, *, place: float = context.W_RANK
+) -> list[tuple[float, float, float]]:
+    """By question: gold in the first quote, gold in the first three, token F1 of the exact answer."""
+    out = []
     for question in asked:
         pages = PageReader(question.corpus.page)
-        reading = context.read(question.text, question.hits, pages, embedder, reader)
+        reading = context.read(question.text, question.hits, pages, embedder, reader, place=place)
         evidence = context.choose(reading, count_tokens=len, budget=1 << 20, max_quotes=3)
         right = [any(metrics.holds(e.text, gold) for gold in question.gold) for e in evidence]
-        first, three = first + any(right[:1]), three + any(right)
         said = "; ".join(found.text for found in exact.find(question.text, evidence, pages)) if evidence else ""
-        f1 += metrics.token_f1(said, question.gold)
-    return first / len(asked), three / len(asked), f1 / len(asked)
+        out.append((float(any(right[:1])), float(any(right)), metrics.token_f1(said, question.gold)))
+    return out
+
+
+def weigh_place(
+    sets: dict[str, list[Asked]],
+    places: Sequence[float],
+    embedder: Embedder,
+    reader: Reader,
+    say: Callable[[str], None],
+) -> None:
+    """Say each set's figures for each weight of place, compared with the first weight."""
+    for name, asked in sets.items():
+        groups = [question.group for question in asked]
+        found = {place: measure(asked, embedder, reader, place=place) for place in places}
+        for place, rows in found.items():
+            parts = []
+            for figure, label in enumerate(("quote@1", "quote@3", "F1")):
+                d = difference([row[figure] for row in found[places[0]]], [row[figure] for row in rows], groups)
+                shown = f"{d.second:.3f} ({d.difference:+.3f}, p {d.p:.2f}, {d.wins} better, {d.losses} worse)"
+                parts.append(f"{label} {shown if place != places[0] else f'{d.first:.3f}'}")
+            say(f"{name}, place {place}: {'  '.join(parts)}  {len(asked)} questions")
 
 
 def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = print) -> None:
@@ -112,6 +145,9 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     parser.add_argument("--models", type=Path, required=True, help="folder of installed models")
     parser.add_argument("--reader", type=Path, help="folder of a reader's artefact (default: the product's own)")
     parser.add_argument("--questions", type=int, default=80, help="of each set")
+    parser.add_argument(
+        "--places", type=float, nargs="+", help="weights of a passage's place, the first to compare with"
+    )
     args = parser.parse_args(argv)
     from models.defaults import DEFAULT_EMBEDDER, open_embedder, open_reader
     from models.training.data import DEV_GROUPS, TEST_GROUPS
@@ -122,10 +158,13 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
         "squad": squad(args.data, DEV_GROUPS | TEST_GROUPS, args.questions, embedder),
         "cuad": cuad(args.data, args.questions, embedder),
     }
+    if args.places:
+        weigh_place(sets, args.places, embedder, reader, say)
+        return
     for weight in WEIGHTS:
         for span in SPAN_WEIGHTS if weight else (1.0,):
             context.W_READ, context.W_SPAN = weight, span
-            found = {name: measure(asked, embedder, reader) for name, asked in sets.items()}
+            found = {name: np.mean(measure(asked, embedder, reader), axis=0).tolist() for name, asked in sets.items()}
             shown = "  ".join(f"{name} {a:.3f} {b:.3f} {c:.3f}" for name, (a, b, c) in found.items())
             say(f"reader {weight:.2f} span {span:.1f}  quote@1, quote@3, F1: {shown}")
 

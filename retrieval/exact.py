@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from retrieval import lexical
+from retrieval.cells import BETWEEN
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
 from retrieval.stream import plain
@@ -18,7 +19,6 @@ from strongroom.flags import touching
 from strongroom.types import Exact, ReadSpan
 
 MOST = 6  # spans of a list
-CELL_END = " | "  # between the cells of a table's row, as the parsers write it
 CLOSE = 0.5  # a further item of a list scores at least this share of the best
 _LIST = re.compile(
     r"^\s*(?:list|name|enumerate)\b"
@@ -87,7 +87,7 @@ def _words(item: Evidence, span: ReadSpan) -> str:
 
 def _in_its_cell(item: Evidence, span: ReadSpan) -> ReadSpan:
     """A span without what it took from the next cell of a table's row."""
-    words = _words(item, span).split(CELL_END, 1)[0]
+    words = _words(item, span).split(BETWEEN, 1)[0]
     return replace(span, end=span.start + len(words)) if words.strip() else span
 
 

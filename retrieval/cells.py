@@ -1,0 +1,101 @@
+"""Which cell of a table's row answers a question: the one whose label the question names.
+
+Parsers write a row as labelled cells ("Line: Insurance | Budget: 1,415", or "Insurance | Budget: 1,415"). A reader that
+learned from prose marks the row's name as readily as its value, so its words are moved to the cell that is meant. What
+the question says itself points to the row and is never the answer. Must not add a word: a cell is a piece of its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retrieval import lexical
+
+BETWEEN = " | "  # cells of a row, as the parsers write it
+UNNAMED = 0.1  # of the weight of a label's other words, off what the question names: the plainest label wins
+YEARS = 0.9  # of the weight of a word
+AS_GOOD = 0.75  # a cell named nearly as well as the best one may be asked for too
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value at `row[start:end]` with the label of its column, empty where it has none."""
+
+    label: str
+    value: str
+    start: int
+    end: int
+
+
+def cells(row: str) -> list[Cell]:
+    """The cells of a line with their labels; none where the line is no row of a table with a head."""
+    out: list[Cell] = []
+    at = 0
+    for piece in row.split(BETWEEN):
+        label, mark, value = piece.partition(": ")
+        label, value = (label, value) if mark else ("", piece)
+        begin = at + len(piece) - len(value)
+        start = begin + len(value) - len(value.lstrip())
+        out.append(Cell(label.strip(), value.strip(), start, start + len(value.strip())))
+        at += len(piece) + len(BETWEEN)
+    return out if len(out) > 1 and any(cell.label for cell in out) else []
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Cells that answer, best first, and the words (`lexical.terms`) by which the question points to row and column.
+
+    `name` is what the row is called, `label` what the best cell is, empty where the question names no label.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    name: frozenset[str]
+    label: frozenset[str]
+
+
+def answering(question: str, row: str, spans: Sequence[tuple[int, int]]) -> Choice | None:
+    """The cells of `row` that answer, where a reader marked `spans` in it.
+
+    `None` where nothing is known better than the reader does: the line is no row, or neither it nor the question points
+    to a cell that may be the answer.
+    """
+    held = cells(row)
+    asked = set(lexical.terms(question))
+    said = [frozenset(lexical.terms(cell.value)) for cell in held]
+    # The row's name, and cells that the question repeats, say which row is meant.
+    repeated = [bool(words) and words <= asked for words in said]
+    may = [cell for i, cell in enumerate(held) if not repeated[i] and cell.value and (cell.label or i > 0)]
+    if lexical.wanted(question) == "number":
+        may = [cell for cell in may if _is_figure(cell.value)] or may
+    name = frozenset[str]().union(*(words for words, known in zip(said, repeated, strict=True) if known))
+    marked = [next((c for c in may if start < c.end and end > c.start), None) for start, end in spans]
+    seen = [cell for cell in dict.fromkeys(marked) if cell is not None]
+    weighed = _weighed(asked - name, may)
+    best = max(weighed.values(), default=0.0)
+    if best > 0:
+        order = sorted(may, key=lambda c: (-weighed[c], seen.index(c) if c in seen else len(seen), c.start))
+        seen = [cell for cell in order if weighed[cell] >= AS_GOOD * best]
+    if not seen:
+        return None
+    label = frozenset(lexical.terms(seen[0].label)) if best > 0 else frozenset[str]()
+    return Choice(tuple((cell.start, cell.end) for cell in seen), name or said[0], label)
+
+
+def _is_figure(value: str) -> bool:
+    """True for what has digits, and for a dash: that a cell is empty is an answer, another column's number is none."""
+    return any(ch.isdigit() for ch in value) or not any(ch.isalpha() for ch in value)
+
+
+def _weighed(asked: set[str], held: Sequence[Cell]) -> dict[Cell, float]:
+    """How much of each label the question names, by how rare its words are among the labels of the row.
+
+    Years count a little less, so that "the change between 2018 and 2019" is the change.
+    """
+    labels = {cell: set(lexical.terms(cell.label)) for cell in held}
+    rarity = lexical.rarity(list(labels.values()))
+    rarity = {term: weight * (YEARS if term[0].isdigit() else 1.0) for term, weight in rarity.items()}
+    return {
+        cell: sum(rarity[t] for t in label & asked) - UNNAMED * sum(rarity[t] for t in label - asked)
+        for cell, label in labels.items()
+    }
