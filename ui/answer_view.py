@@ -22,7 +22,7 @@ from strongroom.types import (
     Style,
     Verdict,
 )
-from ui.words import place
+from strongroom.words import place
 
 STAGES = {
     "waiting": "Waiting for your turn",

@@ -21,8 +21,8 @@ from strongroom.types import (
     StoredChunk,
 )
 from strongroom.wire import shown_uri
+from strongroom.words import DOUBTFUL, counted, place, size
 from ui.files import image_url
-from ui.words import counted, place, size_words
 
 UPLOAD = "upload:///"
 """How the URIs of files that came through the browser begin; the percent-encoded file name follows."""
@@ -40,8 +40,6 @@ STATE_FILTERS = {
     "In work": frozenset({"pending", "parsed"}),
     "Failed or set aside": BAD,
 }
-DOUBTFUL = 0.7
-"""Pages of which OCR was less sure are marked."""
 PAGES_AT_ONCE = 12
 OUTCOME_LABELS = {
     "indexed": "added",
@@ -74,7 +72,7 @@ def document_row(info: DocumentInfo) -> dict[str, Any]:
         "stateLabel": STATE_LABELS.get(str(info.state), str(info.state)),
         "pages": info.pages,
         "chunks": info.chunks,
-        "size": size_words(info.size),
+        "size": size(info.size),
         "added": info.added.strftime("%Y-%m-%d"),
         "reason": info.reason or "",
         "bad": str(info.state) in BAD,
@@ -156,7 +154,7 @@ def detail_data(detail: DocumentDetail, passages: Sequence[StoredChunk] | None) 
             ["Came from", origin],
             ["Collection", info.collection],
             ["Type", info.mime],
-            ["Size", size_words(info.size)],
+            ["Size", size(info.size)],
             ["Added", f"{info.added:%Y-%m-%d %H:%M} UTC"],
             ["Updated", f"{info.updated:%Y-%m-%d %H:%M} UTC"],
             ["Id", info.id],
@@ -171,7 +169,7 @@ def detail_data(detail: DocumentDetail, passages: Sequence[StoredChunk] | None) 
             [
                 f"{v.added:%Y-%m-%d %H:%M}",
                 STATE_LABELS.get(str(v.state), str(v.state)),
-                size_words(v.size),
+                size(v.size),
                 f"{v.pages:,}",
                 f"{v.chunks:,}",
                 "current" if v.current else "",

@@ -8,10 +8,11 @@ from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from strongroom.flags import described
 from strongroom.types import Citation, PageView, Span
+from strongroom.words import place
 from ui import components
 from ui.answer_view import Shown, page_data
 from ui.files import image_url, original_url
-from ui.words import place, say
+from ui.words import say
 
 _KEY = "shown"
 _MOST_FLAGS = 20

@@ -12,12 +12,13 @@ from strongroom.cli import (
     approvals,
     ask,
     audit,
+    collections,
     compliance,
+    documents,
     evaluation,
     ingest,
     keeping,
     keys,
-    library,
     models,
     permissions,
     privacy,
@@ -69,8 +70,8 @@ app.command()(whole.compare)
 app.command()(whole.extract)
 app.command()(whole.sheet)
 app.command()(whole.timeline)
-app.add_typer(library.documents_app, name="documents")
-app.command()(library.collections)
+app.add_typer(documents.documents_app, name="documents")
+app.command()(collections.collections)
 app.add_typer(models.app, name="models")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(evaluation.app, name="eval")

@@ -29,6 +29,7 @@ from strongroom.cli.common import (
 )
 from strongroom.errors import UsageError
 from strongroom.types import AnswerEvent, AskRequest, ErrorEvent, StageEvent, TextEvent
+from strongroom.words import place
 
 if TYPE_CHECKING:
     from strongroom.engine import Engine
@@ -156,7 +157,11 @@ def show_sources(answer: Answer, *, printed: bool) -> None:
     if answer.abstained and shown:
         console.print(Text("Nearest passages (not an answer):", style="bold"))
     for citation in shown:
-        console.print(Text.assemble((f"[{citation.n}] ", "bold"), citation.document.name, f", {place_of(citation)}"))
+        console.print(
+            Text.assemble(
+                (f"[{citation.n}] ", "bold"), citation.document.name, f", {place(citation.page, citation.locator)}"
+            )
+        )
         console.print(Text.assemble("    “", *marked(citation, answer), "”", style="italic"))
     for sentence in answer.sentences:
         if sentence.support != "supported":
@@ -173,10 +178,3 @@ def marked(citation: Citation, answer: Answer) -> list[tuple[str, str]]:
 
     pieces = quotes.marked(citation, answer)
     return [(re.sub(r"\s+", " ", piece["text"]), "bold" if piece["mark"] else "") for piece in pieces]
-
-
-def place_of(citation: Citation) -> str:
-    """`page 3`, or what the format has instead of pages."""
-    if citation.page is not None:
-        return f"page {citation.page}"
-    return f"{citation.locator.kind} {citation.locator.label}"

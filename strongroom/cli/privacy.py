@@ -21,10 +21,11 @@ from strongroom.cli.common import (
     printable,
     to_json,
 )
-from strongroom.cli.progress import LINE_EVERY_S, duration
+from strongroom.cli.progress import LINE_EVERY_S
 from strongroom.errors import ExitCode, UsageError
 from strongroom.people import ROLES
 from strongroom.types import PERSONAL_KINDS, DocumentState, Withholding
+from strongroom.words import duration
 
 app = typer.Typer(help="Personal data in documents: find it, count it, withhold it.", no_args_is_help=True)
 policy_app = typer.Typer(help="Who does not see which personal data.", no_args_is_help=True)

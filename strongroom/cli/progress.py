@@ -15,6 +15,7 @@ import typer
 
 from strongroom.cli.common import print_json, printable, to_json
 from strongroom.types import FileOutcome, IngestEvent, IngestProgress, IngestSummary
+from strongroom.words import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,26 +85,6 @@ def progress_line(progress: IngestProgress) -> str:
     if progress.current:
         parts.append("at " + _name(progress.current[0]))
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `42 s`, `3 min 5 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def size(count: int) -> str:
-    """Bytes as people write them."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 @contextmanager

@@ -17,15 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli.common import printable
-from strongroom.cli.progress import GONE_WELL, duration, size
+from strongroom.cli.progress import GONE_WELL
 from strongroom.errors import UsageError
 from strongroom.types import DocumentInfo, DoubtfulPage, FileOutcome, IngestRequest, IngestSummary
 from strongroom.wire import shown_uri
+from strongroom.words import DOUBTFUL, duration, place, size
 
 if TYPE_CHECKING:
     from strongroom.engine import Engine
 
-DOUBTFUL = 0.7  # pages of which OCR was less sure are named
 _MOST = 20  # slowest and largest files that are shown
 _BARS = 7  # kinds of file that get a bar of their own
 _TIMES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # upper ends of the bars of time, in seconds
@@ -242,9 +242,6 @@ def _render(
         version=__version__,
         below=f"{DOUBTFUL:.0%}",
         reasons=sorted(((*key, sorted(names)) for key, names in reasons.items()), key=lambda r: (-len(r[2]), r[:2])),
-        doubts=[
-            (printable(p.document.name), printable(f"{p.locator.kind} {p.locator.label}"), f"{p.confidence:.0%}")
-            for p in doubts
-        ],
+        doubts=[(printable(p.document.name), printable(place(None, p.locator)), f"{p.confidence:.0%}") for p in doubts],
         **facts,
     )

@@ -27,6 +27,7 @@ from strongroom.cli.common import (
 )
 from strongroom.errors import UsageError
 from strongroom.types import SearchRequest
+from strongroom.words import place
 
 if TYPE_CHECKING:
     from strongroom.types import SearchResult
@@ -91,9 +92,9 @@ def _show(result: SearchResult) -> None:
     if not result.hits:
         console.print("No passage matches.")
     for n, hit in enumerate(result.hits, start=1):
-        place = f"page {hit.pages[0]}" if hit.pages else f"{hit.locator.kind} {hit.locator.label}"
+        where = place(hit.pages[0] if hit.pages else None, hit.locator)
         console.print(
-            Text.assemble((f"{n}. ", "bold"), (hit.document.name, "bold"), f", {place}", (f"  {hit.score:.3f}", "dim"))
+            Text.assemble((f"{n}. ", "bold"), (hit.document.name, "bold"), f", {where}", (f"  {hit.score:.3f}", "dim"))
         )
         console.print(Text("   " + " ".join(hit.text.split())[:400]))
         console.print()

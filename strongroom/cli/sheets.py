@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from strongroom.cli.ask import place_of
 from strongroom.cli.common import to_json
 from strongroom.errors import UsageError
 from strongroom.spreadsheet import Grid, fill_xlsx, neutral, read_grid, suffix_of, write_table
 from strongroom.types import Answer
 from strongroom.whole import SheetAnswer
+from strongroom.words import place
 
 COLUMNS = ("Answer", "Confidence", "Sources", "Quotes", "Note")
 NOT_FOUND = "not found in the documents"
@@ -99,7 +99,7 @@ def cells_of(answer: Answer) -> list[str]:
     """Answer, confidence, sources, quotes, note."""
     cited = {n for s in answer.sentences for n in s.citations} | {e.citation for e in answer.exact}
     shown = [c for c in answer.citations if answer.abstained or c.n in cited]
-    sources = "; ".join(dict.fromkeys(f"{c.document.name}, {place_of(c)}" for c in shown))
+    sources = "; ".join(dict.fromkeys(f"{c.document.name}, {place(c.page, c.locator)}" for c in shown))
     quotes = "\n".join(f"“{' '.join(c.quote.split())}”" for c in shown)
     notes = list(answer.warnings)
     if answer.digital_source_type is not None:

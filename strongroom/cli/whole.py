@@ -21,7 +21,7 @@ from strongroom.cli.common import (
     printable,
     to_json,
 )
-from strongroom.cli.library import find
+from strongroom.cli.naming import find
 from strongroom.cli.progress import LINE_EVERY_S
 from strongroom.cli.whole_output import (
     ProgressLine,

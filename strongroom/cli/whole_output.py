@@ -9,11 +9,11 @@ from typing import Any
 
 import typer
 
-from strongroom.cli.ask import place_of
 from strongroom.cli.common import printable, to_json
-from strongroom.cli.progress import LINE_EVERY_S, duration
+from strongroom.cli.progress import LINE_EVERY_S
 from strongroom.types import Citation
 from strongroom.whole import Cell, Difference, Point, Row, WholeDone, WholeItem, WholeProgress
+from strongroom.words import duration, place
 
 
 class ProgressLine:
@@ -89,22 +89,22 @@ class Table:
 
 def cited(citation: Citation | None) -> tuple[str, str]:
     """A citation's quote in one line, and its place; both empty without one."""
-    return ("", "") if citation is None else (" ".join(citation.quote.split()), place_of(citation))
+    return ("", "") if citation is None else (" ".join(citation.quote.split()), place(citation.page, citation.locator))
 
 
 def cell_texts(cell: Cell) -> list[str]:
     """Value, words, confidence, place, quote and flags of a cell, as a table shows them."""
-    quote, place = cited(cell.citation)
+    quote, where = cited(cell.citation)
     if not cell.found:
         quote = f"(nearest passage) {quote}" if quote else ""
     value = cell.value if cell.found else "not found"
-    return [value, cell.text, f"{cell.confidence:.2f}", place, quote, ", ".join(cell.flags)]
+    return [value, cell.text, f"{cell.confidence:.2f}", where, quote, ", ".join(cell.flags)]
 
 
 def print_point(point: Point) -> None:
     """A point of a summary with its places, on one line."""
     label = {"supported": "", "partial": " (partly supported)", "unsupported": " (unsupported)"}[point.support]
-    places = "; ".join(f"{c.document.name}, {place_of(c)}" for c in point.citations)
+    places = "; ".join(f"{c.document.name}, {place(c.page, c.locator)}" for c in point.citations)
     text = f"“{point.text}”" if point.extract else point.text
     typer.echo(printable(f"- {text}{label} [{places or 'no quote carries this'}]"))
 
@@ -114,18 +114,18 @@ def print_difference(difference: Difference) -> None:
     words = {"facts": "other facts", "wording": "other wording", "only": "only in one"}[difference.change]
     typer.echo(printable(f"{words}: {difference.topic}" if difference.topic else words))
     for side in difference.sides:
-        quote, place = cited(side.citation)
+        quote, where = cited(side.citation)
         facts = f" ({', '.join(side.facts)})" if side.facts else ""
         said = f"“{quote}”{facts}" if quote else "nothing of the kind"
-        typer.echo(printable(f"  {side.document.name}{f', {place}' if place else ''}: {said}"))
+        typer.echo(printable(f"  {side.document.name}{f', {where}' if where else ''}: {said}"))
 
 
 def print_row(row: Row) -> None:
     """A document, and below it its fields with their places."""
     typer.echo(printable(row.document.name))
     for cell in row.cells:
-        value, _, confidence, place, _, flags = cell_texts(cell)
-        told = f"  {cell.field}: {value} [{place}] ({confidence}{'; ' + flags if flags else ''})"
+        value, _, confidence, where, _, flags = cell_texts(cell)
+        told = f"  {cell.field}: {value} [{where}] ({confidence}{'; ' + flags if flags else ''})"
         typer.echo(printable(told))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from strongroom import app as wiring
-from strongroom.cli.library import find
-from strongroom.cli.progress import Reasons, duration, eta, progress_line, reporting, show_reasons, size
+from strongroom.cli.naming import find
+from strongroom.cli.progress import Reasons, eta, progress_line, reporting, show_reasons
 from strongroom.cli.run import run
 from strongroom.errors import ExitCode, NotFoundError, UsageError
 from strongroom.types import DocumentState, FileOutcome, IngestProgress, IngestRequest, IngestSummary
@@ -184,8 +184,6 @@ def test_time_left_falls_back_to_files_and_is_silent_before_there_is_a_pace() ->
     assert eta(IngestProgress(1, 4, 0, 0, 2.0)) == 6.0
     assert eta(IngestProgress(0, 4, 0, 0, 2.0)) is None
     assert eta(IngestProgress(3, None, 0, 0, 2.0)) is None
-    assert [duration(s) for s in (42, 185, 7800)] == ["42 s", "3 min 5 s", "2 h 10 min"]
-    assert [size(n) for n in (999, 1000, 25_000_000)] == ["999 B", "1.0 kB", "25 MB"]
 
 
 def test_status_shows_collections_last_run_and_disk(

@@ -236,14 +236,6 @@ def test_the_small_print_names_model_confidence_and_time() -> None:
     assert answer_view.answer_meta(ANSWER) == "m · confidence 82% · 2.3 s"
 
 
-@pytest.mark.parametrize(
-    ("page", "locator", "written"),
-    [(3, Locator("page", "iii"), "page 3"), (None, Locator("sheet", "Budget"), "sheet Budget")],
-)
-def test_places_are_named_as_people_do(page: int | None, locator: Locator, written: str) -> None:
-    assert words.place(page, locator) == written
-
-
 def test_a_page_shows_only_the_boxes_and_words_of_its_own_spans() -> None:
     data = answer_view.page_data(PAGE, CITATION, "/files/d1/pages/3.png")
     assert data["boxes"] == [[10, 20, 30, 40]]
@@ -277,14 +269,6 @@ def test_every_state_and_outcome_has_a_label() -> None:
     assert set(document_view.STATE_LABELS) == {str(s) for s in DocumentState}
     for outcome in ("indexed", "unchanged", "failed", "quarantined", "skipped", "removed", "vanished"):
         assert document_view.OUTCOME_LABELS[outcome]
-
-
-@pytest.mark.parametrize(
-    ("size", "written"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (43_210, "43 kB"), (2_500_000_000, "2.5 GB"), (5e12, "5000 GB")],
-)
-def test_sizes_are_written_as_people_do(size: int, written: str) -> None:
-    assert words.size_words(size) == written
 
 
 @pytest.mark.parametrize(

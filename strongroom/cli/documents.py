@@ -1,15 +1,12 @@
-"""`strongroom documents` and `strongroom collections`: what is in there."""
+"""`strongroom documents`: what is in there, what failed, and how it goes away."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
 from enum import StrEnum
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote_to_bytes, urlsplit
-from uuid import UUID
 
 import typer
 
@@ -26,10 +23,11 @@ from strongroom.cli.common import (
     printable,
     to_json,
 )
-from strongroom.cli.progress import reporting, size
+from strongroom.cli.documents_output import print_chunk, print_detail, print_list, write_thumbnails
+from strongroom.cli.naming import find, like
+from strongroom.cli.progress import reporting
 from strongroom.cli.report import doubtful, library_page, require_writable, write
-from strongroom.errors import ExitCode, NotFoundError, UsageError
-from strongroom.flags import described
+from strongroom.errors import ExitCode, UsageError
 from strongroom.types import (
     DocumentInfo,
     DocumentState,
@@ -40,7 +38,6 @@ from strongroom.types import (
 
 if TYPE_CHECKING:
     from strongroom.engine import Engine
-    from strongroom.types import DocumentDetail, StoredChunk
 
 documents_app = typer.Typer(help="List, show, retry, report and delete documents.", no_args_is_help=True)
 
@@ -52,7 +49,6 @@ DocumentId = Annotated[
 ]
 
 _FAILED = frozenset({DocumentState.FAILED, DocumentState.QUARANTINED})
-_CANDIDATES = 10
 
 
 class Order(StrEnum):
@@ -100,7 +96,7 @@ def list_documents(
     found = [
         d
         for d in found
-        if (not failed or d.state in _FAILED) and state in (None, d.state) and (name is None or _like(d, name))
+        if (not failed or d.state in _FAILED) and state in (None, d.state) and (name is None or like(d, name))
         if not kinds or d.holds(kinds)
     ]
     if sort is not Order.NAME:
@@ -110,32 +106,7 @@ def list_documents(
         for document in shown:
             print_json(to_json(document))
         return
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    beginning = _distinct_length([d.id for d in found])
-    # the beginning of an id is enough for every command, and leaves a narrow terminal room for names and reasons
-    table = Table(
-        Column("id", no_wrap=True, min_width=beginning),
-        Column("name", overflow="fold", ratio=1),
-        Column("state", no_wrap=True),
-        Column("pages", justify="right", no_wrap=True),
-        Column("chunks", justify="right", no_wrap=True),
-        Column("collection", overflow="fold", max_width=20),
-        box=None,
-        header_style="bold",
-        expand=True,
-    )
-    for d in shown:
-        cell = Text(printable(d.name))
-        if d.reason:
-            cell.append("\n" + printable(d.reason), style="dim")
-        rest = (d.state.value, str(d.pages), str(d.chunks), Text(printable(d.collection)))
-        table.add_row(d.id[:beginning], cell, *rest)
-    Console().print(table if shown else "No documents.")
-    if len(shown) < len(found):
-        typer.echo(f"{len(found) - len(shown)} more; raise `--limit` to see them", err=True)
+    print_list(shown, found)
 
 
 @documents_app.command("show")
@@ -163,7 +134,7 @@ def show_document(
     with engine_of("documents", data_dir, config, as_user) as opened:
         detail = opened.details(find(opened, document_id).id)
         chunks = opened.chunks(detail.document.id) if with_chunks else None
-        written = [] if thumbnails is None else _thumbnails(opened, detail, thumbnails)
+        written = [] if thumbnails is None else write_thumbnails(opened, detail, thumbnails)
     if json_output:
         facts = {**to_json(detail.document), "versions": to_json(detail.versions), "page_list": to_json(detail.pages)}
         facts |= {"parent_document": to_json(detail.parent), "members": to_json(detail.members)}
@@ -173,9 +144,9 @@ def show_document(
             facts["thumbnails"] = [str(path) for path in written]
         print_json(facts)
         return
-    _print_detail(detail)
+    print_detail(detail)
     for chunk in chunks or ():
-        _print_chunk(chunk)
+        print_chunk(chunk)
     if thumbnails is not None:
         typer.echo(f"{len(written)} page images in {thumbnails}", err=True)
 
@@ -320,71 +291,6 @@ def _delete_collection(opened: Engine, name: str, *, yes: bool, json_output: boo
         typer.echo(f"deleted {printable(name)} with {len(gone)} documents")
 
 
-def collections(
-    as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
-) -> None:
-    """List the collections you can read."""
-    with engine_of("collections", data_dir, config, as_user) as opened:
-        names = opened.collections()
-    for name in names:
-        if json_output:
-            print_json({"collection": name})
-        else:
-            typer.echo(name)
-
-
-# ------------------------------------------------------------------------------------------------ look-up
-
-
-def find(opened: Engine, text: str, collection: str | None = None) -> DocumentInfo:
-    """The one document that `text` names: an id, the beginning of one, a name, or the end of a path.
-
-    Raises `NotFoundError` when there is none that the asker may read, and `UsageError` naming the candidates when there
-    are several.
-    """
-    if _is_id(text):  # a name is asked for by its list: as an id it would be a refusal on record
-        with suppress(NotFoundError):
-            return opened.document(text)
-    readable = opened.documents(collection)
-    wanted = text.removeprefix("./")
-    ways = (
-        lambda d: len(text) >= 4 and d.id.startswith(text.lower()),
-        lambda d: d.name == text,
-        lambda d: _shown_path(d).endswith("/" + wanted.lstrip("/")) or text in (d.path, _shown_path(d)),
-    )
-    for way in ways:
-        found = [d for d in readable if way(d)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            some = "; ".join(f"{d.id} {printable(_shown_path(d))} ({d.collection})" for d in found[:_CANDIDATES])
-            more = f" and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
-            raise UsageError(f"{text!r} names {len(found)} documents", hint=f"Give one id: {some}{more}.")
-    raise NotFoundError(f"document {text!r} does not exist", hint="`strongroom documents list` lists them.")
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
-
-
-def _shown_path(document: DocumentInfo) -> str:
-    from strongroom.wire import shown_uri
-
-    return shown_uri(document.path)
-
-
-def _distinct_length(ids: list[str]) -> int:
-    """How many characters, 8 at least, tell these ids apart."""
-    return next((n for n in range(8, 36) if len({i[:n] for i in ids}) == len(ids)), 36)
-
-
-def _like(document: DocumentInfo, glob: str) -> bool:
-    return any(fnmatch(text.casefold(), glob.casefold()) for text in (document.name, _shown_path(document)))
-
-
 def _sources(
     opened: Engine, chosen: list[DocumentInfo]
 ) -> tuple[dict[str, list[SourceFile]], list[tuple[DocumentInfo, str]]]:
@@ -405,98 +311,3 @@ def _sources(
             file = SourceFile(str(path), holder.path, holder.name, path.stat().st_size)
             reachable[holder.collection][holder.path] = file
     return {place: list(files.values()) for place, files in reachable.items()}, unreachable
-
-
-# ------------------------------------------------------------------------------------------------ what is printed
-
-
-def _thumbnails(opened: Engine, detail: DocumentDetail, folder: Path) -> list[Path]:
-    """A small PNG of each page. Raises `NotFoundError` for formats that have no page images."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for page in detail.pages:
-        path = folder / f"page-{page.index + 1:04}.png"
-        path.write_bytes(opened.page_image(detail.document.id, page.index, dpi=40))
-        written.append(path)
-    return written
-
-
-def _print_detail(detail: DocumentDetail) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    d = detail.document
-    facts = {
-        "id": d.id,
-        "name": d.name,
-        "path": _shown_path(d),
-        "collection": d.collection,
-        "state": d.state.value,
-        "reason": d.reason,
-        "type": d.mime,
-        "size": size(d.size),
-        "pages": d.pages,
-        "chunks": d.chunks,
-        "added": f"{d.added:%Y-%m-%d %H:%M} UTC",
-        "updated": f"{d.updated:%Y-%m-%d %H:%M} UTC",
-        "personal": d.personal and ", ".join(f"{n} {kind}" for kind, n in d.personal.items()),
-        "inside": detail.parent and f"{detail.parent.name} ({detail.parent.id})",
-    }
-    for key, value in facts.items():
-        if value is not None:
-            typer.echo(printable(f"{key:12} {value}"))
-    console = Console()
-
-    def section(title: str, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-        if not rows:
-            return
-        table = Table(*header, box=None, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(printable("" if cell is None else str(cell)), overflow="fold") for cell in row))
-        typer.echo(f"\n{title}")
-        console.print(table)
-
-    section(
-        "Versions",
-        ("version", "added", "state", "size", "pages", "chunks", ""),
-        [
-            (
-                v.id[:12],
-                f"{v.added:%Y-%m-%d %H:%M}",
-                v.state.value,
-                size(v.size),
-                v.pages,
-                v.chunks,
-                "current" if v.current else "",
-            )
-            for v in detail.versions
-        ],
-    )
-    section(
-        "Pages",
-        ("place", "characters", "chunks", "OCR confidence"),
-        [
-            (
-                f"{p.locator.kind} {p.locator.label}",
-                f"{p.characters:,}",
-                p.chunks,
-                None if p.ocr_confidence is None else f"{p.ocr_confidence:.2f}",
-            )
-            for p in detail.pages
-        ],
-    )
-    section(
-        "Suspicious text",
-        ("place", "what"),
-        [(f"{p.locator.kind} {p.locator.label}", described(flag)) for p in detail.pages for flag in p.flags],
-    )
-    section("Inside it", ("id", "name"), [(m.id, m.name) for m in detail.members])
-
-
-def _print_chunk(chunk: StoredChunk) -> None:
-    numbers = chunk.page_numbers or tuple(page + 1 for page in chunk.pages)
-    pages = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-    heading = " > ".join(chunk.headings)
-    typer.echo(printable(f"\n[{chunk.ordinal}] page {pages}" + (f" | {heading}" if heading else "")))
-    typer.echo("\n".join(printable(line) for line in chunk.text.splitlines()))

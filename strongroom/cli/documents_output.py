@@ -1,0 +1,140 @@
+"""How documents are shown in a terminal: the list, one document's facts, its passages, its pages as small pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from strongroom.cli.common import printable
+from strongroom.cli.naming import distinct_length, shown_path
+from strongroom.flags import described
+from strongroom.types import DocumentInfo
+from strongroom.words import place, size
+
+if TYPE_CHECKING:
+    from strongroom.engine import Engine
+    from strongroom.types import DocumentDetail, StoredChunk
+
+
+def print_list(shown: list[DocumentInfo], found: list[DocumentInfo]) -> None:
+    """Documents as a table; `found` are all of which these are `shown`."""
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    beginning = distinct_length([d.id for d in found])
+    # the beginning of an id is enough for every command, and leaves a narrow terminal room for names and reasons
+    table = Table(
+        Column("id", no_wrap=True, min_width=beginning),
+        Column("name", overflow="fold", ratio=1),
+        Column("state", no_wrap=True),
+        Column("pages", justify="right", no_wrap=True),
+        Column("chunks", justify="right", no_wrap=True),
+        Column("collection", overflow="fold", max_width=20),
+        box=None,
+        header_style="bold",
+        expand=True,
+    )
+    for d in shown:
+        cell = Text(printable(d.name))
+        if d.reason:
+            cell.append("\n" + printable(d.reason), style="dim")
+        rest = (d.state.value, str(d.pages), str(d.chunks), Text(printable(d.collection)))
+        table.add_row(d.id[:beginning], cell, *rest)
+    Console().print(table if shown else "No documents.")
+    if len(shown) < len(found):
+        typer.echo(f"{len(found) - len(shown)} more; raise `--limit` to see them", err=True)
+
+
+def write_thumbnails(opened: Engine, detail: DocumentDetail, folder: Path) -> list[Path]:
+    """A small PNG of each page. Raises `NotFoundError` for formats that have no page images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for page in detail.pages:
+        path = folder / f"page-{page.index + 1:04}.png"
+        path.write_bytes(opened.page_image(detail.document.id, page.index, dpi=40))
+        written.append(path)
+    return written
+
+
+def print_detail(detail: DocumentDetail) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    d = detail.document
+    facts = {
+        "id": d.id,
+        "name": d.name,
+        "path": shown_path(d),
+        "collection": d.collection,
+        "state": d.state.value,
+        "reason": d.reason,
+        "type": d.mime,
+        "size": size(d.size),
+        "pages": d.pages,
+        "chunks": d.chunks,
+        "added": f"{d.added:%Y-%m-%d %H:%M} UTC",
+        "updated": f"{d.updated:%Y-%m-%d %H:%M} UTC",
+        "personal": d.personal and ", ".join(f"{n} {kind}" for kind, n in d.personal.items()),
+        "inside": detail.parent and f"{detail.parent.name} ({detail.parent.id})",
+    }
+    for key, value in facts.items():
+        if value is not None:
+            typer.echo(printable(f"{key:12} {value}"))
+    console = Console()
+
+    def section(title: str, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+        if not rows:
+            return
+        table = Table(*header, box=None, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(printable("" if cell is None else str(cell)), overflow="fold") for cell in row))
+        typer.echo(f"\n{title}")
+        console.print(table)
+
+    section(
+        "Versions",
+        ("version", "added", "state", "size", "pages", "chunks", ""),
+        [
+            (
+                v.id[:12],
+                f"{v.added:%Y-%m-%d %H:%M}",
+                v.state.value,
+                size(v.size),
+                v.pages,
+                v.chunks,
+                "current" if v.current else "",
+            )
+            for v in detail.versions
+        ],
+    )
+    section(
+        "Pages",
+        ("place", "characters", "chunks", "OCR confidence"),
+        [
+            (
+                place(p.number, p.locator),
+                f"{p.characters:,}",
+                p.chunks,
+                None if p.ocr_confidence is None else f"{p.ocr_confidence:.2f}",
+            )
+            for p in detail.pages
+        ],
+    )
+    section(
+        "Suspicious text",
+        ("place", "what"),
+        [(place(p.number, p.locator), described(flag)) for p in detail.pages for flag in p.flags],
+    )
+    section("Inside it", ("id", "name"), [(m.id, m.name) for m in detail.members])
+
+
+def print_chunk(chunk: StoredChunk) -> None:
+    numbers = chunk.page_numbers or tuple(page + 1 for page in chunk.pages)
+    pages = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+    heading = " > ".join(chunk.headings)
+    typer.echo(printable(f"\n[{chunk.ordinal}] page {pages}" + (f" | {heading}" if heading else "")))
+    typer.echo("\n".join(printable(line) for line in chunk.text.splitlines()))
