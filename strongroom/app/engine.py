@@ -15,6 +15,7 @@ from uuid import UUID
 from strongroom import __version__
 from strongroom.access import AccessFilter
 from strongroom.app import deleting
+from strongroom.app.acting import Acting
 from strongroom.app.disk import disk_use
 from strongroom.app.keeping import LocalKeeping
 from strongroom.app.permissions import LocalPermissions
@@ -58,19 +59,17 @@ from strongroom.types import (
 
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
-    from strongroom.audit.log import Outcome
     from strongroom.whole import WholeEvent, WholeRequest
 
 WRITERS = frozenset({"admin", "editor"})
 
 
-class LocalEngine:
+class LocalEngine(Acting):
     """Implements `strongroom.engine.Engine`. Thread-safe; searches and answers may run while an ingest runs."""
 
     def __init__(self, appliance: Appliance, user: str, *, by: str | None = None) -> None:
         """`by` is who acts as the user, where that is somebody else."""
-        self._appliance = appliance
-        self._user = user
+        super().__init__(appliance, user)
         self._by = user if by is None else by
         self.owns_appliance = False
 
@@ -146,11 +145,11 @@ class LocalEngine:
         return self._appliance.pipeline.settled(offers, collection=collection, ocr=ocr)
 
     def watches(self) -> list[Watch]:
-        self._require_admin("watch folders")
+        self._require_admin("watch.list", "watch folders")
         return [self._appliance.watching.shown(watch) for watch in self._appliance.catalog.watches()]
 
     def add_watch(self, watch: Watch) -> Watch:
-        self._require_admin("watch folders")
+        self._require_admin("watch.add", "watch folders")
         for path in watch.paths:
             if not Path(path).is_absolute() or not Path(path).exists():
                 raise UsageError(f"{path} is no path of this machine", hint="Give an absolute path that exists here.")
@@ -164,7 +163,7 @@ class LocalEngine:
         return self._appliance.watching.shown(added)
 
     def remove_watch(self, watch_id: str) -> None:
-        self._require_admin("watch folders")
+        self._require_admin("watch.remove", "watch folders")
         self._appliance.catalog.remove_watch(watch_id)
         self._appliance.watching.drop(watch_id)
         self._audit("watch.remove", watch_id)
@@ -323,11 +322,11 @@ class LocalEngine:
         return self._appliance.blobs.read(document_id, document.version)
 
     def withholding(self) -> list[Withholding]:
-        self._require_admin("list rules on personal data")
+        self._require_admin("privacy.list", "list rules on personal data")
         return self._appliance.catalog.withholding()
 
     def withhold(self, rule: Withholding, *, remove: bool = False) -> None:
-        self._require_admin("set rules on personal data")
+        self._require_admin("privacy.rule", "set rules on personal data")
         if rule.role not in ROLES:  # a rule that binds nobody would look like protection
             raise UsageError(f"there is no role {rule.role!r}", hint=f"Choose of {', '.join(ROLES)}.")
         self._appliance.catalog.withhold(rule, remove=remove)
@@ -388,7 +387,7 @@ class LocalEngine:
         )
 
     def verify(self) -> VerifyReport:
-        self._require_admin("verify")
+        self._require_admin("verify", "verify")
         return verify(self._appliance)
 
     def close(self) -> None:
@@ -396,12 +395,6 @@ class LocalEngine:
             self._appliance.close()
 
     # ------------------------------------------------------------------------------------------------
-
-    def _require_admin(self, action: str) -> None:
-        """For what reads files of this machine, whoever asks, and for what tells of all documents."""
-        if self._appliance.catalog.role(self._user) != "admin":
-            self._audit(action, outcome="refused")
-            raise NotPermittedError(f"{self._user} may not {action}", hint="Ask an administrator.")
 
     def _may_write(self, collection: str, document_id: str | None = None) -> bool:
         catalog = self._appliance.catalog
@@ -434,9 +427,6 @@ class LocalEngine:
                 hint="Ask for it with `strongroom clearances ask`.",
             )
         return {"clearance": found}
-
-    def _audit(self, action: str, subject: str = "", *, outcome: Outcome = "ok", **detail: object) -> None:
-        self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)
 
     @contextmanager
     def _recording_refusals(self, action: str, document_id: str | None = None, **asked: object) -> Iterator[None]:

@@ -8,29 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from strongroom.app import deleting
+from strongroom.app.acting import Acting
 from strongroom.errors import NotPermittedError, UsageError
 from strongroom.types import Hold, HoldRequest, Retention, RetentionRun
 
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
-    from strongroom.audit.log import Outcome
     from strongroom.catalog.records import Collection
 
 
-class LocalKeeping:
+class LocalKeeping(Acting):
     """Holds, retention and receipts in process, for one user. Thread-safe."""
 
     def __init__(self, appliance: Appliance, user: str) -> None:
-        self._appliance = appliance
+        super().__init__(appliance, user)
         self._catalog = appliance.catalog
-        self._user = user
 
     def holds(self) -> list[Hold]:
-        self._require_admin("hold.list")
+        self._require_keeper("hold.list")
         return self._catalog.holds()
 
     def hold(self, request: HoldRequest) -> Hold:
-        self._require_admin("hold.add")
+        self._require_keeper("hold.add")
         if not request.reason.strip():
             raise UsageError("a hold needs a reason", hint="Name the matter: it is what a later reader goes by.")
         if (request.document_id is None) == (request.collection is None):
@@ -44,16 +43,16 @@ class LocalKeeping:
         return placed
 
     def lift(self, hold_id: str) -> None:
-        self._require_admin("hold.remove")
+        self._require_keeper("hold.remove")
         self._catalog.lift_hold(hold_id)
         self._audit("hold.remove", hold_id)
 
     def retention(self) -> list[Retention]:
-        self._require_admin("retention.list")
+        self._require_keeper("retention.list")
         return self._catalog.retention()
 
     def keep_for(self, collection: str, days: int) -> None:
-        self._require_admin("retention.set")
+        self._require_keeper("retention.set")
         if days < 0:
             raise UsageError(f"{days} days", hint="Give the days after the last change; 0 keeps documents for good.")
         place = self._catalog.collection(collection)
@@ -63,12 +62,12 @@ class LocalKeeping:
         self._audit("retention.set", place.id, keep_days=days)
 
     def apply_retention(self, *, dry_run: bool = False) -> RetentionRun:
-        self._require_admin("retention.apply")
+        self._require_keeper("retention.apply")
         deleted, held = deleting.apply_retention(self._appliance, by=self._user, dry_run=dry_run)
         return RetentionRun(tuple(deleted), tuple(held), dry_run)
 
     def delete_collection(self, name: str) -> list[str]:
-        self._require_admin("delete.collection")
+        self._require_keeper("delete.collection")
         place = self._catalog.collection(name)
         if not self._catalog.may_write(self._catalog.access_for(self._user), name):
             self._audit("delete.collection", place.id, outcome="refused")
@@ -79,13 +78,11 @@ class LocalKeeping:
         return deleting.delete_collection(self._appliance, name, by=self._user)
 
     def receipts(self) -> list[str]:
-        self._require_admin("receipts")
+        self._require_keeper("receipts")
         return list(self._catalog.receipts())
 
-    def _require_admin(self, action: str) -> None:
-        if self._catalog.role(self._user) != "admin":
-            self._appliance.audit.append(self._user, action, outcome="refused")
-            raise NotPermittedError(f"{self._user} may not decide about what is kept", hint="Ask an administrator.")
+    def _require_keeper(self, action: str) -> None:
+        self._require_admin(action, "decide about what is kept")
 
     def _require_consent(self, action: str, place: Collection, what: str) -> None:
         """Where deleting in bulk needs two people. Raises `NotPermittedError`."""
@@ -97,6 +94,3 @@ class LocalKeeping:
                 f"{what} {place.name!r} needs the consent of a second person",
                 hint="Ask for it with `strongroom clearances ask`.",
             )
-
-    def _audit(self, action: str, subject: str, *, outcome: Outcome = "ok", **detail: object) -> None:
-        self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)

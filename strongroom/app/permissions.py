@@ -8,31 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from strongroom.app.acting import Acting
 from strongroom.errors import NotFoundError, NotPermittedError, StrongroomError, UsageError
 from strongroom.types import Clearance, ClearanceRequest, Grant, GrantRequest, Group, Wall
 
 if TYPE_CHECKING:
     from strongroom.app.appliance import Appliance
-    from strongroom.audit.log import Outcome
 
 
-class LocalPermissions:
+class LocalPermissions(Acting):
     """Permissions in process, for one user. Thread-safe."""
 
     def __init__(self, appliance: Appliance, user: str, *, by: str) -> None:
-        self._appliance = appliance
+        super().__init__(appliance, user)
         self._catalog = appliance.catalog
-        self._user = user
         self._acting = by != user
 
     # ------------------------------------------------------------------------------------------------ groups
 
     def groups(self) -> list[Group]:
-        self._require_admin("group.list")
+        self._require_decider("group.list")
         return self._catalog.groups()
 
     def join(self, group: str, user: str) -> None:
-        self._require_admin("group.add")
+        self._require_decider("group.add")
         try:
             self._catalog.join(group, user)
         except StrongroomError:
@@ -41,7 +40,7 @@ class LocalPermissions:
         self._audit("group.add", group=group, user=user)
 
     def leave(self, group: str, user: str) -> None:
-        self._require_admin("group.remove")
+        self._require_decider("group.remove")
         self._catalog.leave(group, user)
         self._audit("group.remove", group=group, user=user)
 
@@ -52,7 +51,7 @@ class LocalPermissions:
             _, resource_id = self._resource(collection, document)
             return self._catalog.grants(resource_id)
         access = self._catalog.access_for(self._user)
-        if self._admin():
+        if self._is_admin():
             return self._catalog.grants()
         mine = self._catalog.writable(access)
         return [grant for grant in self._catalog.grants() if grant.resource_id in mine]
@@ -81,17 +80,17 @@ class LocalPermissions:
     # ------------------------------------------------------------------------------------------------ walls
 
     def walls(self) -> list[Wall]:
-        self._require_admin("wall.list")
+        self._require_decider("wall.list")
         return self._catalog.walls()
 
     def add_wall(self, one: str, other: str) -> Wall:
-        self._require_admin("wall.add")
+        self._require_decider("wall.add")
         wall = self._catalog.add_wall(one, other, by=self._user)
         self._audit("wall.add", one=wall.one, other=wall.other)
         return wall
 
     def remove_wall(self, one: str, other: str) -> None:
-        self._require_admin("wall.remove")
+        self._require_decider("wall.remove")
         self._catalog.remove_wall(one, other)
         self._audit("wall.remove", one=one, other=other)
 
@@ -100,7 +99,7 @@ class LocalPermissions:
     def clearances(self) -> list[Clearance]:
         access = self._catalog.access_for(self._user)
         found = self._catalog.clearances()
-        if self._admin():
+        if self._is_admin():
             return found
         return [c for c in found if c.by == self._user or self._catalog.may_decide(access, c)]
 
@@ -154,11 +153,11 @@ class LocalPermissions:
             raise UsageError("a grant is about one thing", hint="Name either a collection or a document.")
         found = None
         if collection is not None:
-            if self._admin() or self._catalog.may_write(self._catalog.access_for(self._user), collection):
+            if self._is_admin() or self._catalog.may_write(self._catalog.access_for(self._user), collection):
                 found = self._catalog.collection_id(collection)
             what = f"collection {collection!r}"
         else:
-            if self._admin() or document in self._catalog.writable(self._catalog.access_for(self._user)):
+            if self._is_admin() or document in self._catalog.writable(self._catalog.access_for(self._user)):
                 found = document
             what = f"document {document}"
         if found is None:
@@ -166,13 +165,5 @@ class LocalPermissions:
             raise NotFoundError(f"{what} does not exist", hint="Or it is not yours to decide about.")
         return ("collection" if collection is not None else "document"), found
 
-    def _admin(self) -> bool:
-        return self._catalog.role(self._user) == "admin"
-
-    def _require_admin(self, action: str) -> None:
-        if not self._admin():
-            self._audit(action, outcome="refused")
-            raise NotPermittedError(f"{self._user} may not decide about groups and walls", hint="Ask an administrator.")
-
-    def _audit(self, action: str, subject: str = "", *, outcome: Outcome = "ok", **detail: object) -> None:
-        self._appliance.audit.append(self._user, action, subject, outcome=outcome, **detail)
+    def _require_decider(self, action: str) -> None:
+        self._require_admin(action, "decide about groups and walls")
