@@ -156,7 +156,9 @@ def _usage(path: str, command: Any) -> str:
 
 
 def _argument(param: Any) -> str:
-    name = (param.metavar or param.name).upper()
+    if param.metavar:  # as `--help` shows it: with its own brackets and dots
+        return str(param.metavar)
+    name = param.name.upper()
     shown = name if param.required else f"[{name}]"
     return f"{shown}..." if param.nargs == -1 or param.multiple else shown
 

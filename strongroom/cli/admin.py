@@ -18,8 +18,8 @@ from strongroom.cli.common import (
     show_problems,
     to_json,
 )
-from strongroom.cli.progress import duration, size
 from strongroom.errors import ExitCode
+from strongroom.words import duration, size
 
 index_app = typer.Typer(help="Facts about the vector index.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
@@ -124,7 +124,14 @@ def status(
 
 @index_app.command("info")
 def index_info(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """Show which embedder and text format the index was built with, and how many points it holds."""
+    """Show which embedder and text format the index was built with, and how many points it holds.
+
+    Needs the server stopped.
+
+    Example:
+
+        strongroom index info
+    """
     from strongroom.app.appliance import INDEX_META
 
     with own_appliance("index info", data_dir, config) as appliance:

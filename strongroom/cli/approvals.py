@@ -70,7 +70,12 @@ def remove(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Delete a judgement."""
+    """Delete a judgement.
+
+    Example:
+
+        strongroom approvals remove 0d9f7c1e-5b4a-4d0e-8c1b-2a3f4e5d6c7b
+    """
     with engine_of("approvals", data_dir, config, as_user) as opened:
         opened.withdraw(approval_id)
     typer.echo(f"removed {approval_id}", err=True)

@@ -93,7 +93,12 @@ def remove_hold(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Lift a hold. Needs the server stopped."""
+    """Lift a hold. The rules of retention count again at once.
+
+    Example:
+
+        strongroom holds remove 3d0e7f42-8a51-4c0e-9b6f-1f2e3d4c5b6a
+    """
     with _keeping("holds remove", data_dir, config) as keeping:
         keeping.lift(hold_id)
     typer.echo(f"hold {hold_id} lifted")
@@ -121,7 +126,12 @@ def set_retention(
 
 @retention_app.command("list")
 def list_retention(json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """List the rules in force."""
+    """List the rules in force.
+
+    Example:
+
+        strongroom retention list
+    """
     with _keeping("retention list", data_dir, config) as keeping:
         rules = keeping.retention()
     for rule in rules:

@@ -148,7 +148,12 @@ def import_model(
 
 @app.command()
 def remove(model_id: ModelId, config: ConfigFile = None) -> None:
-    """Delete an installed model from this machine."""
+    """Delete an installed model from this machine.
+
+    Example:
+
+        strongroom models remove qwen3-4b
+    """
     from models.registry import Registry
 
     Registry(load_settings(None, config).settings.models_dir).remove(model_id)

@@ -85,7 +85,12 @@ def remove_member(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Take a user out of a group. Counts from the next page, search or answer on."""
+    """Take a user out of a group. Counts from the next page, search or answer on.
+
+    Example:
+
+        strongroom groups remove legal bob
+    """
     with engine_of("groups", data_dir, config, as_user) as opened:
         opened.permissions.leave(group, user)
     typer.echo(f"{user} is no longer in {group}", err=True)
@@ -177,7 +182,12 @@ def remove_grant(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Take a grant or a denial away. Counts at once."""
+    """Take a grant or a denial away. Counts at once.
+
+    Example:
+
+        strongroom grants remove 6f0c1b9e-2d1a-4b57-8f43-0f6f5b1f6a10
+    """
     with engine_of("grants", data_dir, config, as_user) as opened:
         opened.permissions.revoke(grant_id)
     typer.echo(f"removed {grant_id}", err=True)
@@ -187,7 +197,12 @@ def remove_grant(
 def list_walls(
     as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
 ) -> None:
-    """List the walls."""
+    """List the walls.
+
+    Example:
+
+        strongroom walls list
+    """
     with engine_of("walls", data_dir, config, as_user) as opened:
         found = opened.permissions.walls()
     for wall in found:
@@ -229,7 +244,12 @@ def remove_wall(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Take a wall away."""
+    """Take a wall away.
+
+    Example:
+
+        strongroom walls remove matter-17 matter-23
+    """
     with engine_of("walls", data_dir, config, as_user) as opened:
         opened.permissions.remove_wall(one, other)
     typer.echo(f"no wall stands between {one} and {other}", err=True)
@@ -239,7 +259,12 @@ def remove_wall(
 def list_clearances(
     as_user: AsUser = None, json_output: Json = False, data_dir: DataDir = None, config: ConfigFile = None
 ) -> None:
-    """List requests that you made or may decide on."""
+    """List requests that you made or may decide on.
+
+    Example:
+
+        strongroom clearances list --json
+    """
     with engine_of("clearances", data_dir, config, as_user) as opened:
         found = opened.permissions.clearances()
     for one in found:
@@ -285,13 +310,23 @@ ClearanceId = Annotated[str, typer.Argument(help="Id, from `strongroom clearance
 
 @clearances_app.command("approve")
 def approve_clearance(clearance_id: ClearanceId, data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """Allow what another person asked for. Nobody approves a request of their own."""
+    """Allow what another person asked for. Nobody approves a request of their own.
+
+    Example:
+
+        strongroom clearances approve 4b1d0c52-7c3e-4f0e-9a55-1d2b8f6c7e90
+    """
     _decide(clearance_id, data_dir, config, allow=True)
 
 
 @clearances_app.command("deny")
 def deny_clearance(clearance_id: ClearanceId, data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """Deny what another person asked for."""
+    """Deny what another person asked for.
+
+    Example:
+
+        strongroom clearances deny 4b1d0c52-7c3e-4f0e-9a55-1d2b8f6c7e90
+    """
     _decide(clearance_id, data_dir, config, allow=False)
 
 
@@ -303,7 +338,7 @@ def _decide(clearance_id: str, data_dir: Path | None, config: Path | None, *, al
 
 def _document(opened: Engine, named: str) -> str:
     """Id of a document by whatever name, where the asker reads it; else as it is given: administrators name ids."""
-    from strongroom.cli.library import find
+    from strongroom.cli.naming import find
     from strongroom.errors import NotFoundError
 
     try:

@@ -25,7 +25,7 @@ PAGES = [
     for p in [ROOT / "README.md", ROOT / "samples" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if "changelog" not in p.parts
 ]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)  # indented in a list
 INLINE = re.compile(r"`(strongroom [^`]+)`")
 MAKE = re.compile(r"`make ([a-z][a-z-]*)|^make ([a-z][a-z-]*)(?: +#.*)?$", re.MULTILINE)
 
@@ -91,6 +91,30 @@ def test_named_command_and_its_options_exist(page: str, text: str) -> None:
     command, rest, _ = resolve(text.split()[1:])
     known = {o for p in command.params for o in [*p.opts, *p.secondary_opts]} | {"--help", "-h"}
     assert [word for word in rest if word.startswith("-") and word not in known] == []
+
+
+def leaves(command: Any, path: str = "strongroom") -> list[tuple[str, Any]]:
+    """Every command that does something, with its full name."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [(path, command)]
+    return [leaf for name, child in below.items() for leaf in leaves(child, f"{path} {name}")]
+
+
+def test_help_of_every_command_shows_an_example_of_itself() -> None:
+    without = [path for path, command in leaves(get_command(app)) if f"\n    {path}" not in (command.help or "")]
+    assert without == []
+
+
+def test_commands_on_pages_stand_in_blocks_that_are_looked_at() -> None:
+    """What stands in another kind of block, or is only indented, was parsed by nobody."""
+    unseen = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        found = [block for language, block in BLOCK.findall(text) if language not in {"console", "sh", "ini"}]
+        found += re.findall(r"\n\n {4}(\S.*)", BLOCK.sub("", text))
+        unseen += [(page.name, block) for block in found if re.search(r"^strongroom ", block, re.MULTILINE)]
+    assert [seen for seen in unseen if seen[0] != "cli.md"] == []  # its usage lines are not calls
 
 
 def test_pages_show_commands() -> None:
