@@ -23,6 +23,7 @@ from strongroom.types import (
     VerifyReport,
 )
 from strongroom.wire import PageReply, dumps, without_layout
+from strongroom.words import DOUBTFUL
 
 _MOST_PAGES = 10_000_000  # more than any document has, and still a number that the catalogue can compare
 
@@ -66,7 +67,7 @@ async def chunks(request: Request, document_id: str) -> Response:
 
 @router.get("/doubtful-pages", responses={200: {"model": list[DoubtfulPage]}})
 async def doubtful_pages(
-    request: Request, below: Annotated[float, Query(gt=0, le=1)] = 0.7, collection: str | None = None
+    request: Request, below: Annotated[float, Query(gt=0, le=1)] = DOUBTFUL, collection: str | None = None
 ) -> Response:
     """Pages that OCR was not sure of, least sure first."""
     found = await call(request, engine_of(request).doubtful_pages, below, collection=collection)

@@ -38,3 +38,10 @@ def place(page: int | None, locator: Locator) -> str:
     if page is not None and locator.kind == "page":
         return f"page {page}"
     return f"{locator.kind} {locator.label}".strip()
+
+
+def places(numbers: tuple[int, ...], first: Locator) -> str:
+    """Where something stands that may reach over several pages: `page 3`, `pages 3 to 4`, `sheet Budget`."""
+    if len(numbers) > 1:
+        return f"{first.kind}s {numbers[0]} to {numbers[-1]}"
+    return place(numbers[0] if numbers else None, first)

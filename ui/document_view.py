@@ -21,7 +21,7 @@ from strongroom.types import (
     StoredChunk,
 )
 from strongroom.wire import shown_uri
-from strongroom.words import DOUBTFUL, counted, place, size
+from strongroom.words import DOUBTFUL, counted, place, places, size
 from ui.files import image_url
 
 UPLOAD = "upload:///"
@@ -201,11 +201,7 @@ def _page_facts(document_id: str, page: PageFacts, *, pictures: bool) -> dict[st
 
 
 def _passage(chunk: StoredChunk) -> dict[str, str]:
-    numbers = chunk.page_numbers
-    if len(numbers) > 1:
-        where = f"pages {numbers[0]} to {numbers[-1]}"
-    else:
-        where = place(numbers[0] if numbers else None, chunk.locator)
+    where = places(chunk.page_numbers, chunk.locator)
     return {"where": " › ".join((where[:1].upper() + where[1:], *chunk.headings)), "text": chunk.text}
 
 

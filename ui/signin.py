@@ -343,7 +343,7 @@ class Pages:
 
     async def _people_page(self, request: Request, desk: HttpDesk, status: int = 200, **more: str) -> Response:
         me = await _run(desk.me)
-        shown = {"done": "", "link": "", "problem": "", **more}
+        shown = {"done": "", "link": "", "problem": "", "deleting": "", **more}
         people = await _run(desk.users)
         return self._page("people.html.j2", status, me=me, people=people, roles=ROLES, **shown)
 
@@ -373,6 +373,8 @@ class Pages:
             elif what == "reset-factors":
                 await _run(desk.reset_factors, name)
             elif what == "delete":
+                return await self._people_page(request, desk, deleting=name)
+            elif what == "delete-for-good":
                 await _run(desk.delete_user, name)
             else:
                 raise UsageError("nothing was chosen", hint="Choose what to do.")

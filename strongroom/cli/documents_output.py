@@ -11,7 +11,7 @@ from strongroom.cli.common import printable
 from strongroom.cli.naming import distinct_length, shown_path
 from strongroom.flags import described
 from strongroom.types import DocumentInfo
-from strongroom.words import place, size
+from strongroom.words import place, places, size
 
 if TYPE_CHECKING:
     from strongroom.engine import Engine
@@ -133,8 +133,6 @@ def print_detail(detail: DocumentDetail) -> None:
 
 
 def print_chunk(chunk: StoredChunk) -> None:
-    numbers = chunk.page_numbers or tuple(page + 1 for page in chunk.pages)
-    pages = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-    heading = " > ".join(chunk.headings)
-    typer.echo(printable(f"\n[{chunk.ordinal}] page {pages}" + (f" | {heading}" if heading else "")))
+    where = " | ".join(filter(None, (places(chunk.page_numbers, chunk.locator), " > ".join(chunk.headings))))
+    typer.echo(printable(f"\n[{chunk.ordinal}] {where}"))
     typer.echo("\n".join(printable(line) for line in chunk.text.splitlines()))

@@ -21,8 +21,11 @@ def run(argv: Sequence[str]) -> int:
     except StrongroomError as exc:
         report(exc)
         return int(exc.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
+        return int(ExitCode.INTERRUPTED)
+    except typer.Abort:  # a question was answered with no, or there was nobody to answer it
+        typer.echo("not confirmed: nothing was changed", err=True)
         return int(ExitCode.INTERRUPTED)
     except typer.Exit as exc:
         return exc.exit_code

@@ -211,7 +211,7 @@ def reset_factors(name: Name, data_dir: DataDir = None, config: ConfigFile = Non
 @users_app.command()
 def delete(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
@@ -222,7 +222,7 @@ def delete(
         strongroom users delete anna
     """
     if not yes:
-        typer.confirm(f"Delete the account {printable(name)}?", abort=True)
+        typer.confirm(f"Delete the account {printable(name)}?", abort=True, err=True)
     with _desk(data_dir, config) as (desk, _):
         desk.delete_user(name)
     typer.echo(f"{printable(name)} deleted", err=True)
@@ -249,6 +249,8 @@ def list_sessions(
         else:
             line = f"{one.id}  since {_time(one.created)}, seen {_time(one.seen)}, until {_time(one.expires)}"
             typer.echo(f"{line}, {one.address or 'here'}, {printable(one.agent)}")
+    if not found and not json_output:
+        typer.echo("Nobody is signed in.")
 
 
 @sessions_app.command("end")
@@ -294,6 +296,8 @@ def list_tokens(
         else:
             used = "never used" if one.used is None else f"used {_time(one.used)}"
             typer.echo(f"{one.id}  {' '.join(one.scopes):22} until {_time(one.expires)}, {used}, {printable(one.name)}")
+    if not found and not json_output:
+        typer.echo("No tokens.")
 
 
 @tokens_app.command("add")

@@ -49,7 +49,7 @@ def test_an_account_s_life_without_a_server(
     assert made["secret"].startswith("srt_")
     assert made["secret"] not in strongroom(capsys, "tokens", "list", "--user", "anna", *here)
     strongroom(capsys, "tokens", "revoke", made["token"]["id"], *here)
-    assert strongroom(capsys, "tokens", "list", "--user", "anna", *here) == ""
+    assert strongroom(capsys, "tokens", "list", "--user", "anna", *here) == "No tokens.\n"
     strongroom(capsys, "users", "role", "anna", "auditor", *here)
     strongroom(capsys, "users", "disable", "anna", *here)
     listed = [json.loads(line) for line in strongroom(capsys, "users", "list", "--json", *here).splitlines()]
@@ -57,6 +57,11 @@ def test_an_account_s_life_without_a_server(
         ("anna", "auditor", True),
         (LOCAL_USER, "admin", False),
     ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run(["users", "delete", "anna", *here]) == ExitCode.INTERRUPTED
+    kept = capsys.readouterr()
+    assert kept.out == ""  # questions are not data
+    assert kept.err.endswith("not confirmed: nothing was changed\n")
     strongroom(capsys, "users", "delete", "anna", "--yes", *here)
     strongroom(capsys, "users", "delete", "anna", "--yes", *here, code=ExitCode.USAGE)
     strongroom(capsys, "users", "disable", LOCAL_USER, *here, code=ExitCode.USAGE)

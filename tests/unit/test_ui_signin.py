@@ -304,6 +304,12 @@ def test_people_are_added_by_administrators_alone(browser: Browser, other: Brows
     assert other.http.get("/people").status_code == 403
     assert other.post("/people/add", name="eve", role="admin").status_code == 403
     assert other.post("/people/change", name="newcomer", what="role", role="admin").status_code == 403
+    # an account goes when the question was answered, not before
+    asked = browser.post("/people/change", name="newcomer", what="delete", role="editor")
+    assert "Delete the account newcomer?" in asked.text
+    assert other.http.get("/").text == "newcomer"
+    browser.post("/people/change", name="newcomer", what="delete-for-good")
+    assert other.http.get("/").status_code == 401
 
 
 def test_the_browser_s_address_is_on_record_and_cannot_be_claimed(browser: Browser, up: Served, book: Accounts) -> None:

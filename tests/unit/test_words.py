@@ -39,3 +39,9 @@ def test_times_are_written_as_people_do() -> None:
 )
 def test_places_are_named_as_people_do(page: int | None, locator: Locator, written: str) -> None:
     assert words.place(page, locator) == written
+
+
+def test_what_reaches_over_pages_names_the_first_and_the_last() -> None:
+    assert words.places((3, 4, 5), Locator("page", "3")) == "pages 3 to 5"
+    assert words.places((2, 3), Locator("slide", "2")) == "slides 2 to 3"
+    assert words.places((), Locator("sheet", "Budget")) == "sheet Budget"
