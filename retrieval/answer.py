@@ -23,6 +23,7 @@ from strongroom.errors import CancelledError
 from strongroom.flags import described, touching
 from strongroom.ports import QUOTE_SEPARATOR, ChatModel, Embedder, Entailment, GenerationOptions, Reader
 from strongroom.types import (
+    EXTRACTIVE,
     GENERATED,
     Answer,
     AnswerEvent,
@@ -40,7 +41,6 @@ from strongroom.types import (
     Usage,
 )
 
-EXTRACTIVE = "extractive"  # `Answer.model` when no language model wrote a word
 K = 8  # passages read for one question
 QUOTES = 5  # in the list of citations
 PROMPT_TOKENS = 600  # for all of them: on two cores every hundred tokens cost the reader about a second of waiting

@@ -514,6 +514,10 @@ class Clarification:
     options: tuple[str, ...]
 
 
+EXTRACTIVE = "extractive"
+"""`Answer.model` where no language model wrote a word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer. When `abstained`, `answer` says so and `citations` are the nearest passages, not evidence.

@@ -12,6 +12,7 @@ from typing import Any
 
 from strongroom.quotes import marked, segments
 from strongroom.types import (
+    EXTRACTIVE,
     Answer,
     ApprovalRequest,
     Citation,
@@ -181,7 +182,7 @@ def gaps(text: str, sentences: Sequence[str]) -> list[str]:
 
 def answer_meta(answer: Answer) -> str:
     """The small print under an answer."""
-    parts = [answer.model, f"confidence {answer.confidence:.0%}"]
+    parts = ["" if answer.model == EXTRACTIVE else answer.model, f"confidence {answer.confidence:.0%}"]
     total = answer.timings_ms.get("total")
     if total is not None:
         parts.append(f"{total / 1000:.1f} s")

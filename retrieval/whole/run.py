@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from retrieval.answer import EXTRACTIVE
 from retrieval.whole.compare import compare
 from retrieval.whole.desk import Desk, Work
 from retrieval.whole.extract import extract
@@ -13,7 +12,7 @@ from retrieval.whole.sheet import Asked, sheet
 from retrieval.whole.summarise import summarise
 from retrieval.whole.timeline import timeline
 from strongroom.errors import UsageError
-from strongroom.types import DocumentInfo
+from strongroom.types import EXTRACTIVE, DocumentInfo
 from strongroom.whole import WholeDone, WholeEvent, WholeItem, WholeProgress, WholeRequest
 
 MOST_FIELDS, MOST_QUESTIONS, MOST_POINTS = 200, 2_000, 50

@@ -28,7 +28,7 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.errors import UsageError
-from strongroom.types import AnswerEvent, AskRequest, ErrorEvent, StageEvent, TextEvent
+from strongroom.types import EXTRACTIVE, AnswerEvent, AskRequest, ErrorEvent, StageEvent, TextEvent
 from strongroom.words import place
 
 if TYPE_CHECKING:
@@ -169,7 +169,9 @@ def show_sources(answer: Answer, *, printed: bool) -> None:
         if sentence.unfounded:
             console.print(Text(f"    stands in no quote: {', '.join(sentence.unfounded)}", style="yellow"))
     total = answer.timings_ms.get("total", 0.0) / 1000
-    console.print(Text(f"\n{answer.model}, confidence {answer.confidence:.2f}, {total:.1f} s", style="dim"))
+    who = "the documents' own words" if answer.model == EXTRACTIVE else answer.model
+    facts = [*([] if answer.abstained else [who]), f"confidence {answer.confidence:.2f}", f"{total:.1f} s"]
+    console.print(Text("\n" + ", ".join(facts), style="dim"))
 
 
 def marked(citation: Citation, answer: Answer) -> list[tuple[str, str]]:

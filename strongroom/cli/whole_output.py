@@ -11,7 +11,7 @@ import typer
 
 from strongroom.cli.common import printable, to_json
 from strongroom.cli.progress import LINE_EVERY_S
-from strongroom.types import Citation
+from strongroom.types import EXTRACTIVE, Citation
 from strongroom.whole import Cell, Difference, Point, Row, WholeDone, WholeItem, WholeProgress
 from strongroom.words import duration, place
 
@@ -131,7 +131,7 @@ def print_row(row: Row) -> None:
 
 def print_done(done: WholeDone) -> None:
     """Totals and what was left out, on stderr."""
-    extracts = done.model == "extractive"
+    extracts = done.model == EXTRACTIVE
     how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
     documents = {0: "", 1: " from 1 document"}.get(done.documents, f" from {done.documents:,} documents")
     kept = f", {done.reused:,} parts kept from before" if done.reused else ""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from models.defaults import DEFAULT_EMBEDDER, DEFAULT_LLM, open_embedder, open_llm, open_reader
-from retrieval.answer import EXTRACTIVE, Answerer
+from retrieval.answer import Answerer
 from retrieval.search import ScoredChunk
 from strongroom.access import AccessFilter
 from strongroom.config import load
 from strongroom.ports import ChatModel, Embedder
-from strongroom.types import Answer, AnswerEvent, AskRequest, Message, StoredChunk
+from strongroom.types import EXTRACTIVE, Answer, AnswerEvent, AskRequest, Message, StoredChunk
 from tests.answering import ACCESS, Shelf
 
 pytestmark = pytest.mark.models

@@ -380,9 +380,8 @@ def test_the_product_answers_from_the_samples(page: playwright.Page, watch: Watc
         page.get_by_role("button", name="Right", exact=True).click()
         page.get_by_text("Kept as right").wait_for()
         # AND the first citation quotes the answer, and its page shows the words highlighted
-        assert (
-            wanted["answer"].split("'")[0] in page.get_by_role("button", name=re.compile("^Open source 1")).inner_text()
-        )
+        assert wanted["answer"].split("'")[0] in page.locator("blockquote").first.inner_text()
+        assert wanted["document"] in page.get_by_role("button", name=re.compile("^Open source 1")).inner_text()
         page.get_by_role("button", name=CHIP).first.click()
         _check_highlight(page)
         assert page.locator("rect.exact").count() >= 1

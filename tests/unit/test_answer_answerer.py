@@ -10,10 +10,11 @@ import pytest
 
 from retrieval import abstain
 from retrieval.abstain import NOT_FOUND, Calibration
-from retrieval.answer import EXTRACTIVE, Answerer
+from retrieval.answer import Answerer
 from strongroom.errors import CancelledError, UsageError
 from strongroom.ports import QUOTE_SEPARATOR, GenerationOptions
 from strongroom.types import (
+    EXTRACTIVE,
     GENERATED,
     Answer,
     AnswerEvent,

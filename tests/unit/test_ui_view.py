@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from strongroom import quotes
 from strongroom.types import (
+    EXTRACTIVE,
     Answer,
     ApprovalRequest,
     Citation,
@@ -234,6 +235,7 @@ def test_cited_and_other_passages_are_told_apart() -> None:
 
 def test_the_small_print_names_model_confidence_and_time() -> None:
     assert answer_view.answer_meta(ANSWER) == "m · confidence 82% · 2.3 s"
+    assert answer_view.answer_meta(replace(ANSWER, model=EXTRACTIVE)) == "confidence 82% · 2.3 s"
 
 
 def test_a_page_shows_only_the_boxes_and_words_of_its_own_spans() -> None:

@@ -26,13 +26,18 @@ export default function (component) {
     return node;
   };
 
+  const named = (c) => [el("b", {}, c.name), ` · ${c.place}`];
+  const from = (n) => known.has(n)
+    ? el("button", { class: "from", type: "button", "aria-label": `Open source ${n}: ${known.get(n).name}, ${known.get(n).place}`,
+        onclick: () => open(n) }, ...named(known.get(n)))
+    : null;
   const source = (c) =>
     el("li", {},
       el("button", { class: "source", type: "button", "aria-label": `Open source ${c.n}: ${c.name}, ${c.place}`,
         onclick: () => open(c.n) },
         el("span", { class: "n", "aria-hidden": "true" }, `${c.n}`),
         el("span", { class: "what" },
-          el("span", { class: "where" }, el("b", {}, c.name), ` · ${c.place}`),
+          el("span", { class: "where" }, ...named(c)),
           el("q", {}, c.quote))));
 
   // What is selected inside a quote, in characters from its start; other selections are nothing.
@@ -85,17 +90,18 @@ export default function (component) {
     parts.push(el("p", { class: `style ${data.style}` }, data.styleLabel));
     if (data.style === "exact") {
       parts.push(el("p", { class: "found" }, data.exact.join("; ")));
-      parts.push(...data.sentences.map((s) => el("blockquote", {}, sentence(s))), judge());
+      parts.push(...data.sentences.map((s) => el("blockquote", {}, sentence(s), ...s.citations.map(from))), judge());
     } else {
       parts.push(el("p", { class: "text" }, ...data.sentences.map(sentence)));
     }
     if (data.asked) parts.push(asked());
-    const cited = data.citations.filter((c) => c.cited);
+    // Under an exact answer each quote has its source at its foot already.
+    const cited = data.style === "exact" ? [] : data.citations.filter((c) => c.cited);
     const rest = data.citations.filter((c) => !c.cited);
     if (cited.length) parts.push(el("h4", {}, "Sources"), list(cited));
     if (rest.length) {
-      const more = el("details", {}, el("summary", {}, cited.length ? "Other passages that were read" : "Passages that were read"), list(rest));
-      if (!cited.length) more.open = true;
+      const more = el("details", {}, el("summary", {}, rest.length < data.citations.length ? "Other passages that were read" : "Passages that were read"), list(rest));
+      if (rest.length === data.citations.length) more.open = true;
       parts.push(more);
     }
   }
