@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +25,7 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.cli.documents_output import print_chunk, print_detail, print_list, write_thumbnails
-from strongroom.cli.naming import find, like
+from strongroom.cli.naming import file_name, find, like
 from strongroom.cli.progress import reporting
 from strongroom.cli.report import doubtful, library_page, require_writable, write
 from strongroom.errors import ExitCode, UsageError
@@ -35,11 +36,12 @@ from strongroom.types import (
     IngestSummary,
     SourceFile,
 )
+from strongroom.words import size
 
 if TYPE_CHECKING:
     from strongroom.engine import Engine
 
-documents_app = typer.Typer(help="List, show, retry, report and delete documents.", no_args_is_help=True)
+documents_app = typer.Typer(help="List, show, retry, report, export and delete documents.", no_args_is_help=True)
 
 DocumentId = Annotated[
     str,
@@ -231,6 +233,44 @@ def report_documents(
         found, doubts = opened.documents(collection), doubtful(opened, collection)
     write(file, library_page(found, collection, doubts))
     typer.echo(f"{len(found)} documents in {file}", err=True)
+
+
+@documents_app.command("export")
+def export_document(
+    document_id: DocumentId,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File or folder to write to (default: the document's name, here)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_user: AsUser = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write a document's original, byte for byte, readable by you alone. Goes on record.
+
+    Where exports need two people, ask for consent first: `strongroom clearances ask export`.
+
+    Examples:
+
+        strongroom documents export contract.pdf --out /mnt/court/
+
+        strongroom documents export 4f1c9a02 --out merger.pdf --force
+    """
+    with engine_of("documents export", data_dir, config, as_user) as opened:
+        document = find(opened, document_id)
+        path = Path() if out is None else out
+        if path.is_dir():
+            path /= file_name(document)
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists", hint="Give another name, or `--force` to replace it.")
+        if not path.parent.is_dir():
+            raise UsageError(f"the folder {path.parent} does not exist", hint="Make it first.")
+        data = opened.original(document.id)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+    typer.echo(f"{path}: {size(len(data))}", err=True)
 
 
 @documents_app.command("delete")

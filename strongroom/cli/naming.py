@@ -64,3 +64,9 @@ def distinct_length(ids: list[str]) -> int:
 
 def like(document: DocumentInfo, glob: str) -> bool:
     return any(fnmatch(text.casefold(), glob.casefold()) for text in (document.name, shown_path(document)))
+
+
+def file_name(document: DocumentInfo) -> str:
+    """The document's name as that of a file in one folder: whoever added it chose it, and it must lead nowhere else."""
+    name = printable(document.name).replace("/", "_").strip()
+    return document.id if name in ("", ".", "..") else name.encode()[-200:].decode("utf-8", "ignore")

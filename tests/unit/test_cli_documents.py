@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from strongroom import app as wiring
-from strongroom.cli.naming import find
+from strongroom.cli.naming import file_name, find
 from strongroom.cli.progress import Reasons, eta, progress_line, reporting, show_reasons
 from strongroom.cli.run import run
 from strongroom.errors import ExitCode, NotFoundError, UsageError
@@ -117,6 +117,30 @@ def test_retry_names_the_files_and_asks_before_it_reads_them(
     assert run(["documents", "retry", "--all"]) != ExitCode.OK  # no terminal to answer from
     assert "broken.doc" in capsys.readouterr().err
     assert len(library.ocr_modes) == before
+
+
+def test_an_original_is_written_as_it_was_for_its_owner_alone(
+    library: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    assert run(["documents", "export", "lease.pdf", "--out", str(tmp_path / "out")]) == ExitCode.OK
+    written = tmp_path / "out" / "lease.pdf"
+    assert written.read_bytes() == (tmp_path / "lease.pdf").read_bytes()
+    assert written.stat().st_mode & 0o777 == 0o600
+    # a file that is there stays, unless it is said
+    written.write_text("mine")
+    assert run(["documents", "export", "lease.pdf", "--out", str(written)]) == ExitCode.USAGE
+    assert written.read_text() == "mine"
+    assert run(["documents", "export", "lease.pdf", "--out", str(written), "--force"]) == ExitCode.OK
+    assert written.read_bytes() == (tmp_path / "lease.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "", "a\x00b\n.pdf", "\u202efdp.exe"])
+def test_a_hostile_name_writes_into_the_named_folder_alone(library: FakeEngine, name: str, tmp_path: Path) -> None:
+    (document,) = (d for d in library.documents() if d.name == "lease.pdf")
+    path = tmp_path / file_name(replace(document, name=name))
+    assert path.resolve().parent == tmp_path.resolve()
+    assert path.name.isprintable()
 
 
 @pytest.mark.parametrize("words", [[], ["x", "--all"]])
