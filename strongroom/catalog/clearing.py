@@ -12,7 +12,7 @@ from strongroom.access import AccessFilter
 from strongroom.catalog import grants
 from strongroom.catalog.base import CatalogBase
 from strongroom.catalog.store import utc_now
-from strongroom.catalog.tables import clearances, collections, deletions, documents, users
+from strongroom.catalog.tables import clearances, collections, deletions, users
 from strongroom.crypto import CATALOGUE_KEY
 from strongroom.errors import NotFoundError, NotPermittedError, UsageError
 from strongroom.types import Clearance, TwoPersonAction
@@ -112,14 +112,6 @@ class ClearingMixin(CatalogBase):
             return row is not None and grants.may_write(
                 conn, grants.as_of_now(conn, access), row.collection_id, row.document_id
             )
-
-    def place_of(self, document_id: str) -> str | None:
-        """Id of a document's collection."""
-        with self.store.read() as conn:
-            found: str | None = conn.execute(
-                select(documents.c.collection_id).where(documents.c.id == document_id)
-            ).scalar()
-        return found
 
     def _clearance(self, row: Row[Any], people: dict[str, str], collection: str) -> Clearance:
         at, expires = datetime.fromisoformat(row.at), datetime.fromisoformat(row.expires)

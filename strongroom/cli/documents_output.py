@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,12 +61,43 @@ def write_thumbnails(opened: Engine, detail: DocumentDetail, folder: Path) -> li
 
 
 def print_detail(detail: DocumentDetail) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Everything about a document but its words."""
+    for key, value in _facts(detail).items():
+        if value is not None:
+            typer.echo(printable(f"{key:12} {value}"))
+    _section(
+        "Versions",
+        ("version", "added", "state", "size", "pages", "chunks", ""),
+        [
+            (v.id[:12], _time(v.added), v.state.value, size(v.size), v.pages, v.chunks, "current" if v.current else "")
+            for v in detail.versions
+        ],
+    )
+    _section(
+        "Pages",
+        ("place", "characters", "chunks", "OCR confidence"),
+        [
+            (
+                place(p.number, p.locator),
+                f"{p.characters:,}",
+                p.chunks,
+                "" if p.ocr_confidence is None else f"{p.ocr_confidence:.2f}",
+            )
+            for p in detail.pages
+        ],
+    )
+    _section(
+        "Suspicious text",
+        ("place", "what"),
+        [(place(p.number, p.locator), described(flag)) for p in detail.pages for flag in p.flags],
+    )
+    _section("Inside it", ("id", "name"), [(m.id, m.name) for m in detail.members])
 
-    d = detail.document
-    facts = {
+
+def _facts(detail: DocumentDetail) -> dict[str, object]:
+    d, parent = detail.document, detail.parent
+    personal = None if d.personal is None else ", ".join(f"{n} {kind}" for kind, n in d.personal.items())
+    return {
         "id": d.id,
         "name": d.name,
         "path": shown_path(d),
@@ -76,63 +108,34 @@ def print_detail(detail: DocumentDetail) -> None:
         "size": size(d.size),
         "pages": d.pages,
         "chunks": d.chunks,
-        "added": f"{d.added:%Y-%m-%d %H:%M} UTC",
-        "updated": f"{d.updated:%Y-%m-%d %H:%M} UTC",
-        "personal": d.personal and ", ".join(f"{n} {kind}" for kind, n in d.personal.items()),
-        "inside": detail.parent and f"{detail.parent.name} ({detail.parent.id})",
+        "added": f"{_time(d.added)} UTC",
+        "updated": f"{_time(d.updated)} UTC",
+        "personal": "none found" if personal == "" else personal,
+        "inside": parent and f"{parent.name} ({parent.id})",
     }
-    for key, value in facts.items():
-        if value is not None:
-            typer.echo(printable(f"{key:12} {value}"))
-    console = Console()
 
-    def section(title: str, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-        if not rows:
-            return
-        table = Table(*header, box=None, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(printable("" if cell is None else str(cell)), overflow="fold") for cell in row))
-        typer.echo(f"\n{title}")
-        console.print(table)
 
-    section(
-        "Versions",
-        ("version", "added", "state", "size", "pages", "chunks", ""),
-        [
-            (
-                v.id[:12],
-                f"{v.added:%Y-%m-%d %H:%M}",
-                v.state.value,
-                size(v.size),
-                v.pages,
-                v.chunks,
-                "current" if v.current else "",
-            )
-            for v in detail.versions
-        ],
-    )
-    section(
-        "Pages",
-        ("place", "characters", "chunks", "OCR confidence"),
-        [
-            (
-                place(p.number, p.locator),
-                f"{p.characters:,}",
-                p.chunks,
-                None if p.ocr_confidence is None else f"{p.ocr_confidence:.2f}",
-            )
-            for p in detail.pages
-        ],
-    )
-    section(
-        "Suspicious text",
-        ("place", "what"),
-        [(place(p.number, p.locator), described(flag)) for p in detail.pages for flag in p.flags],
-    )
-    section("Inside it", ("id", "name"), [(m.id, m.name) for m in detail.members])
+def _section(title: str, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    """A table under its title; nothing for no rows."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return
+    table = Table(*header, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(printable(str(cell)), overflow="fold") for cell in row))
+    typer.echo(f"\n{title}")
+    Console().print(table)
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
 
 
 def print_chunk(chunk: StoredChunk) -> None:
+    """A passage under its place and headings."""
     where = " | ".join(filter(None, (places(chunk.page_numbers, chunk.locator), " > ".join(chunk.headings))))
     typer.echo(printable(f"\n[{chunk.ordinal}] {where}"))
     typer.echo("\n".join(printable(line) for line in chunk.text.splitlines()))
