@@ -41,9 +41,10 @@ def page() -> None:
     with main:
         st.subheader("Documents", anchor=False)
         _receipt()
-        _add(server)
+        documents = server.documents()
+        _add(server, first=not documents)
         _outcomes()
-        _list(server)
+        _list(server, documents)
     if side is not None:
         with side:
             if viewer.shown() is not None:
@@ -63,8 +64,8 @@ def _receipt() -> None:
 # ------------------------------------------------------------------------------------------------ adding
 
 
-def _add(server: HttpEngine) -> None:
-    with st.expander("Add documents", icon=":material/upload_file:", expanded=not server.documents()):
+def _add(server: HttpEngine, *, first: bool) -> None:
+    with st.expander("Add documents", icon=":material/upload_file:", expanded=first):
         with st.form("add", clear_on_submit=True, border=False):
             files = st.file_uploader("Files to add", accept_multiple_files=True, help="For whole folders use the CLI.")
             collection = st.text_input("Collection", value="default", max_chars=100)
@@ -130,11 +131,10 @@ def _send(server: HttpEngine, files: list[_Sent], options: IngestOptions) -> Non
 # ------------------------------------------------------------------------------------------------ the list
 
 
-def _list(server: HttpEngine) -> None:
+def _list(server: HttpEngine, documents: list[DocumentInfo]) -> None:
     problem = st.session_state.pop("problem", None)
     if problem:
         st.html(say(f"{problem[0]}. {problem[1]}"))
-    documents = server.documents()
     if not documents:
         st.html('<div class="sr-empty"><h2>No documents yet</h2><p>Files that you add appear here.</p></div>')
         return
