@@ -59,39 +59,39 @@ def root(
     """Ask questions of private documents and get exact quotes, on your own hardware."""
 
 
-app.command()(up.up)
-app.command()(up.link)
-app.command()(ingest.ingest)
-app.add_typer(watch.app, name="watch")
-app.command()(search.search)
-app.command()(ask.ask)
-app.command()(whole.summarise)
-app.command()(whole.compare)
-app.command()(whole.extract)
-app.command()(whole.sheet)
-app.command()(whole.timeline)
-app.add_typer(documents.documents_app, name="documents")
-app.command()(collections.collections)
-app.add_typer(models.app, name="models")
-app.add_typer(approvals.app, name="approvals")
-app.add_typer(evaluation.app, name="eval")
-app.add_typer(users.users_app, name="users")
-app.add_typer(users.sessions_app, name="sessions")
-app.add_typer(users.tokens_app, name="tokens")
-app.add_typer(permissions.groups_app, name="groups")
-app.add_typer(permissions.grants_app, name="grants")
-app.add_typer(permissions.walls_app, name="walls")
-app.add_typer(permissions.clearances_app, name="clearances")
-app.add_typer(audit.app, name="audit")
-app.add_typer(keys.app, name="keys")
-app.add_typer(keeping.holds_app, name="holds")
-app.add_typer(keeping.retention_app, name="retention")
-app.add_typer(keeping.receipts_app, name="receipts")
-app.add_typer(privacy.app, name="privacy")
-app.add_typer(admin.index_app, name="index")
-app.add_typer(admin.config_app, name="config")
-app.command()(compliance.report)
-app.command()(admin.check)
-app.command()(admin.verify)
-app.command()(admin.reindex)
-app.command()(admin.status)
+for panel, parts in {
+    "Start": (up.up, up.link, admin.status, admin.check),
+    "Documents": (ingest.ingest, (watch.app, "watch"), (documents.documents_app, "documents"), collections.collections),
+    "Ask": (search.search, ask.ask, (approvals.app, "approvals"), (evaluation.app, "eval")),
+    "Work over whole documents": (whole.summarise, whole.compare, whole.extract, whole.sheet, whole.timeline),
+    "People, and what they may see": (
+        (users.users_app, "users"),
+        (users.sessions_app, "sessions"),
+        (users.tokens_app, "tokens"),
+        (permissions.groups_app, "groups"),
+        (permissions.grants_app, "grants"),
+        (permissions.walls_app, "walls"),
+        (permissions.clearances_app, "clearances"),
+        (privacy.app, "privacy"),
+    ),
+    "Prove, keep, delete": (
+        admin.verify,
+        (audit.app, "audit"),
+        compliance.report,
+        (keeping.holds_app, "holds"),
+        (keeping.retention_app, "retention"),
+        (keeping.receipts_app, "receipts"),
+    ),
+    "Keys, models, index, settings": (
+        (keys.app, "keys"),
+        (models.app, "models"),
+        (admin.index_app, "index"),
+        admin.reindex,
+        (admin.config_app, "config"),
+    ),
+}.items():
+    for part in parts:
+        if isinstance(part, tuple):
+            app.add_typer(part[0], name=part[1], rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel)(part)
