@@ -309,7 +309,7 @@ def test_people_are_added_by_administrators_alone(browser: Browser, other: Brows
     assert "Delete the account newcomer?" in asked.text
     assert other.http.get("/").text == "newcomer"
     browser.post("/people/change", name="newcomer", what="delete-for-good")
-    assert other.http.get("/").status_code == 401
+    assert "newcomer" not in browser.http.get("/people").text
 
 
 def test_the_browser_s_address_is_on_record_and_cannot_be_claimed(browser: Browser, up: Served, book: Accounts) -> None:
