@@ -30,9 +30,8 @@ def run(
     allow_remote: bool = False,
     token: str | None = None,
     ready: Callable[[], bool] | None = None,
-    on_start: Callable[[ServerInfo], None] | None = None,
 ) -> None:
-    """Serve in this thread until SIGINT or SIGTERM. `on_start` is told the address once the port is taken.
+    """Serve in this thread until SIGINT or SIGTERM.
 
     Raises `NotPermittedError` for an address that is not loopback without `allow_remote`.
     """
@@ -42,8 +41,6 @@ def run(
     tls = settings.tls
     info = write_server_info(data_dir, url=url_of(sock, tls), token=token, certificate="" if tls is None else tls.pem())
     try:
-        if on_start is not None:
-            on_start(info)
         serve(app, sock, tls=tls, patience=settings.patience)
     finally:
         remove_server_info(data_dir, info)
@@ -62,16 +59,16 @@ def running(
     allow_remote: bool = False,
     token: str | None = None,
     ready: Callable[[], bool] | None = None,
+    page: str = "",
 ) -> Iterator[ServerInfo]:
-    """Serve in a background thread for the time of the block."""
+    """Serve in a background thread for the time of the block. `page` is where people will find the UI beside it."""
     token = token or new_token()
     app = create_app(engine_for, token=token, settings=settings, doors=doors, ready=ready)
     sock = bind(host, port, allow_remote=allow_remote)
     tls = settings.tls
     with BackgroundServer(app, sock, tls=tls, patience=settings.patience):
-        info = write_server_info(
-            data_dir, url=url_of(sock, tls), token=token, certificate="" if tls is None else tls.pem()
-        )
+        certificate = "" if tls is None else tls.pem()
+        info = write_server_info(data_dir, url=url_of(sock, tls), token=token, certificate=certificate, page=page)
         try:
             yield info
         finally:

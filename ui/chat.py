@@ -14,6 +14,7 @@ from strongroom.errors import StrongroomError
 from strongroom.quotes import exact_spans
 from strongroom.types import AskEvent, AskRequest, Style
 from strongroom.wire import error_event
+from strongroom.words import counted
 from ui import components, viewer
 from ui.answer_view import STYLE_CHOICES, STYLE_HELP, Turn, answer_data, history, judgement, stage_line
 from ui.connection import engine
@@ -71,12 +72,12 @@ def _style() -> Style | None:
 
 
 def _welcome(server: HttpEngine) -> None:
-    count = sum(server.status().collections.values())
+    count = server.status().states.get("indexed", 0)
     if count:
-        documents = "1 document" if count == 1 else f"{count:,} documents"
+        mine = counted(count, "document")
         st.html(
             '<div class="sr-empty"><h2>What do you want to know?</h2>'
-            f"<p>Answers come from your {documents}, with the page and the words they rest on.</p></div>"
+            f"<p>Answers come from your {mine}, with the page and the words they rest on.</p></div>"
         )
         return
     st.html(

@@ -13,6 +13,7 @@ import streamlit as st
 from strongroom.client.engine import HttpEngine
 from strongroom.errors import StrongroomError
 from strongroom.types import DocumentInfo, FileOutcome, IngestOptions, IngestProgress, SourceFile
+from strongroom.words import counted
 from ui import components, details, viewer
 from ui.connection import engine
 from ui.document_view import (
@@ -144,9 +145,8 @@ def _list(server: HttpEngine, documents: list[DocumentInfo]) -> None:
     found = matching(in_state(documents, choice), words)
     start = min(int(st.session_state.get("first", 0)), max(0, len(found) - 1) // _ROWS * _ROWS)
     rows = found[start : start + _ROWS]
-    some = len(found) < len(documents)
-    counted = f"{len(found):,} of {len(documents):,} documents" if some else f"{len(documents):,} documents"
-    st.html(say(counted, "sr-where"))
+    of_all = f"{len(found):,} of " if len(found) < len(documents) else ""
+    st.html(say(f"{of_all}{counted(len(documents), 'document')}", "sr-where"))
     if rows:
         components.documents(
             [document_row(info) for info in rows],

@@ -9,6 +9,7 @@ import streamlit as st
 
 from strongroom.errors import StrongroomError
 from strongroom.types import Status
+from strongroom.words import counted
 from ui import chat, documents
 from ui.connection import engine, is_local, whose
 from ui.theme import CSS
@@ -33,12 +34,11 @@ def _status() -> Status:
 def _footer() -> None:
     status = _status()
     ready = status.states.get("indexed", 0)
-    counted = "1 document ready" if ready == 1 else f"{ready:,} documents ready"
     safe = "Nothing leaves this machine" if is_local() else "Nothing leaves your network"
     with st.container(key="footer"):
         st.html(
             say(safe, "sr-status sr-safe")
-            + say(f"{counted}, {status.chunks:,} passages", "sr-status")
+            + say(f"{counted(ready, 'document')} ready, {counted(status.chunks, 'passage')}", "sr-status")
             + say(f"Model: {status.model}", "sr-status")
             + _ACCOUNT
         )

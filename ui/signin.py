@@ -46,6 +46,7 @@ from ui.connection import COOKIE
 
 OWN_HEADERS = ("Content-Security-Policy", "Referrer-Policy")
 _PAGES = Path(__file__).parent / "pages"
+_LOGO = (Path(__file__).parent / "assets" / "logo.svg").read_text(encoding="utf-8")
 _STYLE = (_PAGES / "style.css").read_text(encoding="utf-8")
 _SCRIPT = (_PAGES / "key.js").read_text(encoding="utf-8")
 _SSO_COOKIE = "strongroom_sso"
@@ -385,7 +386,7 @@ class Pages:
     # ------------------------------------------------------------------------------------------------
 
     def _page(self, template: str, status: int, *, policy: str = _POLICY, **values: Any) -> HTMLResponse:
-        html = self._templates.get_template(template).render(style=_STYLE, **values)
+        html = self._templates.get_template(template).render(style=_STYLE, logo=_LOGO, **values)
         # "same-origin": a form that is sent without a referrer comes from the origin "null"
         own = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
         return HTMLResponse(html, status, {f"x-own-{name}": value for name, value in own.items()})

@@ -64,6 +64,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
             port=settings.port,
             allow_remote=settings.allow_remote,
             ready=appliance.ready,
+            page=ui_address(settings) if ui else "",
         ) as info:
             appliance.audit.append("system", "up", url=info.url)
             say(f"server at {info.url}")
@@ -155,11 +156,19 @@ def sign_in_address(settings: Settings, token: str) -> str:
     """The UI's address with a one-time sign-in code, made with the server's token."""
     from strongroom.signin import make_code
 
-    return f"{ui_address(settings)}/login?token={make_code(token)}"
+    return f"{page_address(settings)}/login?token={make_code(token)}"
+
+
+def page_address(settings: Settings) -> str:
+    """Where the UI of the running server is, which may have been started on another port; else where one would be."""
+    from strongroom.client.server_info import read_server_info
+
+    served = read_server_info(settings.data_dir)
+    return (served.page if served is not None else "") or ui_address(settings)
 
 
 def ui_address(settings: Settings) -> str:
-    """Where people reach the UI: on this machine, or under the public name that a TLS proxy serves."""
+    """Where people reach a UI with these settings: on this machine, or under the public name of a TLS proxy."""
     if settings.public_hosts and not is_loopback(settings.ui_host):
         return f"https://{settings.public_hosts[0]}"
     host = reachable(settings.ui_host)

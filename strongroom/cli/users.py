@@ -351,9 +351,9 @@ def revoke_token(
 
 
 def _show_invitation(invitation: Invitation, settings: Settings, *, json_output: bool) -> None:
-    from strongroom.cli.serve import ui_address
+    from strongroom.cli.serve import page_address
 
-    address = f"{ui_address(settings)}/welcome?code={invitation.code}"
+    address = f"{page_address(settings)}/welcome?code={invitation.code}"
     if json_output:
         print_json({**to_json(invitation), "address": address})
     else:

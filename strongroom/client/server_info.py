@@ -22,6 +22,7 @@ class ServerInfo:
     started: int  # the process's start time in clock ticks since boot, so that a reused pid is not taken for it
     token: str
     certificate: str = ""  # PEM of the certificate it shows, the only one that is accepted; empty without TLS
+    page: str = ""  # where people find the UI that was started with it; empty when none was
 
     def __repr__(self) -> str:  # the token must not reach logs by accident
         return f"ServerInfo(url={self.url!r}, pid={self.pid})"
@@ -31,10 +32,10 @@ def _info_path(data_dir: Path) -> Path:
     return data_dir / "run" / "server.json"
 
 
-def write_server_info(data_dir: Path, *, url: str, token: str, certificate: str = "") -> ServerInfo:
+def write_server_info(data_dir: Path, *, url: str, token: str, certificate: str = "", page: str = "") -> ServerInfo:
     """Tell this user's processes where this process's server is. Replaces the file in one step, mode 0600."""
     pid = os.getpid()
-    info = ServerInfo(url=url, pid=pid, started=_process_start(pid) or 0, token=token, certificate=certificate)
+    info = ServerInfo(url, pid, _process_start(pid) or 0, token, certificate, page)
     path = _info_path(data_dir)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".server.{pid}.json")

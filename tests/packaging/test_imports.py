@@ -24,6 +24,7 @@ UI_MAY_KNOW = {
 UI_MAY_ALSO_KNOW = {
     "strongroom.flags",  # what marks of a passage mean, in words
     "strongroom.quotes",  # which words of a quote answer
+    "strongroom.words",  # sizes, counts and places in words
     "strongroom.airgap",  # its own process: switches and guard come first
     "strongroom.listen",  # how to listen on loopback
     "strongroom.connections",  # deadlines for slow clients, as the server has them

@@ -18,6 +18,7 @@ from strongroom.accounts import Accounts
 from strongroom.catalog.store import Store
 from strongroom.cli.run import run
 from strongroom.cli.serve import refuse_open_doors, ui_address
+from strongroom.client.server_info import write_server_info
 from strongroom.config import Settings, load
 from strongroom.errors import ConfigError, ExitCode
 from strongroom.people import RedeemRequest
@@ -107,6 +108,14 @@ def test_links_lead_to_where_people_reach_the_page(tmp_path: Path) -> None:
     assert ui_address(public) == "https://archive.example"
     # in a container the page is published on this machine alone, whatever names the server has inside
     assert ui_address(settings(tmp_path, public_hosts=("10.89.47.2",), allow_remote=True)) == "http://127.0.0.1:8601"
+
+
+def test_links_lead_to_the_page_of_the_server_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`up --ui-port` may have put it elsewhere than the settings of the next command say."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    write_server_info(data, url="http://127.0.0.1:1", token="secret", page="http://127.0.0.1:9001")
+    assert strongroom(capsys, "link", "--data-dir", str(data)).startswith("http://127.0.0.1:9001/login?token=")
 
 
 def test_users_of_an_older_catalogue_are_kept_and_can_get_a_password(tmp_path: Path) -> None:

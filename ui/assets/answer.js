@@ -61,12 +61,12 @@ export default function (component) {
     const correct = () => {
       const words = selected();
       if (words) setTriggerValue("judge", { verdict: "corrected", ...words });
-      else note.textContent = "Mark the right words in a quote first.";
+      else note.textContent = "Select the right words in a quote first.";
     };
     return el("p", { class: "judge" },
       el("button", { type: "button", onclick: say("approved") }, "Right"),
       el("button", { type: "button", onclick: say("rejected") }, "Not right"),
-      el("button", { type: "button", onclick: correct }, "The marked words are right"), note);
+      el("button", { type: "button", onclick: correct }, "The words I selected are right"), note);
   };
 
   const list = (items) => el("ul", {}, ...items.map(source));

@@ -10,7 +10,7 @@ export default function (component) {
           onclick: () => setTriggerValue("open", d.id) }, d.name),
         d.reason ? el("div", { class: "reason" }, d.reason) : null),
       el("td", {}, el("span", { class: `state ${d.state}` }, d.stateLabel)),
-      el("td", { class: "number" }, `${d.pages}`),
+      el("td", { class: "number some" }, `${d.pages}`),
       el("td", { class: "number wide" }, `${d.chunks}`),
       el("td", { class: "number wide" }, d.size),
       el("td", { class: "wide" }, d.collection),
@@ -19,7 +19,7 @@ export default function (component) {
         action("Details", "details", d, `Details of ${d.name}`),
         d.bad ? action("Try again", "again", d, `Try ${d.name} again`) : null,
         action("Delete", "remove", d, `Delete ${d.name}`))));
-  const head = [["Document", ""], ["State", ""], ["Pages or parts", "number"], ["Passages", "number wide"], ["Size", "number wide"],
+  const head = [["Document", ""], ["State", ""], ["Pages or parts", "number some"], ["Passages", "number wide"], ["Size", "number wide"],
     ["Collection", "wide"], ["Added", "wide"]];
   root.replaceChildren(
     el("table", {},
