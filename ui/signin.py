@@ -46,7 +46,11 @@ from ui.connection import COOKIE
 
 OWN_HEADERS = ("Content-Security-Policy", "Referrer-Policy")
 _PAGES = Path(__file__).parent / "pages"
-_LOGO = (Path(__file__).parent / "assets" / "logo.svg").read_text(encoding="utf-8")
+_LOGO = (
+    (Path(__file__).parent / "assets" / "logo.svg")
+    .read_text(encoding="utf-8")
+    .replace(' xmlns="http://www.w3.org/2000/svg"', "")
+)  # inside a page it needs none, and our pages name no other address
 _STYLE = (_PAGES / "style.css").read_text(encoding="utf-8")
 _SCRIPT = (_PAGES / "key.js").read_text(encoding="utf-8")
 _SSO_COOKIE = "strongroom_sso"

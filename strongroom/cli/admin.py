@@ -159,7 +159,15 @@ def config_show(json_output: Json = False, data_dir: DataDir = None, config: Con
         if json_output:
             print_json({"key": key, "value": to_plain(shown), "origin": loaded.origins[key]})
         else:
-            typer.echo(f"{key:22} {to_plain(shown)!s:44} {loaded.origins[key]}")
+            typer.echo(f"{key:24} {written(shown):44} {loaded.origins[key]}")
+
+
+def written(value: object) -> str:
+    """A setting's value as a configuration file spells it; `-` where none is set."""
+    plain = to_plain(value)
+    if plain is None:
+        return "-"
+    return str(plain).lower() if isinstance(plain, bool) else str(plain)
 
 
 def to_plain(value: object) -> object:

@@ -36,7 +36,7 @@ def list_approvals(
     for a in kept:
         place = f"{a.document.name}, page {a.page}" if a.page is not None else a.document.name
         table.add_row(a.id, a.verdict, a.question, " ".join(a.text.split())[:80], place, a.by)
-    Console().print(table)
+    Console().print(table if kept else "No judgements.")
 
 
 @app.command()

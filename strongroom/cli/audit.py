@@ -51,8 +51,9 @@ def show(after: After = 0, json_output: Json = False, data_dir: DataDir = None, 
                 continue
             outcome = "" if line.get("outcome", "ok") == "ok" else f" {line['outcome'].upper()}"
             detail = " ".join(f"{k}={v}" for k, v in line["detail"].items())
+            at = line["at"][:19].replace("T", " ")
             typer.echo(
-                f"{line['seq']:6} {line['at']} {line['actor']:10} {line['action']:16}{outcome} "
+                f"{line['seq']:6} {at} {line['actor']:10} {line['action']:16}{outcome} "
                 f"{line['subject']} {detail}".rstrip()
             )
 

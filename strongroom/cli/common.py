@@ -135,10 +135,18 @@ def ask_passphrase(fresh: bool) -> str:
 
 @contextmanager
 def own_appliance(command: str, data_dir: Path | None, config: Path | None) -> Iterator[Appliance]:
-    """The appliance in this process, for commands that need the server stopped."""
+    """The appliance in this process, for commands that need the server stopped. Raises `LockedError` beside one."""
     from strongroom.app.appliance import Appliance
+    from strongroom.client.server_info import read_server_info
+    from strongroom.errors import LockedError
 
     settings = load_settings(data_dir, config).settings
+    served = read_server_info(settings.data_dir)
+    if served is not None:
+        raise LockedError(
+            f"a server (process {served.pid}) owns {settings.data_dir}",
+            hint=f"Stop it, repeat `strongroom {command}`, and start it again.",
+        )
     opened = Appliance(settings, purpose=f"strongroom {command}", ask=ask_passphrase)
     try:
         yield opened

@@ -250,7 +250,7 @@ def list_sessions(
             line = f"{one.id}  since {_time(one.created)}, seen {_time(one.seen)}, until {_time(one.expires)}"
             typer.echo(f"{line}, {one.address or 'here'}, {printable(one.agent)}")
     if not found and not json_output:
-        typer.echo("Nobody is signed in.")
+        typer.echo("No sessions.")
 
 
 @sessions_app.command("end")

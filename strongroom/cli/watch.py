@@ -66,6 +66,8 @@ def list_watches(json_output: Json = False, data_dir: DataDir = None, config: Co
         else:
             prune = ", prune" if watch.prune else ""
             typer.echo(f"{watch.id}  {', '.join(watch.paths)}  ({watch.collection}{prune}): {watch.state}")
+    if not found and not json_output:
+        typer.echo("No folder is watched.")
 
 
 @app.command("remove")

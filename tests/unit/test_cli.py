@@ -215,6 +215,9 @@ def test_config_show_names_origins_and_hides_secrets(
     assert by_key["qdrant_api_key"]["value"] == "(set)"
     assert by_key["qdrant_api_key"]["origin"] == "environment STRONGROOM_QDRANT_API_KEY"
     assert by_key["port"]["origin"] == "default"
+    assert run(["config", "show"]) == ExitCode.OK
+    shown = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert (shown["allow_remote"], shown["keys_dir"]) == ("false", "-")
 
 
 def test_the_first_run_on_a_data_directory_records_what_the_guard_refuses(tmp_path: Path) -> None:

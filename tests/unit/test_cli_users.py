@@ -118,6 +118,14 @@ def test_links_lead_to_the_page_of_the_server_that_runs(tmp_path: Path, capsys: 
     assert strongroom(capsys, "link", "--data-dir", str(data)).startswith("http://127.0.0.1:9001/login?token=")
 
 
+def test_what_needs_the_server_stopped_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    write_server_info(data, url="http://127.0.0.1:1", token="secret")
+    assert run(["keys", "status", "--data-dir", str(data)]) == ExitCode.LOCKED
+    assert "hint: Stop it, repeat `strongroom keys status`, and start it again." in capsys.readouterr().err
+
+
 def test_users_of_an_older_catalogue_are_kept_and_can_get_a_password(tmp_path: Path) -> None:
     # GIVEN a catalogue from before accounts, with a user in it
     path = tmp_path / "catalog.sqlite"
