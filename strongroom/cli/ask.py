@@ -24,6 +24,7 @@ from strongroom.cli.common import (
     engine_of,
     print_json,
     printable,
+    say_why_nothing,
     scope_of,
     to_json,
 )
@@ -134,6 +135,8 @@ def stream_answer(opened: Engine, request: AskRequest) -> None:
             raise error_of(event)
     if answer is not None:
         show_sources(answer, printed=begun)
+        if answer.abstained and not answer.citations:
+            say_why_nothing(opened, request.scope)
 
 
 def show_sources(answer: Answer, *, printed: bool) -> None:

@@ -84,6 +84,18 @@ def personal_of(pii: list[str] | None) -> tuple[PersonalFilter, ...]:
     return cast("tuple[PersonalFilter, ...]", tuple(pii or ()))
 
 
+def say_why_nothing(opened: Engine, scope: Scope) -> None:
+    """After a search or a question without any passage: what the reason may be other than the documents' silence."""
+    status = opened.status()
+    if not status.states.get("indexed"):
+        typer.echo("hint: there are no documents to search yet; `strongroom ingest PATH` adds some.", err=True)
+    elif scope.personal:
+        typer.echo(
+            "hint: personal data is known only where somebody looked: `strongroom privacy report` counts the rest.",
+            err=True,
+        )
+
+
 def load_settings(data_dir: Path | None, config: Path | None, **overrides: Any) -> Loaded:
     """Settings for a command, with the socket guard set to their allow-list."""
     from strongroom import airgap

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,12 +23,13 @@ from strongroom.cli.common import (
     engine,
     load_settings,
     print_json,
+    say_why_nothing,
     scope_of,
     to_json,
 )
 from strongroom.errors import UsageError
 from strongroom.types import SearchRequest
-from strongroom.words import place
+from strongroom.words import counted, place
 
 if TYPE_CHECKING:
     from strongroom.types import SearchResult
@@ -78,6 +80,8 @@ def search(
                 print_json(to_json(opened.search(asked)))
             return
         result = opened.search(request)
+        if not result.hits:
+            say_why_nothing(opened, scope)
     if json_output:
         print_json(to_json(result))
     else:
@@ -96,6 +100,6 @@ def _show(result: SearchResult) -> None:
         console.print(
             Text.assemble((f"{n}. ", "bold"), (hit.document.name, "bold"), f", {where}", (f"  {hit.score:.3f}", "dim"))
         )
-        console.print(Text("   " + " ".join(hit.text.split())[:400]))
+        console.print(Text("   " + shorten(hit.text, 400, placeholder=" …")))
         console.print()
-    console.print(Text(f"{len(result.hits)} passages in {result.timings_ms['total']:.0f} ms", style="dim"))
+    console.print(Text(f"{counted(len(result.hits), 'passage')} in {result.timings_ms['total']:.0f} ms", style="dim"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -297,8 +298,6 @@ def _work(
     config: Path | None,
 ) -> Iterator[Run]:
     """Choose the documents and give a function that runs the work: items as they come, progress on stderr."""
-    from dataclasses import replace
-
     if not documents and collection is None and not everything:
         raise UsageError("no documents were named", hint="Name documents, or give `--collection NAME` or `--all`.")
     with engine_of(request.task, data_dir, config, as_user) as opened:
@@ -313,7 +312,7 @@ def _run(
     """Items as they come. Raises what went wrong, and exits with 3 when a document had to be left out."""
     from strongroom.wire import error_of
 
-    show = ProgressLine()
+    show, shown = ProgressLine(), 0
     for event in opened.whole(request):
         if isinstance(event, WholeProgress):
             show(event)
@@ -321,13 +320,15 @@ def _run(
             raise error_of(event)
         elif isinstance(event, WholeDone):
             show.clear()
+            done = replace(event, items=shown)  # what was left out by request is not counted
             if json_output:
-                print_json(to_json(event))
-            print_done(event)
+                print_json(to_json(done))
+            print_done(done)
             if event.left_out:
                 raise typer.Exit(int(ExitCode.PARTIAL))
         elif keep(event):
             show.clear()
+            shown += 1
             if json_output:
                 print_json(to_json(event))
             yield event

@@ -13,7 +13,7 @@ from strongroom.cli.common import printable, to_json
 from strongroom.cli.progress import LINE_EVERY_S
 from strongroom.types import EXTRACTIVE, Citation
 from strongroom.whole import Cell, Difference, Point, Row, WholeDone, WholeItem, WholeProgress
-from strongroom.words import duration, place
+from strongroom.words import counted, duration, place
 
 
 class ProgressLine:
@@ -133,11 +133,8 @@ def print_done(done: WholeDone) -> None:
     """Totals and what was left out, on stderr."""
     extracts = done.model == EXTRACTIVE
     how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
-    documents = {0: "", 1: " from 1 document"}.get(done.documents, f" from {done.documents:,} documents")
-    kept = f", {done.reused:,} parts kept from before" if done.reused else ""
-    typer.echo(
-        f"{done.items:,} {'item' if done.items == 1 else 'items'}{documents} in {duration(done.seconds)}{kept}; {how}",
-        err=True,
-    )
+    documents = f" from {counted(done.documents, 'document')}" if done.documents else ""
+    kept = f", {counted(done.reused, 'part')} kept from before" if done.reused else ""
+    typer.echo(f"{counted(done.items, 'item')}{documents} in {duration(done.seconds)}{kept}; {how}", err=True)
     for name, reason in done.left_out:
         typer.echo(printable(f"left out: {name} ({reason})"), err=True)

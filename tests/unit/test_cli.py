@@ -104,6 +104,15 @@ def test_ask_for_people_names_document_and_quote(engine: FakeEngine, capsys: pyt
     assert "ninety days" in shown
 
 
+def test_an_empty_appliance_says_that_it_is_empty(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wiring, "open_engine", lambda *_a, **_k: FakeEngine())
+    for command in ("search", "ask"):
+        assert run([command, "What is the notice period?"]) == ExitCode.OK
+        assert "no documents to search yet; `strongroom ingest PATH` adds some" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["search"], ["ask"], ["search", "q", "--batch", "f"], ["ingest"], ["nonsense"]])
 def test_wrong_usage_exits_2(engine: FakeEngine, command: list[str]) -> None:
     assert run(command) == ExitCode.USAGE

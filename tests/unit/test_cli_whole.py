@@ -106,7 +106,11 @@ def test_json_lines_end_with_what_was_done(library: FakeEngine, capsys: pytest.C
     assert run(["timeline", "--all", "--json"]) == ExitCode.OK
     *items, done = map(json.loads, capsys.readouterr().out.splitlines())
     assert {item["kind"] for item in items} == {"dated"}
-    assert (done["kind"], done["items"]) == ("done", 3)
+    assert (done["kind"], done["items"], len(items)) == ("done", 3, 3)
+    # what is not shown is not counted either
+    assert run(["timeline", "--all", "--relative", "--json"]) == ExitCode.OK
+    *more, all_done = map(json.loads, capsys.readouterr().out.splitlines())
+    assert all_done["items"] == len(more)
 
 
 def test_fields_are_read_strictly(tmp_path: Path) -> None:
