@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -59,7 +60,8 @@ def root(
     """Ask questions of private documents and get exact quotes, on your own hardware."""
 
 
-for panel, parts in {
+Part = Callable[..., None] | tuple[typer.Typer, str]
+PANELS: dict[str, tuple[Part, ...]] = {
     "Start": (up.up, up.link, admin.status, admin.check),
     "Documents": (ingest.ingest, (watch.app, "watch"), (documents.documents_app, "documents"), collections.collections),
     "Ask": (search.search, ask.ask, (approvals.app, "approvals"), (evaluation.app, "eval")),
@@ -89,7 +91,8 @@ for panel, parts in {
         admin.reindex,
         (admin.config_app, "config"),
     ),
-}.items():
+}
+for panel, parts in PANELS.items():
     for part in parts:
         if isinstance(part, tuple):
             app.add_typer(part[0], name=part[1], rich_help_panel=panel)
