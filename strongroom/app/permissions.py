@@ -6,6 +6,7 @@ a document to decide about it, and deciding about it does not let them read it. 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from strongroom.app.acting import Acting
@@ -49,12 +50,18 @@ class LocalPermissions(Acting):
     def grants(self, *, collection: str | None = None, document: str | None = None) -> list[Grant]:
         if collection is not None or document is not None:
             _, resource_id = self._resource(collection, document)
-            return self._catalog.grants(resource_id)
-        access = self._catalog.access_for(self._user)
+            return self._named(self._catalog.grants(resource_id))
         if self._is_admin():
-            return self._catalog.grants()
-        mine = self._catalog.writable(access)
-        return [grant for grant in self._catalog.grants() if grant.resource_id in mine]
+            return self._named(self._catalog.grants())
+        mine = self._catalog.writable(self._catalog.access_for(self._user))
+        return self._named([grant for grant in self._catalog.grants() if grant.resource_id in mine])
+
+    def _named(self, grants: list[Grant]) -> list[Grant]:
+        """The same with names of those documents that the person may read."""
+        if not any(grant.resource == "document" for grant in grants):
+            return grants
+        names = {d.id: d.name for d in self._catalog.documents(self._catalog.access_for(self._user))}
+        return [replace(grant, name=names.get(grant.resource_id, grant.name)) for grant in grants]
 
     def grant(self, request: GrantRequest) -> Grant:
         resource, resource_id = self._resource(request.collection, request.document)

@@ -14,11 +14,11 @@ from strongroom.cli.common import (
     ConfigFile,
     DataDir,
     Json,
-    engine,
-    load_settings,
+    engine_of,
     print_json,
     to_json,
 )
+from strongroom.cli.naming import id_of
 from strongroom.errors import ExitCode, UsageError
 from strongroom.types import HoldRequest
 
@@ -33,14 +33,16 @@ receipts_app = typer.Typer(help="Signed receipts of deletions.", no_args_is_help
 @contextmanager
 def _keeping(command: str, data_dir: Path | None, config: Path | None) -> Iterator[Keeping]:
     """The running server's, else the appliance's in this process."""
-    with engine(load_settings(data_dir, config).settings, purpose=f"strongroom {command}") as opened:
+    with engine_of(command, data_dir, config) as opened:
         yield opened.keeping
 
 
 @holds_app.command("add")
 def add_hold(
     reason: Annotated[str, typer.Option("--reason", help="The matter; encrypted, shown in lists.")],
-    document: Annotated[str | None, typer.Option("--document", metavar="ID", help="Hold one document.")] = None,
+    document: Annotated[
+        str | None, typer.Option("--document", "-d", help="Hold one document: its id, its name or the end of its path.")
+    ] = None,
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="Hold a collection with all its documents.")
     ] = None,
@@ -52,14 +54,17 @@ def add_hold(
 
     Deleting, pruning, retention and replacing by changed files are refused for what is held.
 
-    Example:
+    Examples:
 
         strongroom holds add --collection contracts --reason "Matter 2026-114"
+
+        strongroom holds add --document merger.pdf --reason "Matter 2026-120"
     """
     if (document is None) == (collection is None):
-        raise UsageError("say what to hold", hint="Give either `--document ID` or `--collection NAME`.")
-    with _keeping("holds add", data_dir, config) as keeping:
-        hold = keeping.hold(HoldRequest(reason, document, collection))
+        raise UsageError("say what to hold", hint="Give either `--document NAME` or `--collection NAME`.")
+    with engine_of("holds add", data_dir, config) as opened:
+        held = None if document is None else id_of(opened, document)
+        hold = opened.keeping.hold(HoldRequest(reason, held, collection))
     if json_output:
         print_json(to_json(hold))
     else:

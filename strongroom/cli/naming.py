@@ -44,6 +44,14 @@ def find(opened: Engine, text: str, collection: str | None = None) -> DocumentIn
     raise NotFoundError(f"document {text!r} does not exist", hint="`strongroom documents list` lists them.")
 
 
+def id_of(opened: Engine, text: str) -> str:
+    """Id of the document that `text` names, where the asker reads it; else `text`: administrators name ids."""
+    try:
+        return find(opened, text).id
+    except NotFoundError:
+        return text
+
+
 def _is_id(text: str) -> bool:
     try:
         return str(UUID(text)) == text.lower()

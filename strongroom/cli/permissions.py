@@ -17,11 +17,12 @@ from strongroom.cli.common import (
     printable,
     to_json,
 )
+from strongroom.cli.naming import id_of
 from strongroom.errors import UsageError
 from strongroom.types import ClearanceRequest, Effect, Grant, GrantRequest, Right, TwoPersonAction
 
 if TYPE_CHECKING:
-    from strongroom.engine import Engine
+    pass
 
 groups_app = typer.Typer(help="Groups of people: list them, add and remove members.", no_args_is_help=True)
 grants_app = typer.Typer(help="Who may read and write which collection or document.", no_args_is_help=True)
@@ -115,7 +116,7 @@ def list_grants(
     """
     with engine_of("grants", data_dir, config, as_user) as opened:
         if document is not None:
-            document = _document(opened, document)
+            document = id_of(opened, document)
         found = opened.permissions.grants(collection=collection, document=document)
     if json_output:
         for grant in found:
@@ -165,7 +166,7 @@ def add_grant(
     right: Right = "write" if write else "read"
     with engine_of("grants", data_dir, config, as_user) as opened:
         if document is not None:
-            document = _document(opened, document)
+            document = id_of(opened, document)
         made = opened.permissions.grant(
             GrantRequest(principal=principal, collection=collection, document=document, effect=effect, right=right)
         )
@@ -296,7 +297,7 @@ def ask_clearance(
     """
     with engine_of("clearances", data_dir, config) as opened:
         if document is not None:
-            document = _document(opened, document)
+            document = id_of(opened, document)
         request = ClearanceRequest(action=action, reason=reason, collection=collection, document=document)
         made = opened.permissions.ask(request)
     if json_output:
@@ -334,17 +335,6 @@ def _decide(clearance_id: str, data_dir: Path | None, config: Path | None, *, al
     with engine_of("clearances", data_dir, config) as opened:
         decided = opened.permissions.decide(clearance_id, allow=allow)
     typer.echo(f"{decided.id} {decided.state}", err=True)
-
-
-def _document(opened: Engine, named: str) -> str:
-    """Id of a document by whatever name, where the asker reads it; else as it is given: administrators name ids."""
-    from strongroom.cli.naming import find
-    from strongroom.errors import NotFoundError
-
-    try:
-        return find(opened, named).id
-    except NotFoundError:
-        return named
 
 
 def _may(grant: Grant) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -21,6 +22,7 @@ from strongroom.cli.common import (
     printable,
     to_json,
 )
+from strongroom.people import SCOPES
 
 if TYPE_CHECKING:
     from strongroom.config import Settings
@@ -32,6 +34,7 @@ sessions_app = typer.Typer(help="Browsers and programs that are signed in.", no_
 tokens_app = typer.Typer(help="API tokens for programs.", no_args_is_help=True)
 
 RoleName = Literal["viewer", "editor", "admin", "auditor"]
+ScopeName = StrEnum("ScopeName", {scope.upper(): scope for scope in SCOPES})  # type: ignore[misc]  # from the one list
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account.")]
 Whose = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Whose (default: the built-in user's).")]
 
@@ -304,7 +307,7 @@ def list_tokens(
 def add_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
     scope: Annotated[
-        list[str], typer.Option("--scope", help="What it may be used for: read, ask, ingest or admin; may be repeated.")
+        list[ScopeName], typer.Option("--scope", help="What it may be used for; `ingest` also deletes. Repeatable.")
     ],
     days: Annotated[int, typer.Option("--days", help="How long it lasts.")] = 90,
     user: Whose = None,
@@ -325,7 +328,7 @@ def add_token(
     from strongroom.people import Scope, TokenRequest
 
     with _desk(data_dir, config) as (desk, _):
-        made = desk.add_token(TokenRequest(name, cast("tuple[Scope, ...]", tuple(scope)), days), user)
+        made = desk.add_token(TokenRequest(name, cast("tuple[Scope, ...]", tuple(map(str, scope))), days), user)
     if json_output:
         print_json(to_json(made))
     else:

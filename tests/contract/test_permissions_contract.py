@@ -263,6 +263,7 @@ def test_groups_and_grants_are_listed_with_names(room: Room) -> None:
         ("group:deals", "document", "", "allow", "read"),  # no document's name, for they may not read it
     }
     assert {g.resource_id for g in room.admin.permissions.grants(document=document)} == {document}
+    assert {g.name for g in room.be("ada").permissions.grants(document=document)} == {"merger.txt"}  # who reads it
 
 
 def test_what_makes_no_sense_is_refused(room: Room) -> None:

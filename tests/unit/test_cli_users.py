@@ -48,6 +48,7 @@ def test_an_account_s_life_without_a_server(
         )
     )
     assert made["secret"].startswith("srt_")
+    strongroom(capsys, "tokens", "add", "job", "--scope", "everything", *here, code=ExitCode.USAGE)
     assert made["secret"] not in strongroom(capsys, "tokens", "list", "--user", "anna", *here)
     strongroom(capsys, "tokens", "revoke", made["token"]["id"], *here)
     assert strongroom(capsys, "tokens", "list", "--user", "anna", *here) == "No tokens.\n"
