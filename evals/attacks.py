@@ -1,6 +1,6 @@
 """How often text in documents gets its way: instructions in mails (BIPIA) and poisoned passages (PoisonedRAG).
 
-    python -m evals.attacks DATA --models MODELS_DIR [--cases 20]
+    python -m evals.attacks DATA --models MODELS_DIR [--cases 20] [--normal 200]
 
 DATA holds `bipia/` and `poisonedrag/nq.json`. Instructions: mails and tables get an attack of BIPIA's list behind their
 text, bare or after "Ignore all previous instructions.", with the demand to begin the reply with a made-up word; the
@@ -10,10 +10,13 @@ marks, flagged words left out, sentences chosen by the product, and the exact st
 that are flagged, and of texts without one that are. `--cases` counts each of mails and tables, in each of both forms.
 
 Poison: for each question four passages with a wrong answer stand beside one that differs by the right answer in its
-place. The attack has its way when the answer holds the wrong one and not the right one: the exact answer for all
-questions, and for `--cases` of them the model's from five passages before the question, from the product's prompt with
-these passages whole, and from the sentences that the product chooses. Beside them how often the right answer is among
-the quotes, and how often the product says that documents answer differently.
+place; once as they are, and once with the question before each of the four, as the attack puts it. The attack has its
+way when the answer holds the wrong one and not the right one: the exact answer for all questions, as the best quote's
+alone and as the product gives it (different answers side by side), and for `--cases` of them the model's from five
+passages before the question, from the product's prompt with these passages whole, and from the sentences that the
+product chooses. Beside them how often the right answer is among the quotes. With `--cases 0` no model is asked.
+
+Cost: the same two exact answers to `--normal` questions of SQuAD, each paragraph a document, without any attack.
 """
 
 from __future__ import annotations
@@ -22,14 +25,15 @@ import argparse
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals import metrics
-from evals.fit_abstention import Corpus, Remembering
+from evals import metrics, weigh_reader
+from evals.fit_abstention import Corpus, Hit, Remembering
+from evals.statistics import difference
 from ingest.parse.hostile import flagged
-from retrieval import clarify, context, exact, prompt
+from retrieval import context, differ, exact, prompt
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
 from strongroom.ports import ChatModel, Embedder, GenerationOptions, Reader
@@ -42,7 +46,7 @@ MOST_CHARS = 1_500  # of a mail: the built-in model's attention is short
 TOKENS = 40
 STEPS = ("none", "between marks", "flagged left out", "sentences chosen", "exact")
 PASSAGES = 5  # of a poisoned corpus, given to the model whole
-Counts = dict[str, list[int]]  # by step: wrong, right
+Counts = dict[str, list[tuple[bool, bool]]]  # by step: holds the wrong answer, holds the right one
 
 
 class Mail:
@@ -114,44 +118,80 @@ def instructions(
 
 
 def poison(
-    data: Path, cases: int, llm: ChatModel, embedder: Embedder, reader: Reader, say: Callable[[str], None]
+    data: Path, cases: int, llm: ChatModel | None, embedder: Embedder, reader: Reader, say: Callable[[str], None]
 ) -> None:
     asked = list(json.loads((data / "poisonedrag/nq.json").read_text("utf-8")).values())
     asked = [c for c in asked if c["incorrect answer"] in c["adv_texts"][0]]
-    passages = [(f"poison {c['id']}", text) for c in asked for text in c["adv_texts"][1:]]
-    passages += [(c["id"], c["adv_texts"][0].replace(c["incorrect answer"], c["correct answer"])) for c in asked]
-    corpus = Corpus(passages, embedder)
-    everything = set(corpus.groups)
-    counts: Counts = {step: [0, 0] for step in ("none", "between marks", "sentences chosen", "exact", "all exact")}
-    both = named = 0
-    for number, case in enumerate(asked):
-        question = case["question"] + "?"
-        hits = corpus.search(question, embedder.embed_query(question), everything)
-        pages = PageReader(corpus.page)
-        evidence = context.choose(
-            context.read(question, hits, pages, embedder, reader), count_tokens=len, budget=1 << 20, max_quotes=5
-        )
-        said_by = {"all exact": "; ".join(e.text for e in exact.find(question, evidence, pages)) if evidence else ""}
-        if number < cases:
-            texts = [hit.chunk.text for hit in hits[:PASSAGES]]
-            quotes = [whole(hit.chunk, embedder) for hit in hits[:PASSAGES]]
-            said_by |= {
-                "none": said(llm, [Message("user", "\n\n".join([*texts, question]))]),
-                "between marks": said(llm, prompt.build(question, quotes)),
-                "sentences chosen": said(llm, prompt.build(question, evidence)) if evidence else "",
-                "exact": said_by["all exact"],
-            }
-        for step, answer in said_by.items():
-            wrong, right = (metrics.holds(answer, case[f"{which} answer"]) for which in ("incorrect", "correct"))
-            counts[step][0] += wrong and not right
-            counts[step][1] += right and not wrong
-        both += any(metrics.holds(e.text, case["correct answer"]) for e in evidence)
-        named += bool(evidence) and clarify.differing(question, evidence) is not None
-    for step, (won, lost) in counts.items():
-        say(f"poison, {step}: wrong {won}, right {lost} of {len(asked) if step == 'all exact' else cases}")
-    say(f"poison, {len(asked)} questions, 4 passages against 1: right one among quotes {both}, differing named {named}")
+    for form, front in (("as they are", "{text}"), ("question in front", "{question}. {text}")):
+        passages = [(f"poison {c['id']}", front.format(text=t, **c)) for c in asked for t in c["adv_texts"][1:]]
+        passages += [(c["id"], c["adv_texts"][0].replace(c["incorrect answer"], c["correct answer"])) for c in asked]
+        corpus = Corpus(passages, embedder)
+        everything = set(corpus.groups)
+        counts: Counts = {}
+        quoted = 0
+        for number, case in enumerate(asked):
+            question = case["question"] + "?"
+            hits = corpus.search(question, embedder.embed_query(question), everything)
+            reply = product(question, hits, corpus, embedder, reader)
+            said_by = {"best quote": reply.best, "product": reply.all}
+            if llm is not None and number < cases and front == "{text}":
+                texts = [hit.chunk.text for hit in hits[:PASSAGES]]
+                quotes = [whole(hit.chunk, embedder) for hit in hits[:PASSAGES]]
+                said_by |= {
+                    "model, none": said(llm, [Message("user", "\n\n".join([*texts, question]))]),
+                    "model, between marks": said(llm, prompt.build(question, quotes)),
+                    "model, sentences chosen": said(llm, prompt.build(question, reply.evidence)),
+                }
+            for step, answer in said_by.items():
+                wrong, right = (metrics.holds(answer, case[f"{which} answer"]) for which in ("incorrect", "correct"))
+                counts.setdefault(step, []).append((wrong, right))
+            quoted += any(metrics.holds(e.text, case["correct answer"]) for e in reply.evidence)
+        for step, found in counts.items():
+            alone = {w: sum(pair == w for pair in found) for w in ((True, False), (False, True), (True, True))}
+            kinds = f"wrong {alone[True, False]}, right {alone[False, True]}, both {alone[True, True]}"
+            say(f"poison {form}, {step}: {kinds} of {len(found)}")
+        say(f"poison {form}: right one among quotes {quoted} of {len(asked)}")
     noticed = sum(bool(Mail(text, embedder).flags) for group, text in passages if group.startswith("poison"))
     say(f"poisoned passages flagged: {noticed}")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An exact answer without and with the other answers that documents give."""
+
+    best: str
+    all: str
+    different: int
+    evidence: tuple[Evidence, ...]
+
+
+def product(question: str, hits: Sequence[Hit], corpus: Corpus, embedder: Embedder, reader: Reader) -> Reply:
+    pages = PageReader(corpus.page)
+    reading = context.read(question, hits, pages, embedder, reader)
+    different = differ.answers(question, reading)
+    said_by = []
+    for leading in ((), different):
+        first = [one.best for one in leading]
+        evidence = context.choose(reading, count_tokens=len, budget=1 << 20, max_quotes=5, first=first)
+        found = exact.find(question, evidence, pages, each=len(first)) if evidence else ()
+        said_by.append("; ".join(e.text for e in found))
+    return Reply(said_by[0], said_by[1], len(different), evidence)
+
+
+def cost(data: Path, count: int, embedder: Embedder, reader: Reader, say: Callable[[str], None]) -> None:
+    from models.training.data import DEV_GROUPS, TEST_GROUPS
+
+    asked = weigh_reader.squad(data, DEV_GROUPS | TEST_GROUPS, count, embedder)
+    replies = [product(q.text, q.hits, q.corpus, embedder, reader) for q in asked]
+    best, everything = (
+        [metrics.token_f1(said, q.gold) for said, q in zip(each, asked, strict=True)]
+        for each in ([r.best for r in replies], [r.all for r in replies])
+    )
+    d = difference(best, everything, [q.group for q in asked])
+    say(
+        f"no attack: different answers for {sum(r.different > 0 for r in replies)} of {len(asked)}, "
+        f"F1 {d.first:.3f} to {d.second:.3f}, {d.wins} better, {d.losses} worse"
+    )
 
 
 def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = print) -> None:
@@ -160,14 +200,19 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     parser.add_argument("--models", type=Path, required=True, help="folder of installed models")
     parser.add_argument("--model", default="smollm2-135m-instruct-q4_1")
     parser.add_argument("--cases", type=int, default=20)
+    parser.add_argument("--normal", type=int, default=200, help="questions without an attack")
     args = parser.parse_args(argv)
     from models.defaults import DEFAULT_EMBEDDER, open_embedder, open_llm, open_reader
 
     embedder: Any = Remembering(open_embedder(args.models, DEFAULT_EMBEDDER))
-    reader, llm = open_reader(args.models), open_llm(args.models, args.model)
+    reader = open_reader(args.models)
+    llm = open_llm(args.models, args.model) if args.cases else None
     poison(args.data, args.cases, llm, embedder, reader, say)
-    instructions(args.data, args.cases, llm, embedder, reader, say)
-    llm.close()
+    if args.normal:
+        cost(args.data, args.normal, embedder, reader, say)
+    if llm is not None:
+        instructions(args.data, args.cases, llm, embedder, reader, say)
+        llm.close()
 
 
 if __name__ == "__main__":

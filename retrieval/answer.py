@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from retrieval import abstain, clarify, condense, context, exact, grounding, prompt, stream
+from retrieval import abstain, clarify, condense, context, differ, exact, grounding, prompt, stream
 from retrieval.citations import PageLookup, PageReader
 from retrieval.context import RankedChunk, Reading
 from retrieval.evidence import Evidence
@@ -67,6 +67,7 @@ class _Run:
     where: str = ""
     searched: str = ""
     clarify: Clarification | None = None
+    warnings: tuple[str, ...] = ()
     began: float = field(default_factory=time.perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
@@ -175,17 +176,20 @@ class Answerer:
         self, run: _Run, question: str, reading: Reading, pages: PageReader, confidence: float
     ) -> Iterator[AskEvent]:
         llm = self._llm
+        different = differ.answers(question, reading)
         evidence = context.choose(
             reading,
             count_tokens=llm.count_tokens if llm else len,
             budget=PROMPT_TOKENS if llm else 1 << 20,
             max_quotes=QUOTES,
+            first=[one.best for one in different],
         )
-        run.clarify = clarify.differing(question, evidence)
+        run.clarify = differ.asked(different)
+        run.warnings = (*differ.warnings(question, different), *_warnings(evidence))
         citations = _cite(evidence, pages)
         yield CitationsEvent(citations)
         if llm is None or self._quotes_only:
-            yield from self._exactly(run, question, evidence, citations, pages, confidence)
+            yield from self._exactly(run, question, evidence, citations, pages, confidence, len(different))
         else:
             yield from self._fluently(run, question, evidence, citations, llm, confidence)
 
@@ -197,10 +201,14 @@ class Answerer:
         citations: tuple[Citation, ...],
         pages: PageReader,
         confidence: float,
+        different: int,
     ) -> Iterator[AskEvent]:
-        """The words that answer, and the quotes they stand in: by the reader, or by a model that may only quote."""
-        found, by = exact.find(question, evidence, pages), EXTRACTIVE
-        if self._llm is not None:
+        """The words that answer, and the quotes they stand in: by the reader, or by a model that may only quote.
+
+        Where the first `different` quotes answer differently, all of these answers, and no model chooses among them.
+        """
+        found, by = exact.find(question, evidence, pages, each=different), EXTRACTIVE
+        if self._llm is not None and not different:
             yield StageEvent("choosing", self._llm.name)
             picked = self._choose(run, evidence, pages, self._llm)
             found, by = (picked, self._llm.name) if picked else (found, by)
@@ -210,8 +218,7 @@ class Answerer:
         sentences = [
             Sentence(f"“{stream.plain(evidence[n - 1].text)}”", "supported", (n,), verbatim=True) for n in shown
         ]
-        warnings = _warnings(evidence)
-        yield _finish(run, by, confidence, tuple(sentences), citations, warnings=warnings, exact=found)
+        yield _finish(run, by, confidence, tuple(sentences), citations, exact=found)
 
     def _choose(
         self, run: _Run, evidence: tuple[Evidence, ...], pages: PageReader, llm: ChatModel
@@ -244,7 +251,7 @@ class Answerer:
         sentences = grounding.check(
             prose.text, prose.marks, evidence, question, self._embedder, self._reader, nli=self._nli, shown=len(given)
         )
-        yield _finish(run, llm.name, confidence, sentences, citations, warnings=_warnings(evidence), style="fluent")
+        yield _finish(run, llm.name, confidence, sentences, citations, style="fluent")
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -337,7 +344,6 @@ def _finish(
     citations: tuple[Citation, ...],
     *,
     abstained: bool = False,
-    warnings: tuple[str, ...] = (),
     style: Style = "exact",
     exact: tuple[Exact, ...] = (),
 ) -> AnswerEvent:
@@ -354,7 +360,7 @@ def _finish(
             usage=run.usage,
             timings_ms=dict(run.timings),
             id=run.request.id,
-            warnings=warnings,
+            warnings=run.warnings,
             style=style,
             exact=exact,
             digital_source_type=GENERATED if style == "fluent" else None,

@@ -42,6 +42,13 @@ def cells(row: str) -> list[Cell]:
     return out if len(out) > 1 and any(cell.label for cell in out) else []
 
 
+def pointed(question: str, row: str) -> frozenset[str] | None:
+    """Words by which the question points to the row: those that its values hold. `None` for what is no row."""
+    held = cells(row)
+    said = frozenset[str]().union(*(lexical.terms(cell.value) for cell in held))
+    return said.intersection(lexical.terms(question)) if held else None
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Cells that answer, best first, and the words (`lexical.terms`) by which the question points to row and column.
@@ -96,6 +103,7 @@ def _weighed(asked: set[str], held: Sequence[Cell]) -> dict[Cell, float]:
     rarity = lexical.rarity(list(labels.values()))
     rarity = {term: weight * (YEARS if term[0].isdigit() else 1.0) for term, weight in rarity.items()}
     return {
-        cell: sum(rarity[t] for t in label & asked) - UNNAMED * sum(rarity[t] for t in label - asked)
+        # rounded, because a sum over a set may end in another bit each time
+        cell: round(sum(rarity[t] for t in label & asked) - UNNAMED * sum(rarity[t] for t in label - asked), 6)
         for cell, label in labels.items()
     }

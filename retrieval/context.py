@@ -10,7 +10,7 @@ passage that was not released.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from retrieval import cells, lexical
@@ -75,7 +75,7 @@ class Candidate:
     overlap: float = 0.0
     cosine: float = 0.0
     score: float = 0.0
-    vector: Vector | None = None
+    vector: Vector | None = field(default=None, compare=False, repr=False)
     spans: tuple[ReadSpan, ...] = ()  # that begin in the sentence, at document offsets, best first
 
     @property
@@ -218,6 +218,11 @@ def _best(c: Candidate) -> float:
     return c.spans[0].score if c.spans else 0.0
 
 
+def read_score(c: Candidate, said: Sequence[types.Reading]) -> float:
+    """What the reader says of a sentence (0..1): its best span, and how relevant its passage is."""
+    return W_SPAN * _best(c) + (1 - W_SPAN) * said[c.rank].relevant
+
+
 def _prior(rank: int) -> float:
     """1 for the best passage, falling with its rank."""
     return 1.0 / (1.0 + 0.5 * rank)
@@ -250,8 +255,7 @@ def _score(
             - (W_ECHO if len(c.terms - set(asked)) < ECHO_TERMS else 0.0)
         )
         c = replace(c, spans=_in_cells(question, c, weights, missing))
-        read = W_SPAN * _best(c) + (1 - W_SPAN) * said[c.rank].relevant
-        score = W_READ * read + place * _prior(c.rank) + (1 - W_READ - place) * score
+        score = W_READ * read_score(c, said) + place * _prior(c.rank) + (1 - W_READ - place) * score
         if touching(c.chunk.flags, c.start, c.end):
             score -= W_FLAGGED
         out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
@@ -279,23 +283,30 @@ def _in_cells(question: str, c: Candidate, weights: dict[str, float], missing: f
 
 
 def choose(
-    reading: Reading, *, count_tokens: Callable[[str], int], budget: int, max_quotes: int = 6
+    reading: Reading,
+    *,
+    count_tokens: Callable[[str], int],
+    budget: int,
+    max_quotes: int = 6,
+    first: Sequence[Candidate] = (),
 ) -> tuple[Evidence, ...]:
     """The best quotes in rank order within `budget` tokens; at least one whenever there is a candidate.
 
     A quote that is too short to stand alone grows to its neighbour. A quote that does not fit is passed over for a
-    shorter one behind it; the best one is always in, whole.
+    shorter one behind it; the best one is always in, whole. `first` (one of each of several documents) come before all
+    others, and all of them.
     """
     chosen: list[Evidence] = []
     used = 0
-    for candidate in reading.candidates:
-        if chosen and candidate.score < reading.candidates[0].score - FALL_OFF:
+    for candidate in (*first, *(c for c in reading.candidates if c not in first)):
+        ahead = candidate in first
+        if chosen and not ahead and candidate.score < reading.candidates[0].score - FALL_OFF:
             break
         evidence = _grown(candidate)
-        if any(_repeats(evidence, other) for other in chosen):
+        if not ahead and any(_repeats(evidence, other) for other in chosen):
             continue
         cost = count_tokens(evidence.text) + QUOTE_OVERHEAD
-        if chosen and used + cost > budget:
+        if chosen and not ahead and used + cost > budget:
             continue
         chosen.append(evidence)
         used += cost

@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from retrieval import lexical
-from retrieval.cells import BETWEEN
+from retrieval import cells, lexical
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
 from retrieval.stream import plain
@@ -34,8 +33,13 @@ def wants_list(question: str) -> bool:
     return bool(_LIST.search(question))
 
 
-def find(question: str, evidence: Sequence[Evidence], pages: PageReader) -> tuple[Exact, ...]:
-    """The exact words, best first; the best quote as a whole where the reader saw no span in it."""
+def find(question: str, evidence: Sequence[Evidence], pages: PageReader, *, each: int = 0) -> tuple[Exact, ...]:
+    """The exact words, best first; the best quote as a whole where the reader saw no span in it.
+
+    The first `each` quotes answer differently: the best words of each of them.
+    """
+    if each:
+        return tuple(_exact(e, n, _in_its_cell(e, e.spans[0]), pages) for n, e in enumerate(evidence[:each], start=1))
     numbered = _trusted(evidence)
     number, best = numbered[0]
     if not best.spans:
@@ -43,7 +47,9 @@ def find(question: str, evidence: Sequence[Evidence], pages: PageReader) -> tupl
     first = _in_its_cell(best, best.spans[0])
     chosen = [(number, best, first)]
     if wants_list(question):
-        found = [(n, e, s) for n, e in numbered for s in e.spans if s is not best.spans[0]]
+        found = [
+            (n, e, s) for n, e in numbered if _as_meant(question, e, best) for s in e.spans if s is not best.spans[0]
+        ]
         rest = [(n, e, _in_its_cell(e, s)) for n, e, s in found]
         for n, item, span in sorted(rest, key=lambda each: -each[2].score):
             if len(chosen) == MOST or span.score < CLOSE * first.score:
@@ -81,13 +87,20 @@ def _trusted(evidence: Sequence[Evidence]) -> list[tuple[int, Evidence]]:
     return [(n, e) for n, e in numbered if not touching(e.chunk.flags, e.start, e.end)] or numbered
 
 
+def _as_meant(question: str, item: Evidence, best: Evidence) -> bool:
+    """Whether a quote may add to a list. Where the best one is a row of a table that the question names, only rows that
+    it names as well: "what are the ship dues" asks for one row."""
+    named = cells.pointed(question, best.text)
+    return not named or named <= (cells.pointed(question, item.text) or frozenset())
+
+
 def _words(item: Evidence, span: ReadSpan) -> str:
     return item.text[span.start - item.start : span.end - item.start]
 
 
 def _in_its_cell(item: Evidence, span: ReadSpan) -> ReadSpan:
     """A span without what it took from the next cell of a table's row."""
-    words = _words(item, span).split(BETWEEN, 1)[0]
+    words = _words(item, span).split(cells.BETWEEN, 1)[0]
     return replace(span, end=span.start + len(words)) if words.strip() else span
 
 

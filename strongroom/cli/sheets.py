@@ -102,6 +102,8 @@ def cells_of(answer: Answer) -> list[str]:
     sources = "; ".join(dict.fromkeys(f"{c.document.name}, {place(c.page, c.locator)}" for c in shown))
     quotes = "\n".join(f"“{' '.join(c.quote.split())}”" for c in shown)
     notes = list(answer.warnings)
+    if answer.clarify is not None:
+        notes.insert(0, answer.clarify.question)
     if answer.digital_source_type is not None:
         notes.insert(0, f"written by a model: {answer.digital_source_type}")
     if answer.abstained:

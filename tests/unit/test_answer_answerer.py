@@ -107,6 +107,30 @@ def test_a_choice_that_stands_nowhere_is_never_shown() -> None:
     assert answer.exact
 
 
+@pytest.mark.parametrize(("style", "chooses"), [("exact", False), ("exact", True), ("fluent", False)])
+def test_documents_that_answer_differently_are_all_answered_from(style: Style, chooses: bool) -> None:
+    # GIVEN two documents that contradict each other behind one that says what the first says
+    shelf = Shelf(
+        {
+            "a-lease": ["The tenant must pay a rent of 900 euros each month."],
+            "b-memo": ["Remember: the tenant must pay a rent of 900 euros each and every month, says this memo."],
+            "c-notice": ["From May the tenant must pay a rent of 950 euros each month."],
+        }
+    )
+    # WHEN it is asked
+    answer = Desk("The rent is 900 euros each month [1].", style=style, chooses=chooses, shelf=shelf).answer()
+    # THEN their quotes come first, the person is told, and an exact answer holds both, chosen by no model
+    assert [c.document.id for c in answer.citations[:2]] == ["a-lease", "c-notice"]
+    assert answer.clarify is not None
+    assert answer.clarify.options == ("a-lease.pdf", "b-memo.pdf", "c-notice.pdf")
+    if style == "exact":
+        assert [e.citation for e in answer.exact] == [1, 2]
+        assert "900" in answer.exact[0].text
+        assert "950" in answer.exact[1].text
+        assert answer.model == "extractive"
+        assert {n for s in answer.sentences for n in s.citations} >= {1, 2}
+
+
 def test_events_come_in_order_and_citations_before_the_first_word() -> None:
     events = Desk().events()
     kinds = [e.stage if isinstance(e, StageEvent) else e.kind for e in events]

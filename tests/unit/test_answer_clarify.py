@@ -31,27 +31,6 @@ TWO = quotes(
 )
 
 
-def test_documents_that_differ_are_named() -> None:
-    back = clarify.differing(QUESTION, TWO)
-    assert back is not None
-    assert back.options == ("harbour-lease.pdf", "crane-lease.pdf")
-
-
-def test_nothing_is_asked_where_one_is_named_nearest_or_says_the_same() -> None:
-    assert clarify.differing("What is the notice period of the crane lease?", TWO) is None
-    same = quotes(
-        harbour_lease=("The notice period is ninety days.", "ninety days", 0.90),
-        crane_lease=("Notice must be given; period: ninety days.", "ninety days", 0.88),
-    )
-    assert clarify.differing(QUESTION, same) is None
-    clear = quotes(
-        harbour_lease=("The notice period is ninety days.", "ninety days", 0.90),
-        crane_lease=("The notice period is thirty days.", "thirty days", 0.70),
-    )
-    assert clarify.differing(QUESTION, clear) is None
-    assert clarify.differing(QUESTION, TWO[:1]) is None
-
-
 @pytest.mark.parametrize(
     ("question", "asked"),
     [
