@@ -179,9 +179,7 @@ def product(question: str, hits: Sequence[Hit], corpus: Corpus, embedder: Embedd
 
 
 def cost(data: Path, count: int, embedder: Embedder, reader: Reader, say: Callable[[str], None]) -> None:
-    from models.training.data import DEV_GROUPS, TEST_GROUPS
-
-    asked = weigh_reader.squad(data, DEV_GROUPS | TEST_GROUPS, count, embedder)
+    asked = weigh_reader.squad(data, count, embedder)
     replies = [product(q.text, q.hits, q.corpus, embedder, reader) for q in asked]
     best, everything = (
         [metrics.token_f1(said, q.gold) for said, q in zip(each, asked, strict=True)]

@@ -45,8 +45,11 @@ class Asked:
     hits: tuple[Hit, ...]
 
 
-def squad(data: Path, groups: frozenset[str], limit: int, embedder: Embedder) -> list[Asked]:
-    """Answerable questions of the articles in `groups`, searched among the paragraphs of all articles."""
+def squad(data: Path, limit: int, embedder: Embedder) -> list[Asked]:
+    """Answerable questions of articles that the reader did not learn from, searched among all articles' paragraphs."""
+    from models.training.data import DEV_GROUPS, TEST_GROUPS
+
+    groups = DEV_GROUPS | TEST_GROUPS
     passages, questions = [], []
     for name in ("squad2/dev_public.json", "training/squad2_more.json"):
         for article in json.loads((data / name).read_text(encoding="utf-8"))["data"]:
@@ -150,12 +153,11 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     )
     args = parser.parse_args(argv)
     from models.defaults import DEFAULT_EMBEDDER, open_embedder, open_reader
-    from models.training.data import DEV_GROUPS, TEST_GROUPS
 
     embedder = Remembering(open_embedder(args.models, DEFAULT_EMBEDDER))
     reader = RememberingReader(open_reader(args.models, args.reader))
     sets = {
-        "squad": squad(args.data, DEV_GROUPS | TEST_GROUPS, args.questions, embedder),
+        "squad": squad(args.data, args.questions, embedder),
         "cuad": cuad(args.data, args.questions, embedder),
     }
     if args.places:
