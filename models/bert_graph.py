@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def supported(spec: EmbedderSpec) -> bool:
     )
 
 
-def build(spec: EmbedderSpec, layers: type[Layers] | None = None) -> Any:
+def build(spec: EmbedderSpec, layers: Callable[..., Layers] | None = None) -> Any:
     """The graph as `openvino.Model`: int32 ids and mask `[batch, tokens]` to unit vectors `[batch, dimension]`.
 
     `layers` puts other products in the place of the usual ones. Raises `ModelError` when a weight is missing.

@@ -1,14 +1,17 @@
 """Prepare an embedder for the fast backend, once, at install. Must not run at query time.
 
-Writes the graph and the fp32 vectors of the self-test; the registry records their hashes in the receipt.
+Writes the graphs and the fp32 vectors of the self-test; the registry records their hashes in the receipt.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from models.spec import EmbedderSpec
+
+CONVERSION = 2  # 1 had no form in 8 bits
 
 
 def convert_embedder(spec: EmbedderSpec, folder: Path) -> bool:
@@ -31,3 +34,24 @@ def convert_embedder(spec: EmbedderSpec, folder: Path) -> bool:
     stored = {"probes": list(PROBES), "vectors": [[float(value) for value in row] for row in vectors]}
     (folder / REFERENCE).write_text(json.dumps(stored), encoding="utf-8")
     return True
+
+
+def convert_to_eight_bits(spec: EmbedderSpec, converted: Path, folder: Path) -> bool:
+    """Write the form of `spec` in 8 bits to `folder`; False (and nothing written) when it fails its self-test.
+
+    `converted` is what `convert_embedder` wrote. Raises `ModelError`.
+    """
+    from models.eight_bits import build_eight_bits
+    from models.embedder import GRAPH, FastEmbedder, _native
+
+    folder.mkdir()
+    with _native(spec.name):
+        from openvino import save_model
+
+        save_model(build_eight_bits(spec), str(folder / GRAPH), compress_to_fp16=False)
+    opened = FastEmbedder(spec, converted, folder)
+    opened.embed_documents([""])
+    if opened.passage_precision == "i8":
+        return True
+    shutil.rmtree(folder)
+    return False

@@ -1,5 +1,8 @@
 """Embedders for sentence-transformers directories: a fast one on OpenVINO and the fp32 torch reference.
 
+The fast one embeds questions in bf16 (or fp32) and passages in 8 bits, each behind a self-test against fp32 vectors
+(ADR 0004). Vectors of one model are interchangeable, whatever made them.
+
 Imported lazily: both load their library in the constructor, never at import. Neither fetches anything; both read
 absolute directories that the registry has verified. `models.defaults.open_embedder` chooses between them.
 """
@@ -12,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Precision = Literal["auto", "bf16", "f32"]
+
 MIN_COSINE = 0.999  # below this against fp32, a precision is not used
+MIN_COSINE_EIGHT_BITS = 0.99  # the same for passages in 8 bits
 GRAPH = "encoder.xml"
 GRAPH_WEIGHTS = "encoder.bin"
 REFERENCE = "reference.json"
@@ -78,16 +84,25 @@ class _OfSpec:
 
 
 class FastEmbedder(_OfSpec):
-    """OpenVINO on the CPU: bf16 where the processor has it and the self-test passes, else fp32.
+    """OpenVINO on the CPU: bf16 where the processor has it, else fp32; passages in 8 bits where there is such a form.
 
-    Two compiled forms share the weights: one stream a core for bulk work, and one request over all cores for
-    questions, so that a question does not wait behind an ingest. Each is compiled on first use.
+    Two compiled forms: one stream a core for bulk work, and one request over all cores for questions, so that a
+    question does not wait behind an ingest. The first is compiled, and passes its own self-test, on first use.
     """
 
-    def __init__(self, spec: EmbedderSpec, converted: Path, *, threads: int = 0, precision: str = "auto") -> None:
-        """Open the converted graph and test it against its reference vectors.
+    def __init__(
+        self,
+        spec: EmbedderSpec,
+        converted: Path,
+        eight_bits: Path | None = None,
+        *,
+        threads: int = 0,
+        precision: Precision = "auto",
+    ) -> None:
+        """Open the graph in `converted` and test it against its reference vectors.
 
-        `precision` is `auto`, `bf16` or `f32`. Raises `ModelError` when no allowed precision keeps cosine 0.999.
+        `auto` takes bf16, or else fp32. Passages have the precision of questions unless `eight_bits`, the folder of
+        that form, is given. Raises `ModelError` when no allowed precision keeps cosine 0.999.
         """
         super().__init__(spec)
         self._threads = threads_or_default(threads)
@@ -95,28 +110,26 @@ class FastEmbedder(_OfSpec):
         self._bulk_lock = threading.Lock()
         self._query_lock = threading.Lock()
         self._bulk: Any = None
+        self._eight_bits = eight_bits
         with _native(spec.name):
             from openvino import Core
 
             self._core = Core()
             self._graph = self._core.read_model(converted / GRAPH)
-        self.precision = ""
+        self._reference = json.loads((converted / REFERENCE).read_text(encoding="utf-8"))
+        self.precision = ""  # of questions
+        self.passage_precision = ""  # known when the first passage was embedded
         self._query: Any = None
-        self._choose_precision(converted / REFERENCE, precision)
+        self._choose_precision(("bf16", "f32") if precision == "auto" else (precision,))
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape `(len(texts), dimension)`. One bulk call runs at a time; others wait."""
-        out = np.zeros((len(texts), self.dimension), dtype=np.float32)
         if not texts:
-            return out
+            return np.zeros((0, self.dimension), dtype=np.float32)
         with self._bulk_lock, _native(self.name):
             if self._bulk is None:
                 self._bulk = self._open_bulk()
-            self._bulk.set_callback(lambda request, rows: _store(out, rows, request))
-            for rows, ids, mask in self._padded(texts):
-                self._bulk.start_async({0: ids, 1: mask}, rows)
-            self._bulk.wait_all()
-        return out
+            return self._all(self._bulk, [self._spec.document_prefix + text for text in texts])
 
     def embed_query(self, text: str) -> Vector:
         """One unit vector, shape `(dimension,)`."""
@@ -130,17 +143,24 @@ class FastEmbedder(_OfSpec):
             self._query.infer({0: ids, 1: mask})
             return np.array(self._query.get_output_tensor(0).data[0], dtype=np.float32)
 
+    def _all(self, queue: Any, texts: Sequence[str]) -> Vectors:
+        out = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        queue.set_callback(lambda request, rows: _store(out, rows, request))
+        for rows, ids, mask in self._padded(texts):
+            queue.start_async({0: ids, 1: mask}, rows)
+        queue.wait_all()
+        return out
+
     def _padded(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Any, Any]]:
         """Batches of similar length under the token budget, longest first so that the last ones are short.
 
         Characters sort the whole call roughly; tokens sort each window exactly, so that tokenising a window overlaps
         with the network working on the one before.
         """
-        prefix = self._spec.document_prefix
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         for start in range(0, len(order), WINDOW):
             window = order[start : start + WINDOW]
-            tokens = self._batches.ids([prefix + texts[i] for i in window])
+            tokens = self._batches.ids([texts[i] for i in window])
             ranked = sorted(range(len(window)), key=lambda j: -len(tokens[j]))
             while ranked:
                 longest = len(tokens[ranked[0]])
@@ -149,19 +169,17 @@ class FastEmbedder(_OfSpec):
                 ids, mask = _pad([tokens[j] for j in batch], longest)
                 yield [window[j] for j in batch], ids, mask
 
-    def _choose_precision(self, reference: Path, wanted: str) -> None:
-        stored = json.loads(reference.read_text(encoding="utf-8"))
-        vectors = np.array(stored["vectors"], dtype=np.float32)
+    def _choose_precision(self, allowed: Sequence[str]) -> None:
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         tried: list[str] = []
-        for precision in ("bf16", "f32") if wanted == "auto" else (wanted,):
+        for precision in allowed:
             if precision == "bf16" and not has_bf16:
                 tried.append("bf16: this processor lacks it")
                 continue
             self.precision = precision
             with _native(self.name):
-                self._query = self._open_query()
-            worst = float(min(np.dot(self._one(text), vectors[i]) for i, text in enumerate(stored["probes"])))
+                self._query = self._compile(self._graph, streams=1).create_infer_request()
+            worst = min(self._cosines(np.stack([self._one(text) for text in self._reference["probes"]])))
             if worst >= MIN_COSINE:
                 log.info(
                     "embedder %s: %s on %d threads, self-test cosine %.5f", self.name, precision, self._threads, worst
@@ -174,22 +192,37 @@ class FastEmbedder(_OfSpec):
             hint='Set `embedder_backend = "reference"` to use fp32 torch.',
         )
 
-    def _open_query(self) -> Any:
-        return self._compile(streams=1).create_infer_request()
-
     def _open_bulk(self) -> Any:
+        """What embeds passages: in 8 bits when there is such a form and it passes, else as questions are."""
+        if self._eight_bits is not None:
+            queue = self._queue(self._core.read_model(self._eight_bits / GRAPH))
+            cosines = self._cosines(self._all(queue, self._reference["probes"]))
+            worst = min(c for c, text in zip(cosines, self._reference["probes"], strict=True) if text)  # none is empty
+            if worst >= MIN_COSINE_EIGHT_BITS:
+                log.info("embedder %s: passages in 8 bits, self-test cosine %.5f", self.name, worst)
+                self.passage_precision = "i8"
+                return queue
+            log.warning("embedder %s: 8 bits fail the self-test (cosine %.5f)", self.name, worst)
+        self.passage_precision = self.precision
+        return self._queue(self._graph)
+
+    def _cosines(self, vectors: Vectors) -> list[float]:
+        """Of the probes' vectors to fp32."""
+        return [float(c) for c in (vectors * np.array(self._reference["vectors"], dtype=np.float32)).sum(1)]
+
+    def _queue(self, graph: Any) -> Any:
         from openvino import AsyncInferQueue
 
         streams = self._threads if self._threads <= 8 else max(8, self._threads // 2)
-        return AsyncInferQueue(self._compile(streams=streams), streams)
+        return AsyncInferQueue(self._compile(graph, streams=streams), streams)
 
-    def _compile(self, *, streams: int) -> Any:
+    def _compile(self, graph: Any, *, streams: int) -> Any:
         options = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": self._threads,
         }
-        return self._core.compile_model(self._graph, "CPU", options)
+        return self._core.compile_model(graph, "CPU", options)
 
 
 class ReferenceEmbedder(_OfSpec):

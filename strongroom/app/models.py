@@ -69,7 +69,11 @@ class InstalledModels:
 
         settings = self._settings
         return open_embedder(
-            settings.models_dir, settings.embedder, backend=settings.embedder_backend, threads=settings.threads
+            settings.models_dir,
+            settings.embedder,
+            backend=settings.embedder_backend,
+            threads=settings.threads,
+            precision=settings.embedder_precision,
         )
 
     def tokenizer(self) -> Tokenizer:
@@ -129,7 +133,11 @@ class InstalledModels:
     def on_workers(self) -> ModelsOnWorker:
         settings = self._settings
         return ModelsOnWorker(
-            settings.models_dir, settings.embedder, settings.embedder_backend, speech_id=settings.speech
+            settings.models_dir,
+            settings.embedder,
+            settings.embedder_backend,
+            settings.embedder_precision,
+            speech_id=settings.speech,
         )
 
 
@@ -143,6 +151,7 @@ class ModelsOnWorker:
     models_dir: Path
     embedder_id: str
     backend: Literal["auto", "fast", "reference"]
+    precision: Literal["auto", "bf16", "f32"]
     speech_id: str
 
     def embedder(self, *, gpu: bool = False) -> Embedder:
@@ -150,7 +159,8 @@ class ModelsOnWorker:
         from models.defaults import open_embedder
 
         backend = "reference" if gpu else self.backend
-        return open_embedder(self._folder(), self.embedder_id, backend, device="cuda" if gpu else "cpu")
+        device = "cuda" if gpu else "cpu"
+        return open_embedder(self._folder(), self.embedder_id, backend, precision=self.precision, device=device)
 
     def tokenizer(self) -> Tokenizer:
         """The embedder's tokenizer, for the parser processes of this machine. Raises `ModelError`."""
