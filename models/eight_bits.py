@@ -22,9 +22,6 @@ from models.tokenizer import BatchTokenizer, FileTokenizer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_EXACT = "encoder.layer.0.output.dense"
-_MOVED = 0.65  # how much of an activation's reach moves into the weights
-_MOVED_LAST = 0.9  # the same before the last product of a layer, whose activations reach furthest
 _RANDOM = [180] * 16 + [1, 2, 3, 4, 6, 8, 12, 16] * 2  # lengths of texts of random tokens
 _LEAST = 1e-5
 
@@ -84,13 +81,17 @@ class _Watched(Layers):
 class EightBits(Layers):
     """All products but one in 8 bits."""
 
+    exact = ("encoder.layer.0.output.dense",)
+    moved = 0.65  # how much of an activation's reach moves into the weights
+    moved_last = 0.9  # the same before the last product of a layer, whose activations reach furthest
+
     def __init__(self, *args: Any, reach: Mapping[str, NDArray[np.float32]], **options: Any) -> None:
         super().__init__(*args, **options)
         self._reach = reach
         self._rounded: dict[str, tuple[Any, NDArray[np.float32]]] = {}
 
     def linear(self, hidden: Any, at: str) -> Any:
-        if at == _EXACT:
+        if at in self.exact:
             return super().linear(hidden, at)
         op = self._op
         rounded, moved = self._round(hidden, at)
@@ -109,7 +110,7 @@ class EightBits(Layers):
         same = [f"{layer}.self.{name}" for name in ("query", "key", "value")] if self_attention else [at]
         if same[0] not in self._rounded:
             weights = np.max([np.abs(self._weights[f"{name}.weight"]).max(0) for name in same], axis=0)
-            share = _MOVED_LAST if at.endswith("output.dense") and "attention" not in at else _MOVED
+            share = self.moved_last if at.endswith("output.dense") and "attention" not in at else self.moved
             moved = np.maximum(self._reach[at] ** share / np.maximum(weights, _LEAST) ** (1 - share), 1e-4)
             top = float((self._reach[at] / moved).max())
             ends = [self.constant(-top * 128 / 127), self.constant(top)]

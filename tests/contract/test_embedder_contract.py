@@ -48,6 +48,7 @@ def make_directory(
         "intermediate_size": 64,
         "max_position_embeddings": positions,
         "pad_token_id": 0,
+        "initializer_range": 0.2,  # wide enough that each layer changes the vectors, as a trained one does
     }
     if family == "bert":
         model = transformers.BertModel(transformers.BertConfig(**sizes))
@@ -91,13 +92,16 @@ class Pair:
     """Both adapters over one directory."""
 
     def __init__(self, folder: Path, **options: str) -> None:
-        from models.convert import convert_embedder
+        from models.convert import convert_embedder, convert_to_eight_bits
         from models.embedder import FastEmbedder, ReferenceEmbedder
 
         self.spec: EmbedderSpec = read_spec(make_directory(folder / "files", **options), name="tiny")  # type: ignore[arg-type]
         self.converted = folder / "fast"
         assert convert_embedder(self.spec, self.converted)
         self.fast = FastEmbedder(self.spec, self.converted, threads=2)
+        self.in_eight_bits = folder / "eight-bits"
+        assert convert_to_eight_bits(self.spec, self.converted, self.in_eight_bits)
+        self.eight_bits = FastEmbedder(self.spec, self.converted, self.in_eight_bits, threads=2)
         self.reference = ReferenceEmbedder(self.spec, threads=2)
 
 
@@ -106,7 +110,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(tmp_path_factory.mktemp("bert"))
 
 
-@pytest.fixture(params=["fake", "reference", "fast"])
+@pytest.fixture(params=["fake", "reference", "fast", "eight_bits"])
 def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
     if request.param == "fake":
         yield FakeEmbedder(dimension=32, max_tokens=24)
@@ -143,7 +147,7 @@ class TestEmbedderContract:
         vector = embedder.embed_query(TEXTS[0])
         assert vector.shape == (embedder.dimension,)
         assert vector.dtype == np.float32
-        assert float(vector @ embedder.embed_documents([TEXTS[0]])[0]) >= 0.999
+        assert float(vector @ embedder.embed_documents([TEXTS[0]])[0]) >= 0.99
 
     def test_text_beyond_the_maximum_changes_nothing(self, embedder: Embedder) -> None:
         long = " ".join(["rent"] * (embedder.max_tokens - 2))
@@ -218,6 +222,39 @@ def test_bf16_that_is_not_good_enough_falls_back_to_fp32(pair: Pair, monkeypatch
     assert FastEmbedder(pair.spec, pair.converted).precision == "f32"
     with pytest.raises(ModelError, match="bf16"):
         FastEmbedder(pair.spec, pair.converted, precision="bf16")
+
+
+def test_passages_in_8_bits_are_near_the_reference_and_questions_are_not_touched(pair: Pair) -> None:
+    vectors, reference = pair.eight_bits.embed_documents(TEXTS), pair.reference.embed_documents(TEXTS)
+    cosines = (vectors * reference).sum(1)
+    assert 0.99 <= float(cosines.min()) < 0.99999  # near, and rounded indeed
+    assert pair.eight_bits.passage_precision == "i8"
+    np.testing.assert_array_equal(pair.eight_bits.embed_query(TEXTS[0]), pair.fast.embed_query(TEXTS[0]))
+    assert pair.eight_bits.fingerprint == pair.reference.fingerprint
+
+
+def test_a_form_in_8_bits_that_fails_its_self_test_gives_way(pair: Pair, tmp_path: Path) -> None:
+    from models.embedder import GRAPH, GRAPH_WEIGHTS, FastEmbedder
+
+    # GIVEN a form in 8 bits of another network
+    other = Pair(tmp_path, pooling="cls")
+    for name in (GRAPH, GRAPH_WEIGHTS):
+        (tmp_path / name).write_bytes((other.in_eight_bits / name).read_bytes())
+    # WHEN passages are embedded THEN they are as exact as questions
+    embedder = FastEmbedder(pair.spec, pair.converted, tmp_path, threads=2)
+    np.testing.assert_array_equal(embedder.embed_documents(TEXTS), pair.fast.embed_documents(TEXTS))
+    assert embedder.passage_precision == embedder.precision
+
+
+def test_a_model_that_8_bits_would_spoil_is_not_converted_to_them(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models import embedder
+    from models.convert import convert_to_eight_bits
+
+    monkeypatch.setattr(embedder, "MIN_COSINE_EIGHT_BITS", 1.01)
+    assert not convert_to_eight_bits(pair.spec, pair.converted, tmp_path / "eight-bits")
+    assert not list(tmp_path.iterdir())
 
 
 def test_fingerprint_follows_what_decides_the_vectors(pair: Pair, tmp_path: Path) -> None:
