@@ -2,10 +2,10 @@
 
     python -m benchmarks.eight_bits PDF_DIR [--texts 96] [--xquad FOLDER]
 
-Passages are those of contracts, as the product cuts them, and with `--xquad` 30 paragraphs of each of its languages. One
-core, one run, processor time of the better of two passes. The first line is the form of questions (bf16), the second
-the product's form of passages; the others are what was not taken. Prints one JSON line for each;
-docs/decisions/throughput.md quotes them.
+Passages are those of contracts, as the product cuts them, and with `--xquad` 30 paragraphs of each of its languages.
+One core, one run, processor time of the better of two passes. The first line is the form of questions (bf16), the
+second the product's form of passages; the others are what was not taken. Prints one JSON line for each with lowest and
+mean cosines; docs/decisions/throughput.md quotes them.
 """
 
 from __future__ import annotations

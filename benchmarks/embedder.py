@@ -1,10 +1,11 @@
-"""Measure the fast embedder, and the same in bf16, beside fp32 sentence-transformers on real chunks; print one JSON object.
+"""Measure the fast embedder, and the same in bf16, beside fp32 sentence-transformers on real chunks; print one JSON.
 
     python benchmarks/embedder.py PDF_DIR [--models-dir DIR] [--chunks 500] [--rounds 3]
 
 Texts are the PDFs' chunks as the product cuts and embeds them, the same for a given folder. `fast` embeds them as the
-product does (in 8 bits), `bf16` as it does questions. They take turns within one run and the median round counts. `texts_per_s` is by the wall clock; `texts_per_cpu_s` divides by
-the processor time of the process instead, which a busy machine disturbs less. Quote the ratios.
+product does (in 8 bits), `bf16` as it does questions. They take turns within one run and the median round counts.
+`texts_per_s` is by the wall clock; `texts_per_cpu_s` divides by the processor time of the process instead, which a busy
+machine disturbs less. Quote the ratios.
 """
 
 from __future__ import annotations

@@ -6,12 +6,9 @@ Writes the graphs and the fp32 vectors of the self-test; the registry records th
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from models.spec import EmbedderSpec
-
-CONVERSION = 2  # 1 had no form in 8 bits
 
 
 def convert_embedder(spec: EmbedderSpec, folder: Path) -> bool:
@@ -36,13 +33,13 @@ def convert_embedder(spec: EmbedderSpec, folder: Path) -> bool:
     return True
 
 
-def convert_to_eight_bits(spec: EmbedderSpec, converted: Path, folder: Path) -> bool:
-    """Write the form of `spec` in 8 bits to `folder`; False (and nothing written) when it fails its self-test.
+def convert_to_eight_bits(spec: EmbedderSpec, converted: Path, folder: Path) -> None:
+    """Write the form of `spec` in 8 bits to `folder`, or a note instead of it when it fails its self-test.
 
     `converted` is what `convert_embedder` wrote. Raises `ModelError`.
     """
     from models.eight_bits import build_eight_bits
-    from models.embedder import GRAPH, FastEmbedder, _native
+    from models.embedder import GRAPH, GRAPH_WEIGHTS, MIN_COSINE_EIGHT_BITS, FastEmbedder, _native
 
     folder.mkdir()
     with _native(spec.name):
@@ -51,7 +48,7 @@ def convert_to_eight_bits(spec: EmbedderSpec, converted: Path, folder: Path) -> 
         save_model(build_eight_bits(spec), str(folder / GRAPH), compress_to_fp16=False)
     opened = FastEmbedder(spec, converted, folder)
     opened.embed_documents([""])
-    if opened.passage_precision == "i8":
-        return True
-    shutil.rmtree(folder)
-    return False
+    if opened.passage_precision != "i8":
+        for name in (GRAPH, GRAPH_WEIGHTS):
+            (folder / name).unlink()
+        (folder / "refused.txt").write_text(f"8 bits give this model a cosine below {MIN_COSINE_EIGHT_BITS} to fp32.\n")

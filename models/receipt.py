@@ -45,7 +45,6 @@ class Receipt:
     files: tuple[InstalledFile, ...]
     query_prefix: str = ""
     document_prefix: str = ""
-    conversion: int = 1  # of an embedder: which version of the product's conversion made its fast forms
     schema: int = SCHEMA
 
     def hashes(self, below: str = "") -> dict[str, str]:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from models.catalogue import MODEL_ID, SHA256, Catalogue, CatalogueModel, Kind, Source, load_catalogue
-from models.convert import CONVERSION, convert_embedder, convert_to_eight_bits
+from models.convert import convert_embedder, convert_to_eight_bits
 from models.incoming import copy_in, entry_of, path_sha256
 from models.receipt import InstalledFile, Receipt, check_files, describe, read_receipt, write_receipt
 from models.spec import EmbedderSpec, read_spec
@@ -28,6 +28,8 @@ from strongroom.errors import ModelError, UsageError
 from strongroom.types import Problem
 
 log = logging.getLogger(__name__)
+
+_EIGHT_BITS = "eight-bits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class Registry:
 
     def fast_path(self, model_id: str) -> Path | None:
         """The folder with the converted form of an embedder, or `None` when its architecture has none."""
-        return self._converted(model_id, "fast")
+        folder, receipt = self._checked(model_id, thorough=False)
+        return folder / "fast" if receipt.hashes("fast") else None
 
     def eight_bits_path(self, model_id: str) -> Path | None:
         """The folder with an embedder's form in 8 bits, or `None` when it has none or loses too much by it.
@@ -97,12 +100,14 @@ class Registry:
         What an older version of the product installed is converted first, once; a directory that cannot be written
         stays as it is.
         """
-        if self._receipt(model_id)[1].conversion < CONVERSION:
+        receipt = self._receipt(model_id)[1]
+        if receipt.hashes("fast") and not receipt.hashes(_EIGHT_BITS):
             try:
-                self._convert_again(model_id)
+                self._add_eight_bits(model_id)
             except (ModelError, OSError) as exc:
                 log.warning("model %s stays without a form in 8 bits: %s", model_id, exc)
-        return self._converted(model_id, "eight-bits")
+        folder, receipt = self._checked(model_id, thorough=False)
+        return folder / _EIGHT_BITS if "encoder.xml" in receipt.hashes(_EIGHT_BITS) else None
 
     def receipt(self, model_id: str) -> Receipt:
         """The receipt of an installed model. Raises `ModelError`."""
@@ -247,24 +252,19 @@ class Registry:
 
     # ------------------------------------------------------------------------------------------------ inside
 
-    def _converted(self, model_id: str, form: str) -> Path | None:
-        folder, receipt = self._checked(model_id, thorough=False)
-        return folder / form if receipt.hashes(form) else None
-
-    def _convert_again(self, model_id: str) -> None:
-        """Give a model that an older version installed the forms that this one makes. The receipt is written last."""
+    def _add_eight_bits(self, model_id: str) -> None:
+        """Give a model that an older version installed the form in 8 bits. The receipt is written last."""
         with self._lock():
             folder, receipt = self._checked(model_id, thorough=False)
-            if receipt.conversion >= CONVERSION:  # another process was faster
+            if receipt.hashes(_EIGHT_BITS):  # another process was faster
                 return
+            spec = read_spec(folder / "files", name=model_id, hashes=receipt.hashes("files"))
             with self._staging(model_id) as stage:
-                made: tuple[InstalledFile, ...] = ()
-                spec = read_spec(folder / "files", name=model_id, hashes=receipt.hashes("files"))
-                if receipt.hashes("fast") and convert_to_eight_bits(spec, folder / "fast", stage / "eight-bits"):
-                    shutil.rmtree(folder / "eight-bits", ignore_errors=True)  # of a conversion that was cut off
-                    (stage / "eight-bits").rename(folder / "eight-bits")
-                    made = _described(folder, folder / "eight-bits")
-            write_receipt(folder, replace(receipt, files=(*receipt.files, *made), conversion=CONVERSION))
+                convert_to_eight_bits(spec, folder / "fast", stage / _EIGHT_BITS)
+                shutil.rmtree(folder / _EIGHT_BITS, ignore_errors=True)  # of a conversion that was cut off
+                (stage / _EIGHT_BITS).rename(folder / _EIGHT_BITS)
+            files = (*receipt.files, *_described(folder, folder / _EIGHT_BITS))
+            write_receipt(folder, replace(receipt, files=files))
 
     def _finish(self, stage: Path, model: CatalogueModel, source: str, tell: OnModelEvent) -> InstalledModel:
         """Convert, write the receipt, rename into place."""
@@ -273,7 +273,7 @@ class Registry:
             tell(ModelEvent(model.id, "converting"))
             spec = read_spec(stage / "files", name=model.id)
             if convert_embedder(spec, stage / "fast"):
-                convert_to_eight_bits(spec, stage / "fast", stage / "eight-bits")
+                convert_to_eight_bits(spec, stage / "fast", stage / _EIGHT_BITS)
         receipt = Receipt(
             id=model.id,
             name=model.name,
@@ -286,7 +286,6 @@ class Registry:
             files=_described(stage, stage),
             query_prefix=model.query_prefix,
             document_prefix=model.document_prefix,
-            conversion=CONVERSION,
         )
         write_receipt(stage, receipt)
         folder = self._folder(model.id)
