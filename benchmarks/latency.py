@@ -49,7 +49,7 @@ def main() -> None:
     lines = (args.data / "cuad" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line)["question"] for line in lines if line.strip()]
     settings = load().settings
-    embedder = open_embedder(settings.models_dir, settings.embedder)
+    embedder = open_embedder(settings.models_dir, settings.embedder, precision=settings.embedder_precision)
     figures: dict[str, Any] = {"machine": machine()}
     for count in args.points:
         for kind in ("", *args.quantised):

@@ -61,7 +61,7 @@ def main() -> None:
     pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
     asked = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines() if line.strip()]
     settings = load().settings
-    embedder = open_embedder(settings.models_dir, settings.embedder)
+    embedder = open_embedder(settings.models_dir, settings.embedder, precision=settings.embedder_precision)
     figures: dict[str, Any] = {"machine": machine()}
     if not args.skip_cuad:
         figures |= pages(pdfs, asked, embedder, args.cache)

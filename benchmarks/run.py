@@ -52,7 +52,9 @@ def product(pdfs: Path, queries: Path) -> dict[str, Any]:
         note("help")
         helps = [timed(["--help"], env)[0] for _ in range(5)]
         note("ingest")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         wall, out = timed(["ingest", str(pdfs), "--json"], env, codes=(0, 3))
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         summary = json.loads(out.splitlines()[-1])["summary"]
         note("ingest again, unchanged")
         again, out_again = timed(["ingest", str(pdfs), "--json"], env, codes=(0, 3))
@@ -70,6 +72,7 @@ def product(pdfs: Path, queries: Path) -> dict[str, Any]:
         "chunks": summary["chunks"],
         "ingest_s": round(summary["seconds"], 2),
         "ingest_command_s": round(wall, 2),
+        "ingest_command_cpu_s": round(used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime, 2),
         "second_ingest_command_s": round(again, 2),
         "second_outcomes": json.loads(out_again.splitlines()[-1])["summary"]["outcomes"],
         "search_command_s": round(searching, 2),

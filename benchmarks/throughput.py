@@ -44,7 +44,7 @@ def main() -> None:
     settings = load().settings
     spec = embedder_spec(settings.models_dir, settings.embedder)
     config = json.loads((spec.directory / "config.json").read_text(encoding="utf-8"))
-    embedder = open_embedder(settings.models_dir, settings.embedder, threads=1)
+    embedder = open_embedder(settings.models_dir, settings.embedder, threads=1, precision=settings.embedder_precision)
     tokenizer = BatchTokenizer(spec.tokenizer_file, max_tokens=spec.max_tokens)
     embedder.embed_documents(["warm up"] * 64)
 

@@ -73,7 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     airgap.prepare_environment()
     settings = load().settings
-    embedder = open_embedder(settings.models_dir, settings.embedder)
+    embedder = open_embedder(settings.models_dir, settings.embedder, precision=settings.embedder_precision)
     pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
     asked = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines() if line.strip()]
     base: Cut | None = None
