@@ -10,15 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from strongroom.errors import UsageError
+from strongroom.files import replace_file
 
 _STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _HARMLESS = re.compile(r"[-+]?\d+(?:[.,]\d+)*%?\Z|-+\Z")  # numbers, and the dash that stands for nothing
@@ -63,21 +62,6 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]
     else:
         content = _xlsx([list(columns), *map(list, rows)])
     replace_file(path, content)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put the content in place in one step, readable by its owner alone. Raises `UsageError`."""
-    try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(content)
-            Path(draft).replace(path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    except OSError as exc:
-        raise UsageError(f"cannot write {path}: {exc.strerror}", hint="Name a file in a folder of yours.") from exc
 
 
 def _xlsx(rows: Sequence[Sequence[str]]) -> bytes:

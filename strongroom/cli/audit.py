@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.errors import ExitCode, UsageError
+from strongroom.files import replace_file
 
 if TYPE_CHECKING:
     from strongroom.audit import Audit
@@ -137,7 +139,7 @@ def checkpoint(
     if out is None:
         typer.echo(text)
     else:
-        out.write_text(text + "\n", encoding="utf-8")
+        replace_file(out, f"{text}\n".encode())
         typer.echo(f"entry {made.seq} signed, in {out}", err=True)
 
 
@@ -177,7 +179,7 @@ def export(
         return syslog_message(line).decode() if form == "syslog" else json.dumps(line, ensure_ascii=False)
 
     with _audit(data_dir, config) as log:
-        sink = sys.stdout if out is None else out.open("w", encoding="utf-8")
+        sink = sys.stdout if out is None else open(out, "w", encoding="utf-8", opener=_for_its_owner)  # noqa: SIM115
         try:
             count = 0
             for line in log.export(after=after):
@@ -214,6 +216,10 @@ def rotate(
         typer.echo(
             f"{moved} entries moved" + (f" into {archive}" if moved else ": there are no more than that"), err=True
         )
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _lines(paths: list[Path]) -> Iterator[dict[str, Any]]:

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from strongroom.cli.common import ConfigFile, DataDir, Json, ask_passphrase, load_settings, print_json, printable
-from strongroom.cli.report import require_writable, write
+from strongroom.cli.report import require_writable
 from strongroom.errors import UsageError
+from strongroom.files import replace_file
 
 TITLES = {
     "version": "Versions",
@@ -78,11 +79,15 @@ def report(
         store.close()
         keys.close()
     if single:
-        write(out, render(evidence))
+        replace_file(out, render(evidence).encode())
     else:
-        write(out / "report.html", render(evidence))
-        write(out / "report.json", dumps({k: v for k, v in evidence.items() if k != "materials"}))
-        write(out / "sbom.cdx.json", dumps(evidence["materials"]))
+        facts = {k: v for k, v in evidence.items() if k != "materials"}
+        for name, text in (
+            ("report.html", render(evidence)),
+            ("report.json", dumps(facts)),
+            ("sbom.cdx.json", dumps(evidence["materials"])),
+        ):
+            replace_file(out / name, text.encode())
     problems = attention(evidence)
     if json_output:
         print_json({"out": str(out), "attention": problems})

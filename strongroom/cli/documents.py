@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from enum import StrEnum
 from pathlib import Path
@@ -27,8 +26,9 @@ from strongroom.cli.common import (
 from strongroom.cli.documents_output import print_chunk, print_detail, print_list, write_thumbnails
 from strongroom.cli.naming import file_name, find, like
 from strongroom.cli.progress import reporting
-from strongroom.cli.report import doubtful, library_page, require_writable, write
+from strongroom.cli.report import doubtful, library_page, require_writable
 from strongroom.errors import ExitCode, UsageError
+from strongroom.files import replace_file
 from strongroom.types import (
     DocumentInfo,
     DocumentState,
@@ -231,7 +231,7 @@ def report_documents(
     require_writable(file)
     with engine_of("documents report", data_dir, config, as_user) as opened:
         found, doubts = opened.documents(collection), doubtful(opened, collection)
-    write(file, library_page(found, collection, doubts))
+    replace_file(file, library_page(found, collection, doubts).encode())
     typer.echo(f"{len(found)} documents in {file}", err=True)
 
 
@@ -267,9 +267,7 @@ def export_document(
         if not path.parent.is_dir():
             raise UsageError(f"the folder {path.parent} does not exist", hint="Make it first.")
         data = opened.original(document.id)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
+    replace_file(path, data)
     typer.echo(f"{path}: {size(len(data))}", err=True)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from strongroom.cli.common import printable
 from strongroom.cli.naming import distinct_length, shown_path
+from strongroom.files import replace_file
 from strongroom.flags import described
 from strongroom.types import DocumentInfo
 from strongroom.words import place, places, size
@@ -55,7 +56,7 @@ def write_thumbnails(opened: Engine, detail: DocumentDetail, folder: Path) -> li
     written = []
     for page in detail.pages:
         path = folder / f"page-{page.index + 1:04}.png"
-        path.write_bytes(opened.page_image(detail.document.id, page.index, dpi=40))
+        replace_file(path, opened.page_image(detail.document.id, page.index, dpi=40))
         written.append(path)
     return written
 

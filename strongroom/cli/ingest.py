@@ -10,8 +10,9 @@ import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
 from strongroom.cli.progress import Reasons, reporting, show_reasons
-from strongroom.cli.report import RunRecord, doubtful, require_writable, run_page, write
+from strongroom.cli.report import RunRecord, doubtful, require_writable, run_page
 from strongroom.errors import ExitCode, UsageError
+from strongroom.files import replace_file
 from strongroom.types import FileOutcome, IngestEngine, IngestEvent, IngestRequest, IngestSummary, OcrMode
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def ingest(
         show_summary(summary)
         show_reasons(reasons, summary)
     if report is not None:
-        write(report, run_page(record, summary, request, doubts))
+        replace_file(report, run_page(record, summary, request, doubts).encode())
     if summary.partial:
         raise typer.Exit(int(ExitCode.PARTIAL))
 

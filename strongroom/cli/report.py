@@ -181,22 +181,6 @@ def library_page(documents: list[DocumentInfo], collection: str | None, doubts: 
     )
 
 
-def write(path: Path, page: str) -> None:
-    """Write a report whole, or leave what was there. Raises `UsageError` when it cannot be written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("x", encoding="utf-8") as out:  # exclusive: follows no link that somebody laid there
-            out.write(page)
-        part.replace(path)
-    except FileExistsError as exc:
-        raise UsageError(f"{part} is in the way", hint="Remove it, or write the report elsewhere.") from exc
-    except OSError as exc:
-        part.unlink(missing_ok=True)
-        raise UsageError(
-            f"the report could not be written to {path}: {exc.strerror}", hint="The documents are not affected."
-        ) from exc
-
-
 def ending(path: str) -> str:
     """What people call the kind of a file: the ending of its name."""
     return PurePosixPath(path).suffix.lower() or "none"

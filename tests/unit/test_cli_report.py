@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -14,7 +13,7 @@ import pytest
 from strongroom import app as wiring
 from strongroom.cli import report
 from strongroom.cli.run import run
-from strongroom.errors import ExitCode, UsageError
+from strongroom.errors import ExitCode
 from strongroom.types import (
     DocumentInfo,
     DocumentRef,
@@ -200,27 +199,3 @@ def test_a_place_that_no_report_belongs_to_is_refused_before_the_work(
 
 def test_watching_has_no_end_to_report(engine: tuple[FakeEngine, Path], tmp_path: Path) -> None:
     assert run(["ingest", str(engine[1]), "--watch", "--report", str(tmp_path / "r.html")]) == ExitCode.USAGE
-
-
-def test_a_write_that_breaks_off_leaves_the_old_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    out = tmp_path / "r.html"
-    report.write(out, "old")
-
-    def full(self: Path, _target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Path, "replace", full)
-        with pytest.raises(UsageError, match="No space left"):
-            report.write(out, "new")
-    assert out.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
-
-
-def test_a_link_laid_where_the_page_is_drafted_is_not_followed(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (tmp_path / f".r.html.{os.getpid()}.part").symlink_to(victim)
-    with pytest.raises(UsageError, match="in the way"):
-        report.write(tmp_path / "r.html", "new")
-    assert victim.read_text() == "precious"
