@@ -57,10 +57,10 @@ def verify(
     if json_output:
         print_json({**to_json(report), "ok": report.ok})
     else:
-        typer.echo("checked " + ", ".join(f"{n} {what}" for what, n in report.checked.items()))
+        typer.echo("checked " + ", ".join(f"{n:,} {what}" for what, n in report.checked.items()))
         show_problems(list(report.problems), json_output=False)
         if report.ok:
-            typer.echo("everything agrees")
+            typer.echo("all stores agree, but for the warnings above" if report.problems else "everything agrees")
     if not report.ok:
         raise typer.Exit(int(ExitCode.INTEGRITY))
 

@@ -24,6 +24,7 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.cli.documents_output import print_chunk, print_detail, print_list, write_thumbnails
+from strongroom.cli.ingest import show_summary
 from strongroom.cli.naming import file_name, find, like
 from strongroom.cli.progress import reporting
 from strongroom.cli.report import doubtful, library_page, require_writable
@@ -204,8 +205,7 @@ def retry_documents(
         if json_output:
             print_json({"summary": to_json(summary)})
         else:
-            counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(summary.outcomes.items()) if n)
-            typer.echo(f"{counts} ({summary.pages} pages, {summary.seconds:.1f} s)", err=True)
+            show_summary(summary)
     if not json_output and not chosen:
         typer.echo("No document failed.", err=True)
     if unreachable or any(summary.partial for summary in summaries):

@@ -14,6 +14,7 @@ from strongroom.cli.report import RunRecord, doubtful, require_writable, run_pag
 from strongroom.errors import ExitCode, UsageError
 from strongroom.files import replace_file
 from strongroom.types import FileOutcome, IngestEngine, IngestEvent, IngestRequest, IngestSummary, OcrMode
+from strongroom.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,13 +221,11 @@ def _passwords(path: Path | None) -> tuple[str, ...]:
 def show_summary(summary: IngestSummary) -> None:
     """One line of totals on stderr."""
     counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(summary.outcomes.items()) if n) or "nothing to do"
-    rate = summary.pages / summary.seconds if summary.seconds > 0 else 0.0
-    prefix = "would be: " if summary.dry_run else ""
-    typer.echo(
-        f"{prefix}{counts} ({summary.pages} pages, {summary.chunks} chunks, {summary.seconds:.1f} s, "
-        f"{rate:.1f} pages/s)",
-        err=True,
-    )
+    facts = [f"{summary.seconds:.1f} s"]
+    if summary.pages:
+        rate = summary.pages / summary.seconds if summary.seconds > 0 else 0.0
+        facts = [counted(summary.pages, "page"), counted(summary.chunks, "chunk"), *facts, f"{rate:.1f} pages/s"]
+    typer.echo(f"would be: {counts}" if summary.dry_run else f"{counts} ({', '.join(facts)})", err=True)
     if summary.kept:
         typer.echo(
             f"{summary.kept} documents have lost their files but were kept, because all or most of a folder would go "

@@ -63,7 +63,10 @@ def from_environment(variable: str) -> bytes:
     """The key in an environment variable, taken out of the environment so that no child inherits it."""
     value = os.environ.pop(variable, None)
     if value is None:
-        raise UsageError(f"{variable} is not set", hint="Set it to the key: `strongroom keys generate` makes one.")
+        raise UsageError(
+            f"{variable} is not set",
+            hint="Set it to the key of this data directory; for a new one, `strongroom keys generate` makes a key.",
+        )
     return decode(value.encode(), variable)
 
 
