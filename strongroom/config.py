@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from strongroom.errors import ConfigError
 from strongroom.people import SecondFactorRule
-from strongroom.types import IngestEngine, OcrMode, TwoPersonAction
+from strongroom.types import MOST_HITS, IngestEngine, OcrMode, TwoPersonAction
 
 PREFIX = "STRONGROOM_"
 # Read before the model, or by `strongroom.crypto.source`, for a secret is no setting that can be shown.
@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     parse_seconds: float = Field(default=300.0, gt=0, description="Wall-clock limit for parsing one file, in seconds.")
     parse_memory_mb: int = Field(default=2048, ge=256, description="Memory limit of one parser process, in MiB.")
     max_file_mb: int = Field(default=512, ge=1, description="Largest file that is ingested, in MiB.")
-    search_k: int = Field(default=8, ge=1, le=100, description="Hits a search returns unless told otherwise.")
+    search_k: int = Field(default=8, ge=1, le=MOST_HITS, description="Hits a search returns unless told otherwise.")
     abstain_below: float = Field(
         default=0.3, ge=0, le=1, description='Answers whose confidence is lower are replaced by "not found".'
     )

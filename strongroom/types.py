@@ -658,6 +658,10 @@ class Scope:
     personal: tuple[PersonalFilter, ...] = ()
 
 
+MOST_HITS = 100
+"""Passages of one search: whoever wants whole documents reads them page by page, on record as that."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """A search. `#name` in the question asks only the document of that name."""

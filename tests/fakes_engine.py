@@ -23,6 +23,7 @@ from strongroom.engine import Keeping, Permissions
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.layout import boxes_for, pack_words
 from strongroom.types import (
+    MOST_HITS,
     Answer,
     AnswerEvent,
     Approval,
@@ -237,6 +238,8 @@ class FakeEngine:
         self.requests.append(request)
         if not request.question.strip():
             raise UsageError("the question is empty", hint="Ask something.")
+        if request.k > MOST_HITS:
+            raise UsageError(f"k is {request.k}", hint="Ask for fewer.")
         hits = []
         for score, document, start, end in self._passages(request.question, request.collection)[: request.k]:
             page = document.pages[self._page_of(document, start)]

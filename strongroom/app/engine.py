@@ -24,6 +24,7 @@ from strongroom.app.verify import verify
 from strongroom.errors import CancelledError, NotFoundError, NotPermittedError, UsageError
 from strongroom.people import ROLES
 from strongroom.types import (
+    MOST_HITS,
     AnswerEvent,
     Approval,
     ApprovalRequest,
@@ -173,6 +174,8 @@ class LocalEngine(Acting):
     def search(self, request: SearchRequest) -> SearchResult:
         from retrieval.search import to_search_result
 
+        if request.k > MOST_HITS:
+            raise UsageError(f"k is {request.k:,}", hint=f"Ask for at most {MOST_HITS} passages.")
         asked = self._appliance.audit.question(request.question, self._appliance.settings.audit_questions)
         with self._recording_refusals("search", **asked):
             access, back = self._within(request)

@@ -28,7 +28,7 @@ from strongroom.cli.common import (
     to_json,
 )
 from strongroom.errors import UsageError
-from strongroom.types import SearchRequest
+from strongroom.types import MOST_HITS, SearchRequest
 from strongroom.words import counted, place
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 def search(
     question: Annotated[str | None, typer.Argument(help="What to look for.", show_default=False)] = None,
-    k: Annotated[int | None, typer.Option("-k", min=1, max=100, help="How many passages.")] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, max=MOST_HITS, help="How many passages.")] = None,
     collection: Collection = None,
     documents: Documents = None,
     since: Since = None,

@@ -286,6 +286,11 @@ class EngineContract:
         assert "notice period" in hit.text
         assert "total" in result.timings_ms
 
+    def test_a_search_is_no_way_to_take_everything_at_once(self, engine: Engine, folder: Path) -> None:
+        self.ingest(engine, folder)
+        with pytest.raises(UsageError, match="k is 101"):
+            engine.search(SearchRequest(QUESTION, k=101))
+
     def test_an_answer_streams_in_order_and_cites_what_is_there(self, engine: Engine, folder: Path) -> None:
         # GIVEN documents that answer the question
         self.ingest(engine, folder)
