@@ -71,10 +71,8 @@ def serve() -> int:
     from server.state import Doors
     from strongroom.app.appliance import Appliance
     from strongroom.config import load
-    from strongroom.connections import with_proxies
     from strongroom.errors import StrongroomError
     from strongroom.secrets import refuse_weak_settings
-    from strongroom.tls import configured
 
     try:
         settings = load().settings
@@ -84,19 +82,12 @@ def serve() -> int:
         appliance = Appliance(settings, purpose="server")
         try:
             appliance.warm_up()
-            limits = ServerSettings(
-                spool_dir=settings.data_dir / "spool",
-                public_hosts=frozenset(settings.public_hosts),
-                tls=configured(settings.tls_certificate, settings.tls_key),
-                patience=with_proxies(settings.proxies),
-                answers_at_once=settings.answers_at_once,
-                max_file_bytes=settings.max_file_mb << 20,
-            )
+            appliance.follow_folders()
             run(
                 appliance.as_user,
                 doors=Doors(appliance.accounts, appliance.desk, appliance.sso),
                 data_dir=settings.data_dir,
-                settings=limits,
+                settings=ServerSettings.configured(settings),
                 host=settings.host,
                 port=settings.port,
                 allow_remote=settings.allow_remote,

@@ -1,4 +1,4 @@
-"""What the server needs to know besides its engine. Plain values: reading configuration is the caller's work."""
+"""What the server needs to know besides its engine, as plain values."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.limits import Rate
-from strongroom.connections import Patience
-from strongroom.tls import Tls
+from strongroom import tls
+from strongroom.config import Settings
+from strongroom.connections import Patience, with_proxies
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names that a browser or client on this machine uses. Anything else must be configured."""
@@ -25,7 +26,7 @@ class ServerSettings:
 
     spool_dir: Path
     public_hosts: frozenset[str] = field(default_factory=frozenset)
-    tls: Tls | None = None
+    tls: tls.Tls | None = None
     patience: Patience = field(default_factory=Patience)
     max_json_bytes: int = 1 << 20
     max_offer_bytes: int = 16 << 20
@@ -42,6 +43,18 @@ class ServerSettings:
     upload_slots: int = 16
     heartbeat: float = 1.0
     job_idle: float = 600.0
+
+    @classmethod
+    def configured(cls, settings: Settings) -> ServerSettings:
+        """As the appliance's configuration says; the rest is by default. Raises `ConfigError` for a bad certificate."""
+        return cls(
+            spool_dir=settings.spool,
+            public_hosts=frozenset(settings.public_hosts),
+            tls=tls.configured(settings.tls_certificate, settings.tls_key),
+            patience=with_proxies(settings.proxies),
+            answers_at_once=settings.answers_at_once,
+            max_file_bytes=settings.max_file_mb << 20,
+        )
 
     @property
     def hosts(self) -> frozenset[str]:

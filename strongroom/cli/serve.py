@@ -32,9 +32,7 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
     from server.settings import ServerSettings
     from server.state import Doors
     from strongroom.app.appliance import Appliance
-    from strongroom.connections import with_proxies
     from strongroom.secrets import refuse_weak_settings
-    from strongroom.tls import configured
 
     refuse_weak_settings(settings)
     started = time.monotonic()
@@ -46,20 +44,12 @@ def serve(settings: Settings, *, samples: Path | None, question: str | None, ui:
         refuse_open_doors(settings, appliance)
         say("loading models")
         appliance.warm_up()
-        server_settings = ServerSettings(
-            spool_dir=settings.spool,
-            public_hosts=frozenset(settings.public_hosts),
-            tls=configured(settings.tls_certificate, settings.tls_key),
-            patience=with_proxies(settings.proxies),
-            answers_at_once=settings.answers_at_once,
-            max_file_bytes=settings.max_file_mb << 20,
-        )
         doors = Doors(appliance.accounts, appliance.desk, appliance.sso)
         with running(
             appliance.as_user,
             doors=doors,
             data_dir=settings.data_dir,
-            settings=server_settings,
+            settings=ServerSettings.configured(settings),
             host=settings.host,
             port=settings.port,
             allow_remote=settings.allow_remote,

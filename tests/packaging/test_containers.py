@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
@@ -270,3 +270,24 @@ def test_health_by_status(
 def test_health_without_an_answer(entrypoint: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALTH_URL", "http://127.0.0.1:1/healthz")
     assert entrypoint.main(["health"]) == 1
+
+
+def test_the_server_in_a_container_takes_up_its_watches_before_it_serves(
+    entrypoint: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN the entry point over an appliance that only writes down what is asked of it
+    done: list[str] = []
+
+    class Noted:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_: done.append(name)
+
+    monkeypatch.setattr("strongroom.app.appliance.Appliance", Noted)
+    monkeypatch.setattr("server.run.run", lambda *_, **__: done.append("run"))
+    monkeypatch.setattr("strongroom.airgap.enforce", lambda *_, **__: None)
+    monkeypatch.setenv("STRONGROOM_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "server_token").write_text("0123456789abcdef" * 4, encoding="utf-8")
+    assert entrypoint.serve() == 0
+    assert done == ["warm_up", "follow_folders", "run", "close"]
