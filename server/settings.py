@@ -9,6 +9,7 @@ from server.limits import Rate
 from strongroom import tls
 from strongroom.config import Settings
 from strongroom.connections import Patience, with_proxies
+from strongroom.listen import reachable
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names that a browser or client on this machine uses. Anything else must be configured."""
@@ -49,7 +50,8 @@ class ServerSettings:
         """As the appliance's configuration says; the rest is by default. Raises `ConfigError` for a bad certificate."""
         return cls(
             spool_dir=settings.spool,
-            public_hosts=frozenset(settings.public_hosts),
+            # Clients on this machine address it by where it listens; an address in digits cannot be rebound.
+            public_hosts=frozenset({*settings.public_hosts, reachable(settings.host)}),
             tls=tls.configured(settings.tls_certificate, settings.tls_key),
             patience=with_proxies(settings.proxies),
             answers_at_once=settings.answers_at_once,

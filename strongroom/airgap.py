@@ -77,12 +77,14 @@ class _Guard:
 _guard = _Guard()
 
 
-def enforce(allow: Iterable[str] = (), *, log: Path | None = None) -> None:
+def enforce(allow: Iterable[str] = (), *, listening: Iterable[str] = (), log: Path | None = None) -> None:
     """Refuse every connection and look-up that is neither loopback, a unix socket, nor named in `allow`.
 
-    `allow` holds host names or IP addresses. Calling it again replaces the allow-list and the log file.
+    `allow` holds host names or IP addresses. `listening` are addresses that a server of ours listens on: its own
+    clients reach it there, and those that are not this machine's are passed over. Calling it again replaces the
+    allow-list and the log file.
     """
-    _guard.allow = frozenset(host.lower() for host in allow)
+    _guard.allow = frozenset(host.lower() for host in (*allow, *(host for host in listening if _is_own(host))))
     _guard.addresses, _guard.resolve_again = frozenset(), 0.0
     _guard.log = log
     _guard.active = True
@@ -128,6 +130,18 @@ def _addresses_of_allowed_names() -> frozenset[str]:
         _guard.addresses = frozenset(found)
         _guard.resolve_again = time.monotonic() + _RESOLVE_SECONDS
     return _guard.addresses
+
+
+def _is_own(host: str) -> bool:
+    """True for an address, not a name, that a socket of this machine can be bound to."""
+    if not _is_address(host):
+        return False
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _is_address(host: str) -> bool:

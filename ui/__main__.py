@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from strongroom import airgap
 
@@ -34,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         info = read_server_info(options.data_dir)
         if info is None:
             raise StrongroomError(f"no server runs for {options.data_dir}", hint="Start it with `strongroom up`.")
+        # The server may listen on another address of this machine than loopback.
+        airgap.enforce(listening=[urlsplit(info.url).hostname or ""], log=options.data_dir / "egress.log")
         from strongroom.tls import configured
         from ui.serve import run
 

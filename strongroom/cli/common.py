@@ -104,7 +104,8 @@ def load_settings(data_dir: Path | None, config: Path | None, **overrides: Any) 
     loaded = load({"data_dir": data_dir, **overrides}, config_file=config)
     settings = loaded.settings
     # set even where the data directory is only about to be made: its first run must be on record too
-    airgap.enforce(settings.allowed_hosts, log=settings.data_dir / "egress.log")
+    own = (settings.host, settings.ui_host)
+    airgap.enforce(settings.allowed_hosts, listening=own, log=settings.data_dir / "egress.log")
     return loaded
 
 

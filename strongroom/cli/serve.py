@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from strongroom.config import Settings
 
 UI_START_SECONDS = 60.0
+HTTPS = 443
 
 
 def serve(settings: Settings, *, samples: Path | None, question: str | None, ui: bool) -> None:
@@ -158,13 +159,17 @@ def page_address(settings: Settings) -> str:
 
 
 def ui_address(settings: Settings) -> str:
-    """Where people reach a UI with these settings: on this machine, or under the public name of a TLS proxy."""
+    """Where people reach a UI with these settings: on this machine, or under its public name.
+
+    Without a certificate of its own there is a proxy before a public name, and that listens on the usual port.
+    """
+    own = settings.tls_certificate is not None
     if settings.public_hosts and not is_loopback(settings.ui_host):
-        return f"https://{settings.public_hosts[0]}"
+        name = settings.public_hosts[0]
+        return f"https://{name}" if not own or settings.ui_port == HTTPS else f"https://{name}:{settings.ui_port}"
     host = reachable(settings.ui_host)
     host = f"[{host}]" if ":" in host else host
-    scheme = "http" if settings.tls_certificate is None else "https"
-    return f"{scheme}://{host}:{settings.ui_port}"
+    return f"{'https' if own else 'http'}://{host}:{settings.ui_port}"
 
 
 def _stop_with(child: subprocess.Popen[bytes], stop: threading.Event, died: threading.Event) -> None:

@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
+from server.settings import ServerSettings
 from strongroom import catalog
 from strongroom.access import LOCAL_USER
 from strongroom.accounts import Accounts
@@ -107,8 +108,21 @@ def test_links_lead_to_where_people_reach_the_page(tmp_path: Path) -> None:
     assert ui_address(settings(tmp_path)) == "http://127.0.0.1:8601"
     public = settings(tmp_path, ui_host="10.1.2.3", public_hosts=("archive.example",), allow_remote=True)
     assert ui_address(public) == "https://archive.example"
+    own = {"tls_certificate": tmp_path / "c.pem", "tls_key": tmp_path / "k.pem"}
+    tls = settings(tmp_path, ui_host="10.1.2.3", public_hosts=("archive.example",), allow_remote=True, **own)
+    assert ui_address(tls) == "https://archive.example:8601"  # nothing stands before it on the usual port
     # in a container the page is published on this machine alone, whatever names the server has inside
     assert ui_address(settings(tmp_path, public_hosts=("10.89.47.2",), allow_remote=True)) == "http://127.0.0.1:8601"
+
+
+def test_a_server_answers_to_the_address_that_it_listens_on(tmp_path: Path) -> None:
+    """Its own UI and the commands of this machine reach it there, and name it in the Host header."""
+    found = ServerSettings.configured(
+        settings(tmp_path, host="10.1.2.3", public_hosts=("Archive.example",), allow_remote=True, max_file_mb=3)
+    )
+    assert {"10.1.2.3", "archive.example", "127.0.0.1"} <= found.hosts
+    assert found.max_file_bytes == 3 << 20
+    assert "0.0.0.0" not in ServerSettings.configured(settings(tmp_path, host="0.0.0.0", allow_remote=True)).hosts
 
 
 def test_links_lead_to_the_page_of_the_server_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

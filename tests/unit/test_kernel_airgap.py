@@ -76,6 +76,18 @@ def test_the_allow_list_admits_only_its_hosts() -> None:
         airgap.enforce()
 
 
+def test_where_our_server_listens_is_this_machine_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN an address of documentation (RFC 5737), which no machine has, and a name
+    airgap.enforce(listening=["203.0.113.77", "evil.example", ""])
+    assert not airgap.is_allowed("203.0.113.77")
+    assert not airgap.is_allowed("evil.example")
+    # WHEN a socket can be bound to it THEN it is ours
+    monkeypatch.setattr(airgap, "_is_own", lambda host: host == "203.0.113.77")
+    airgap.enforce(listening=["203.0.113.77"])
+    assert airgap.is_allowed("203.0.113.77")
+    assert not airgap.is_allowed("203.0.113.78")
+
+
 def test_switches_override_what_an_operator_left_in_the_environment() -> None:
     # GIVEN a stray setting that would turn reporting on, WHEN the command starts, THEN it is overridden
     code = (
