@@ -245,7 +245,7 @@ class Registry:
         folder = self._folder(model_id)
         with self._lock():
             if not folder.is_dir():
-                raise _missing(model_id)
+                raise self._missing(model_id)
             doomed = self.models_dir / f".gone-{model_id}-{os.getpid()}"
             folder.rename(doomed)
             shutil.rmtree(doomed)
@@ -324,11 +324,23 @@ class Registry:
                 write_receipt(folder, fresh)
         return folder, fresh
 
+    def _missing(self, model_id: str) -> ModelError:
+        """The error for a model that is not installed; its hint is a way that is open for this one."""
+        known = self.catalogue.get(model_id)
+        if known is None:
+            hint = "`strongroom models list` shows what there is."
+        elif known.verified:
+            hint = f"On a connected machine: strongroom models pull {model_id}. "
+            hint += f"Offline: strongroom models import {model_id} FILE."
+        else:
+            hint = f"Carry its file in: strongroom models import {model_id} FILE --sha256 HEX."
+        return ModelError(f"model {model_id} is not installed", hint=hint)
+
     def _receipt(self, model_id: str) -> tuple[Path, Receipt]:
         folder = self._folder(model_id)
         receipt = read_receipt(folder)
         if receipt is None or receipt.id != model_id:
-            raise _missing(model_id)
+            raise self._missing(model_id)
         return folder, receipt
 
     def _folder(self, model_id: str) -> Path:
@@ -409,14 +421,6 @@ def _stated_hash(sha256: str | None) -> str | None:
     if SHA256.fullmatch(stated) is None:
         raise UsageError(f"{sha256!r} is not a SHA-256", hint="Give 64 hexadecimal digits.")
     return stated
-
-
-def _missing(model_id: str) -> ModelError:
-    return ModelError(
-        f"model {model_id} is not installed",
-        hint=f"On a connected machine: strongroom models pull {model_id}. "
-        f"Offline: strongroom models import {model_id} FILE.",
-    )
 
 
 def _summary(folder: Path, receipt: Receipt) -> InstalledModel:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from strongroom.cli.common import ConfigFile, DataDir, Json, load_settings, own_appliance, print_json, to_json
+from strongroom.words import counted
+
+if TYPE_CHECKING:
+    from strongroom.app.learning import Pair
 
 app = typer.Typer(help="List, fetch, import and verify models.", no_args_is_help=True)
 
@@ -212,8 +217,7 @@ def train_reader(
 
     with own_appliance("models train-reader", data_dir, config) as appliance:
         if dry_run:
-            count = len(learning.pairs(appliance))
-            print_json({"from": source, "answers": count}) if json_output else typer.echo(f"{count} answers")
+            _show_material(learning.pairs(appliance), source, json_output=json_output)
             return
         trained = learning.learn(appliance)
     if json_output:
@@ -238,7 +242,9 @@ def list_readers(json_output: Json = False, data_dir: DataDir = None, config: Co
             print_json(to_json(reader))
         else:
             scores = ", ".join(f"{name} {value:g}" for name, value in reader.scores.items())
-            typer.echo(f"{reader.id}  {reader.state}  {reader.documents} documents  {scores}".rstrip())
+            typer.echo(f"{reader.id}  {reader.state}  {counted(reader.documents, 'document')}  {scores}".rstrip())
+    if not found and not json_output:
+        typer.echo("No reader was trained here.")
 
 
 @app.command("roll-back-reader")
@@ -253,6 +259,19 @@ def roll_back_reader(data_dir: DataDir = None, config: ConfigFile = None) -> Non
 
     with own_appliance("models roll-back-reader", data_dir, config) as appliance:
         typer.echo(f"rolled back {learning.roll_back(appliance)}", err=True)
+
+
+def _show_material(pairs: Sequence[Pair], source: str, *, json_output: bool) -> None:
+    """How much there is to learn from, and how much it takes."""
+    from strongroom.app.learning import FEWEST, FEWEST_DOCUMENTS
+
+    documents = len({pair["document"] for pair in pairs})
+    if json_output:
+        print_json({"from": source, "answers": len(pairs), "documents": documents})
+        return
+    typer.echo(f"{counted(len(pairs), 'answer')} about {counted(documents, 'document')}")
+    if len(pairs) < FEWEST or documents < FEWEST_DOCUMENTS:
+        typer.echo(f"training takes {FEWEST} answers about {FEWEST_DOCUMENTS} documents at least", err=True)
 
 
 def _tell(event: object) -> None:

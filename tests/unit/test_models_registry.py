@@ -295,6 +295,15 @@ def test_a_missing_model_says_how_to_get_it(registry: Registry) -> None:
     assert "models pull tiny" in caught.value.hint
 
 
+def test_a_missing_model_that_cannot_be_pulled_is_not_said_to_be(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")  # over the catalogue that ships
+    for model_id, way in (("qwen3-4b", "models import qwen3-4b FILE --sha256 HEX"), ("no-such-thing", "models list")):
+        with pytest.raises(ModelError, match="not installed") as caught:
+            registry.remove(model_id)
+        assert way in caught.value.hint
+        assert "pull" not in caught.value.hint
+
+
 def test_remove(registry: Registry, pip: list[str]) -> None:
     registry.pull("tiny")
     registry.remove("tiny")
