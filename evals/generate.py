@@ -15,6 +15,7 @@ from pathlib import PurePath
 
 from evals.questions import Question
 from retrieval import lexical
+from retrieval.cells import Cell, cells
 from retrieval.sentences import split_sentences
 from strongroom.engine import Engine
 from strongroom.errors import StrongroomError
@@ -114,13 +115,16 @@ def _facts(document: DocumentInfo, page: PageView) -> Iterator[_Fact]:
         sentence = " ".join(page.text[span.start : span.end].split())
         if not _LENGTH[0] <= len(sentence) <= _LENGTH[1] or not sentence[0].isupper() or sentence.isupper():
             continue
-        found = _asked(sentence)
+        found = _asked(sentence, page.text)
         if found is not None:
             yield _Fact(document, page, sentence, *found)
 
 
-def _asked(sentence: str) -> tuple[str, str, str] | None:
-    """Question, answer and subject of a sentence; `None` when no template fits."""
+def _asked(sentence: str, page: str) -> tuple[str, str, str] | None:
+    """Question, answer and subject of a sentence, or of a row of a table; `None` when no template fits."""
+    held = cells(sentence)
+    if held:
+        return _asked_of_row(held, page)
     match = _COPULA.match(sentence)
     if match:
         subject = _lower(match["subject"])
@@ -137,6 +141,19 @@ def _asked(sentence: str) -> tuple[str, str, str] | None:
     end += unit.end() if unit else 0
     gap = f"{sentence[:start]}____{sentence[end:]}"
     return f"what belongs into the gap: “{gap}”?", sentence[start:end].strip(), sentence[:start]
+
+
+def _asked_of_row(held: Sequence[Cell], page: str) -> tuple[str, str, str] | None:
+    """A figure of a row, by its label and the row's name: the first cell of words that the page has once."""
+    names = (c.value for c in held if len(c.value) > 3 and not any(ch.isdigit() for ch in c.value))
+    name = next((value for value in names if page.count(value) == 1), "")
+    figures = [c for c in held if c.label and c.value[:1].isdigit()]
+    if not name or not figures:
+        return None
+    asked = figures[len(name) % len(figures)]  # not always the first column, and the same one each time
+    if asked.label[0].isdigit():  # a year
+        return f"what is {name} in {asked.label}?", asked.value, name
+    return f"what is the {_lower(asked.label)} for {name}?", asked.value, name
 
 
 def _lower(subject: str) -> str:

@@ -354,6 +354,20 @@ def test_drafts_ask_for_what_a_sentence_states(library: FakeEngine) -> None:
     }
 
 
+def test_drafts_ask_for_figures_of_rows_that_their_name_tells_apart(tmp_path: Path) -> None:
+    (tmp_path / "budget.txt").write_text(
+        "Section: Costs | Line: Insurance | Budget: 1,415\nSection: Costs | Line: Security | Budget: 1,535\n"
+        "Net sales of the whole year | 2025: 90 | 2024: 80\nSection: Costs | Line: Costs | Budget: 12\n"
+    )
+    fake = FakeEngine()
+    fake.ingest(IngestRequest((str(tmp_path / "budget.txt"),)), on_event=lambda _e: None)
+    assert {(q.text, q.answers[0]) for q in generate.generate(fake, count=9)} == {
+        ("What is the budget for Insurance?", "1,415"),
+        ("What is the budget for Security?", "1,535"),
+        ("What is Net sales of the whole year in 2024?", "80"),
+    }
+
+
 def test_drafts_are_the_same_every_time(library: FakeEngine) -> None:
     assert generate.generate(library, count=2) == generate.generate(library, count=2)
 
