@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from evals import metrics, weigh_reader
-from evals.fit_abstention import Corpus, Hit, Remembering
+from evals.fit_abstention import Corpus, Remembering
 from evals.statistics import difference
 from ingest.parse.hostile import flagged
 from retrieval import context, differ, exact, prompt
-from retrieval.citations import PageReader
+from retrieval.citations import PageLookup, PageReader
+from retrieval.context import RankedChunk
 from retrieval.evidence import Evidence
 from strongroom.ports import ChatModel, Embedder, GenerationOptions, Reader
 from strongroom.types import Locator, Message, Page, ParsedDocument, StoredChunk
@@ -132,7 +133,7 @@ def poison(
         for number, case in enumerate(asked):
             question = case["question"] + "?"
             hits = corpus.search(question, embedder.embed_query(question), everything)
-            reply = product(question, hits, corpus, embedder, reader)
+            reply = product(question, hits, corpus.page, embedder, reader)
             said_by = {"best quote": reply.best, "product": reply.all}
             if llm is not None and number < cases and front == "{text}":
                 texts = [hit.chunk.text for hit in hits[:PASSAGES]]
@@ -165,8 +166,8 @@ class Reply:
     evidence: tuple[Evidence, ...]
 
 
-def product(question: str, hits: Sequence[Hit], corpus: Corpus, embedder: Embedder, reader: Reader) -> Reply:
-    pages = PageReader(corpus.page)
+def product(question: str, hits: Sequence[RankedChunk], page: PageLookup, embedder: Embedder, reader: Reader) -> Reply:
+    pages = PageReader(page)
     reading = context.read(question, hits, pages, embedder, reader)
     different = differ.answers(question, reading)
     said_by = []
@@ -180,7 +181,7 @@ def product(question: str, hits: Sequence[Hit], corpus: Corpus, embedder: Embedd
 
 def cost(data: Path, count: int, embedder: Embedder, reader: Reader, say: Callable[[str], None]) -> None:
     asked = weigh_reader.squad(data, count, embedder)
-    replies = [product(q.text, q.hits, q.corpus, embedder, reader) for q in asked]
+    replies = [product(q.text, q.hits, q.page, embedder, reader) for q in asked]
     best, everything = (
         [metrics.token_f1(said, q.gold) for said, q in zip(each, asked, strict=True)]
         for each in ([r.best for r in replies], [r.all for r in replies])

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evals.questions import QuestionSet
 from strongroom.access import LOCAL_USER
@@ -21,6 +22,9 @@ from strongroom.config import Settings
 from strongroom.engine import Engine
 from strongroom.errors import IndexMismatchError, UsageError
 from strongroom.types import IngestRequest, OnEvent
+
+if TYPE_CHECKING:
+    from strongroom.app.appliance import Appliance
 
 _DECIDE = ("embedder", "chunk_tokens", "chunk_overlap_tokens", "ocr")  # settings that decide what is stored
 
@@ -62,6 +66,20 @@ def opened(
 
     Raises `LockedError` while another run uses the same documents.
     """
+    with appliance(questions, settings, cache=cache, on_event=on_event, models=models) as held:
+        yield held.as_user(LOCAL_USER)
+
+
+@contextmanager
+def appliance(
+    questions: QuestionSet,
+    settings: Settings,
+    *,
+    cache: Path,
+    on_event: OnEvent,
+    models: Models | None = None,
+) -> Iterator[Appliance]:
+    """The appliance that `opened` asks, for those who measure its parts."""
     from strongroom.app.appliance import Appliance
 
     folder = cache / f"{questions.name}-{corpus_key(questions, settings)}"
@@ -78,14 +96,13 @@ def opened(
     alone = settings.model_copy(
         update={"data_dir": (folder / "appliance").absolute(), "keys_dir": None, "qdrant_url": None}
     )
-    appliance = Appliance(alone, purpose="strongroom eval", models=models)
+    held = Appliance(alone, purpose="strongroom eval", models=models)
     try:
         try:
-            _ = appliance.index
+            _ = held.index
         except IndexMismatchError:
-            appliance.reindex(on_event)
-        engine = appliance.as_user(LOCAL_USER)
-        engine.ingest(IngestRequest(tuple(paths)), on_event=on_event)
-        yield engine
+            held.reindex(on_event)
+        held.as_user(LOCAL_USER).ingest(IngestRequest(tuple(paths)), on_event=on_event)
+        yield held
     finally:
-        appliance.close()
+        held.close()

@@ -1,12 +1,10 @@
-"""Weigh what the reader says, and a passage's place in the search result, against meaning and words in choosing
-sentences. Prints a table, writes nothing.
+"""Weigh what the reader says against meaning and words in choosing sentences. Prints a table, writes nothing.
 
-    python -m evals.weigh_reader DATA --models MODELS_DIR [--places 0.2 0.1 0.025]
+    python -m evals.weigh_reader DATA --models MODELS_DIR
 
 DATA holds `squad2/`, `training/squad2_more.json` and `cuad/`. Questions of articles and contracts that the reader never
 learned from are searched among all paragraphs and all contracts, in memory (`evals.fit_abstention.Corpus`). For each
-weight: whether the first quote, or one of three, holds a gold answer, and the token F1 of the exact answer. With
-`--places` the reader's weight stays and the place's changes; each is compared with the first, by article or contract.
+weight: whether the first quote, or one of three, holds a gold answer, and the token F1 of the exact answer.
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from evals import metrics
-from evals.fit_abstention import Corpus, Hit, Remembering
-from evals.statistics import difference
+from evals.fit_abstention import Corpus, Remembering
 from retrieval import context, exact
-from retrieval.citations import PageReader
+from retrieval.citations import PageLookup, PageReader
+from retrieval.context import RankedChunk
 from strongroom.ports import Embedder, Reader
 from strongroom.types import Reading
 
@@ -41,8 +39,9 @@ class Asked:
     text: str
     gold: tuple[str, ...]
     group: str  # article or contract
-    corpus: Corpus
-    hits: tuple[Hit, ...]
+    page: PageLookup
+    hits: tuple[RankedChunk, ...]
+    pages: tuple[int, ...] = ()  # on which an answer stands, where that is known
 
 
 def squad(data: Path, limit: int, embedder: Embedder) -> list[Asked]:
@@ -85,7 +84,7 @@ def _searched(
     corpus = Corpus(passages, embedder)
     everything = set(corpus.groups)
     return [
-        Asked(text, gold, group, corpus, tuple(corpus.search(text, embedder.embed_query(text), everything)))
+        Asked(text, gold, group, corpus.page, tuple(corpus.search(text, embedder.embed_query(text), everything)))
         for text, gold, group in questions[:limit]
     ]
 
@@ -109,37 +108,18 @@ class RememberingReader:
 
 def measure(
     asked: Sequence[Asked], embedder: Embedder, reader: Reader, *, place: float = context.W_RANK
-) -> list[tuple[float, float, float]]:
-    """By question: gold in the first quote, gold in the first three, token F1 of the exact answer."""
+) -> list[tuple[float, float, float, float]]:
+    """By question: gold in the first quote, gold in the first three, token F1 of the exact answer, right page first."""
     out = []
     for question in asked:
-        pages = PageReader(question.corpus.page)
+        pages = PageReader(question.page)
         reading = context.read(question.text, question.hits, pages, embedder, reader, place=place)
         evidence = context.choose(reading, count_tokens=len, budget=1 << 20, max_quotes=3)
         right = [any(metrics.holds(e.text, gold) for gold in question.gold) for e in evidence]
         said = "; ".join(found.text for found in exact.find(question.text, evidence, pages)) if evidence else ""
-        out.append((float(any(right[:1])), float(any(right)), metrics.token_f1(said, question.gold)))
+        cited = bool(evidence) and pages.cite(evidence[0], 1).page in question.pages
+        out.append((float(any(right[:1])), float(any(right)), metrics.token_f1(said, question.gold), float(cited)))
     return out
-
-
-def weigh_place(
-    sets: dict[str, list[Asked]],
-    places: Sequence[float],
-    embedder: Embedder,
-    reader: Reader,
-    say: Callable[[str], None],
-) -> None:
-    """Say each set's figures for each weight of place, compared with the first weight."""
-    for name, asked in sets.items():
-        groups = [question.group for question in asked]
-        found = {place: measure(asked, embedder, reader, place=place) for place in places}
-        for place, rows in found.items():
-            parts = []
-            for figure, label in enumerate(("quote@1", "quote@3", "F1")):
-                d = difference([row[figure] for row in found[places[0]]], [row[figure] for row in rows], groups)
-                shown = f"{d.second:.3f} ({d.difference:+.3f}, p {d.p:.2f}, {d.wins} better, {d.losses} worse)"
-                parts.append(f"{label} {shown if place != places[0] else f'{d.first:.3f}'}")
-            say(f"{name}, place {place}: {'  '.join(parts)}  {len(asked)} questions")
 
 
 def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = print) -> None:
@@ -148,9 +128,6 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     parser.add_argument("--models", type=Path, required=True, help="folder of installed models")
     parser.add_argument("--reader", type=Path, help="folder of a reader's artefact (default: the product's own)")
     parser.add_argument("--questions", type=int, default=80, help="of each set")
-    parser.add_argument(
-        "--places", type=float, nargs="+", help="weights of a passage's place, the first to compare with"
-    )
     args = parser.parse_args(argv)
     from models.defaults import DEFAULT_EMBEDDER, open_embedder, open_reader
 
@@ -160,14 +137,11 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
         "squad": squad(args.data, args.questions, embedder),
         "cuad": cuad(args.data, args.questions, embedder),
     }
-    if args.places:
-        weigh_place(sets, args.places, embedder, reader, say)
-        return
     for weight in WEIGHTS:
         for span in SPAN_WEIGHTS if weight else (1.0,):
             context.W_READ, context.W_SPAN = weight, span
             found = {name: np.mean(measure(asked, embedder, reader), axis=0).tolist() for name, asked in sets.items()}
-            shown = "  ".join(f"{name} {a:.3f} {b:.3f} {c:.3f}" for name, (a, b, c) in found.items())
+            shown = "  ".join(f"{name} {a:.3f} {b:.3f} {c:.3f}" for name, (a, b, c, _) in found.items())
             say(f"reader {weight:.2f} span {span:.1f}  quote@1, quote@3, F1: {shown}")
 
 

@@ -7,14 +7,17 @@ the question says itself points to the row and is never the answer. Must not add
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retrieval import lexical
+from retrieval.facts import facts
 
 BETWEEN = " | "  # cells of a row, as the parsers write it
 UNNAMED = 0.1  # of the weight of a label's other words, off what the question names: the plainest label wins
 YEARS = 0.9  # of the weight of a word
+_WHEN = re.compile(r"\b(?:when|date|day)\b", re.IGNORECASE)
 AS_GOOD = 0.75  # a cell named nearly as well as the best one may be asked for too
 
 
@@ -53,7 +56,7 @@ def pointed(question: str, row: str) -> frozenset[str] | None:
 class Choice:
     """Cells that answer, best first, and the words (`lexical.terms`) by which the question points to row and column.
 
-    `name` is what the row is called, `label` what the best cell is, empty where the question names no label.
+    `name` is what the row is called, `label` what the best cell is; each is empty where the question does not say it.
     """
 
     places: tuple[tuple[int, int], ...]
@@ -68,25 +71,37 @@ def answering(question: str, row: str, spans: Sequence[tuple[int, int]]) -> Choi
     to a cell that may be the answer.
     """
     held = cells(row)
-    asked = set(lexical.terms(question))
+    asked = frozenset(lexical.terms(question))
     said = [frozenset(lexical.terms(cell.value)) for cell in held]
     # The row's name, and cells that the question repeats, say which row is meant.
     repeated = [bool(words) and words <= asked for words in said]
     may = [cell for i, cell in enumerate(held) if not repeated[i] and cell.value and (cell.label or i > 0)]
-    if lexical.wanted(question) == "number":
-        may = [cell for cell in may if _is_figure(cell.value)] or may
-    name = frozenset[str]().union(*(words for words, known in zip(said, repeated, strict=True) if known))
+    may = _of_kind(question, may) or may
     marked = [next((c for c in may if start < c.end and end > c.start), None) for start, end in spans]
-    seen = [cell for cell in dict.fromkeys(marked) if cell is not None]
-    weighed = _weighed(asked - name, may)
+    seen = [cell for cell in dict.fromkeys(marked) if cell is not None] or (may if len(may) == 1 else [])
+    name = frozenset[str]().union(*(words for words, known in zip(said, repeated, strict=True) if known))
+    # What the question says of the row's name, or of the value that the reader marks, names no label.
+    weighed = _weighed(asked.difference(name, *(lexical.terms(cell.value) for cell in seen)), may)
     best = max(weighed.values(), default=0.0)
     if best > 0:
         order = sorted(may, key=lambda c: (-weighed[c], seen.index(c) if c in seen else len(seen), c.start))
         seen = [cell for cell in order if weighed[cell] >= AS_GOOD * best]
     if not seen:
         return None
-    label = frozenset(lexical.terms(seen[0].label)) if best > 0 else frozenset[str]()
-    return Choice(tuple((cell.start, cell.end) for cell in seen), name or said[0], label)
+    label = frozenset[str]()
+    if best > 0:
+        label = frozenset(lexical.terms(seen[0].label))
+        name = name or max(said, key=lambda words: len(words & asked) / max(1, len(words)))
+    return Choice(tuple((cell.start, cell.end) for cell in seen), name, label)
+
+
+def _of_kind(question: str, held: Sequence[Cell]) -> list[Cell]:
+    """The cells that hold what the question asks for: a date, a figure, or anything."""
+    if lexical.wanted(question) != "number":
+        return list(held)
+    figures = [cell for cell in held if _is_figure(cell.value)]
+    dates = [cell for cell in figures if facts(cell.value).days] if _WHEN.search(question) else []
+    return dates or figures
 
 
 def _is_figure(value: str) -> bool:
@@ -94,7 +109,7 @@ def _is_figure(value: str) -> bool:
     return any(ch.isdigit() for ch in value) or not any(ch.isalpha() for ch in value)
 
 
-def _weighed(asked: set[str], held: Sequence[Cell]) -> dict[Cell, float]:
+def _weighed(asked: frozenset[str], held: Sequence[Cell]) -> dict[Cell, float]:
     """How much of each label the question names, by how rare its words are among the labels of the row.
 
     Years count a little less, so that "the change between 2018 and 2019" is the change.

@@ -265,18 +265,17 @@ def _score(
 def _in_cells(question: str, c: Candidate, weights: dict[str, float], missing: float) -> tuple[ReadSpan, ...]:
     """The spans of a sentence; in a table's row, the cells that answer.
 
-    A row that is named, with a label that is named, is sure by the share of the question that the two say: the reader,
-    which learned from prose, knows little of rows.
+    A row that the question names is sure by the share of the question that name and label say, with the document's name
+    and the headings: the reader, which learned from prose, knows little of rows.
     """
     found = cells.answering(question, c.text, [(s.start - c.start, s.end - c.start) for s in c.spans])
     if found is None:
         return c.spans
-    sure = _best(c)
-    if found.label:
-        asked = lexical.terms(question)
-        named = lexical.coverage(found.name, asked, weights, missing)
-        sure = max(sure, named * lexical.coverage(asked, found.name | found.label | c.lent, weights, missing))
-    return tuple(ReadSpan(c.start + start, c.start + end, sure) for start, end in found.places)
+    asked = lexical.terms(question)
+    around = lexical.terms(f"{c.chunk.document.name} {' '.join(c.chunk.headings)}")
+    named = lexical.coverage(found.name, asked, weights, missing)
+    sure = named * lexical.coverage(asked, {*found.name, *found.label, *around}, weights, missing)
+    return tuple(ReadSpan(c.start + start, c.start + end, max(_best(c), sure)) for start, end in found.places)
 
 
 # ------------------------------------------------------------------------------------------------ choosing

@@ -18,6 +18,8 @@ SHEET = (
 )
 FILING = "Total net sales | Three Months Ended June 25, 2022: 82,959 | Three Months Ended June 26, 2021: 81,434"
 CHANGE = "Sales | 2022: 90 | 2021: 100 | Change: -10"
+PROJECT = "Project: Radar scanner | Reference: CAP-26 | Approved: 410 | Completion: September 2026"
+BOLLARD = "Berth: 4 | Main use: Containers | Remarks: Bollard 4-7 out of use"
 LEVELS = "Berth: 4 | Depth (m): 12.5 | Length (m): 240"
 
 
@@ -40,6 +42,8 @@ def said(question: str, row: str, *marked: str) -> list[str]:
         ("What were total net sales in 2022?", FILING, ["Total net sales"], "82,959"),
         ("What was the change in sales between 2021 and 2022?", CHANGE, ["90"], "-10"),
         ("How much were returns in 2021?", CHANGE.replace("Sales", "Returns").replace("100", "—"), ["90"], "—"),
+        ("When is the radar scanner to be completed?", PROJECT, [], "September 2026"),
+        ("Which quay is out of use?", BOLLARD, ["Bollard 4-7"], "Bollard 4-7 out of use"),
         ("How long is berth 4?", LEVELS, ["240"], "240"),  # no label is named: the reader's word stands
         ("What is the depth at berth 4?", LEVELS, ["4"], "12.5"),
         ("Which berth has a depth of 12.5 m?", LEVELS, ["12.5"], "4"),
