@@ -147,6 +147,7 @@ def ingest(
             summary = opened.ingest(request, on_event=on_event, cancel=cancel)
         except KeyboardInterrupt:
             cancel.set()
+            typer.echo("what is done stays; the same command goes on from there", err=True)
             raise
         doubts = [] if report is None else doubtful(opened, collection, record.documents)
     if json_output:

@@ -22,8 +22,7 @@ def run(argv: Sequence[str]) -> int:
         report(exc)
         return int(exc.exit_code)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        return int(ExitCode.INTERRUPTED)
+        result = int(ExitCode.INTERRUPTED)
     except typer.Abort:  # a question was answered with no, or there was nobody to answer it
         typer.echo("not confirmed: nothing was changed", err=True)
         return int(ExitCode.INTERRUPTED)
@@ -38,6 +37,8 @@ def run(argv: Sequence[str]) -> int:
         typer.echo(f"unexpected error: {type(exc).__name__}: {exc}", err=True)
         typer.echo("hint: this is a defect; `strongroom check` may show a cause.", err=True)
         return int(ExitCode.UNEXPECTED)
+    if result == ExitCode.INTERRUPTED:  # what typer makes of Ctrl-C
+        typer.echo("interrupted", err=True)
     return result if isinstance(result, int) else int(ExitCode.OK)
 
 

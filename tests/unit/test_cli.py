@@ -213,6 +213,17 @@ def test_verify_exits_14_when_something_disagrees(
     assert lines(capsys.readouterr().out)[0]["ok"] is False
 
 
+def test_an_interruption_is_said_and_has_a_code_of_its_own(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeEngine, "search", interrupted)
+    assert run(["search", "x"]) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err.endswith("interrupted\n")
+
+
 def test_config_show_names_origins_and_hides_secrets(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
