@@ -20,6 +20,7 @@ from strongroom.cli.common import (
     load_settings,
     own_appliance,
     print_json,
+    printable,
     show_problems,
     to_json,
 )
@@ -52,12 +53,13 @@ def show(after: After = 0, json_output: Json = False, data_dir: DataDir = None, 
                 print_json(line if text is None else {**line, "question_text": text})
                 continue
             outcome = "" if line.get("outcome", "ok") == "ok" else f" {line['outcome'].upper()}"
-            detail = " ".join(f"{k}={v}" for k, v in line["detail"].items())
+            facts = {k: v for k, v in line["detail"].items() if k != "question_sealed"}
+            if text is not None:
+                facts["question"] = repr(text)
+            detail = " ".join(f"{k}={v}" for k, v in facts.items())
             at = line["at"][:19].replace("T", " ")
-            typer.echo(
-                f"{line['seq']:6} {at} {line['actor']:10} {line['action']:16}{outcome} "
-                f"{line['subject']} {detail}".rstrip()
-            )
+            who = f"{line['seq']:6} {at} {line['actor']:10} {line['action']:16}{outcome}"
+            typer.echo(printable(f"{who} {line['subject']} {detail}".rstrip()))
 
 
 @app.command()

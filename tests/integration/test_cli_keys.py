@@ -15,6 +15,7 @@ from strongroom.config import load
 from strongroom.crypto import source
 from strongroom.errors import ExitCode
 from strongroom.types import IngestRequest, SearchRequest
+from tests.appliances import open_appliance
 from tests.fakes import FakeModels
 
 
@@ -62,3 +63,17 @@ def test_a_rotated_audit_log_still_verifies_with_its_archive(
     assert archive.read_text(encoding="utf-8").count("\n") >= 1
     assert run(["audit", "verify"]) == ExitCode.OK
     assert run(["index", "info", "--json"]) == ExitCode.OK
+
+
+def test_questions_that_are_kept_are_shown_in_words(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STRONGROOM_AUDIT_QUESTIONS", "full")
+    with closing(open_appliance(data)) as appliance:
+        appliance.as_user(LOCAL_USER).search(SearchRequest("Who pays the rent?\x1b[2J"))
+    assert run(["audit", "show"]) == ExitCode.OK
+    *_, before, last = capsys.readouterr().out.splitlines()
+    assert "Who pays the rent?" in last
+    assert "\x1b" not in last
+    assert "question_sealed" not in last
+    assert "question=" in before  # a hash, of the search that was made when no text was kept
