@@ -54,7 +54,7 @@ def shown_commands() -> list[tuple[str, list[str]]]:
     for page in PAGES:
         for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
             if language in {"console", "ini", "sh"}:
-                for line in block.splitlines():
+                for line in block.replace("\\\n", " ").splitlines():
                     shown += [(str(page.relative_to(ROOT)), args) for args in invocations(line)]
     return shown
 
