@@ -45,7 +45,7 @@ from strongroom.ports import IndexPoint, Vector
 
 _log = logging.getLogger(__name__)
 _PAGE = 2_000  # points a scroll page
-_AHEAD = 1  # times as many points as start a build may be stored while one runs; then storing waits for it
+_AHEAD = 0.25  # times as many points as start a build may be stored while one runs; then storing waits for it
 _WAIT_S = 0.5
 
 
