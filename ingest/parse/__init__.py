@@ -20,7 +20,7 @@ from strongroom.ports import SpeechModel
 from strongroom.types import OcrMode, ParsedDocument
 
 # Part of what a version's parse is keyed by: raise it whenever any parser would give another text for the same bytes.
-RECIPE = "parse-10"
+RECIPE = "parse-11"
 
 # Types whose text only lists what lies inside: nothing of it is worth searching.
 LISTINGS = ARCHIVES | {"application/mbox"}

@@ -122,6 +122,27 @@ def test_a_head_over_several_lines_and_columns(tmp_path: Path) -> None:
     )
 
 
+def test_a_head_reaches_over_a_column_that_is_named_a_line_below_the_others(tmp_path: Path) -> None:
+    head = [(330, 632, "Three Months Ended"), (242, 616, "June 25,"), (342, 616, "June 26,")]
+    rows = [["", "2023", "2022", "Change"], ["Mac", "6,840", "7,382", "(7)%"], ["iPad", "5,791", "7,224", "(20)%"]]
+    lines = [*head, *_grid(rows, widths=(180, 95, 95, 95))]
+    text = parse_pdf(make_pdf(tmp_path / "a.pdf", [PdfPage(lines=lines)])).text
+    period = "Three Months Ended"
+    assert f"Mac | {period} June 25, 2023: 6,840 | {period} June 26, 2022: 7,382 | {period} Change: (7)%" in text
+
+
+def test_a_second_head_begins_a_second_table(tmp_path: Path) -> None:
+    names = ["", "Cost", "Gains", "Value"]
+    first = [["Cash", "12,852", "11", "12,863"], ["Funds", "10,970", "22", "10,992"]]
+    second = [["Cash", "17,305", "33", "17,338"], ["Funds", "9,608", "44", "9,652"]]
+    widths = (120.0, 90.0, 90.0, 90.0)
+    lines = [(290.0, 632.0, "June 2022"), *_grid([names, *first], y=616, widths=widths)]
+    lines += [(287.0, 568.0, "March 2021"), *_grid([names, *second], y=552, widths=widths)]
+    text = parse_pdf(make_pdf(tmp_path / "a.pdf", [PdfPage(lines=lines)])).text
+    assert "Cash | June 2022 Cost: 12,852" in text
+    assert "Cash | March 2021 Cost: 17,305 " in text
+
+
 def test_currency_signs_are_part_of_their_number(tmp_path: Path) -> None:
     lines = _grid(REVENUE, widths=(180, 90, 90))
     lines += [(240, 584, "$"), (330, 584, "$"), (240, 536, "$"), (330, 536, "$")]
@@ -160,12 +181,17 @@ def test_a_table_that_goes_on_without_its_head_keeps_its_labels(tmp_path: Path) 
     [
         # two columns of running text
         [(x, 700 - 14 * i, "these words fill the whole width of one column") for i in range(12) for x in (40, 330)],
+        # a sentence stretched to the margin
+        [
+            *((72, 700, "of the other party"), (220, 700, "such material breach"), (380, 700, "or default, this")),
+            *((72, 686, "Agreement may end"), (220, 686, "by the first party"), (380, 686, "by giving notice")),
+        ],
         # a list with its marks
         [(x, 700 - 20 * i, text) for i in range(8) for x, text in ((72, f"({i})"), (120, "party of the first part"))],
         # a chart: single numbers all over the page
         [(90 + 53 * i % 400, 700 - 37 * i, str(i * 7)) for i in range(12)],
     ],
-    ids=["columns of text", "list", "chart"],
+    ids=["columns of text", "sentence", "list", "chart"],
 )  # fmt: skip
 def test_what_only_looks_like_a_table_is_none(tmp_path: Path, lines: list[Line]) -> None:
     make_pdf(tmp_path / "a.pdf", [PdfPage(lines=lines)])

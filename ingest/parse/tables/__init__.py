@@ -25,9 +25,7 @@ def find_tables(words: Words, rulings: Rulings) -> list[Table]:
     taken = set().union(*(table.words() for table in tables)) if tables else set()
     rest = [row for row in visual_rows(words.boxes) if not taken.intersection(row.words)]
     for block in blocks(page, rest):
-        table = undrawn(page, block)
-        if table is not None:
-            tables.append(table)
+        tables += undrawn(page, block)
     return sorted(tables, key=lambda table: table.box[1])
 
 

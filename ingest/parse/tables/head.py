@@ -47,7 +47,7 @@ def _is_label(page: TablePage, row: Row, borders: list[float]) -> bool:
 
 
 def is_body(page: TablePage, row: Row, borders: list[float]) -> bool:
-    """Numbers in most of the columns after the first; years are names of columns."""
+    """Numbers in most of the columns after the first; years are names of columns, also beside words ("Change")."""
     values, named = [], False
     for part in page.segments(row, WORD_GAP):
         if bisect_right(borders, part.center) > 0:
@@ -56,9 +56,10 @@ def is_body(page: TablePage, row: Row, borders: list[float]) -> bool:
             named = True
     if not values:
         return False
-    numbers = sum(1 for words in values if page.numeric(words))
-    years = all(YEAR.match(page.texts[word]) for words in values for word in words)
-    return 2 * numbers >= len(values) and not (years and (not named or len(values) > 1))
+    numbers = [words for words in values if page.numeric(words)]
+    years = all(YEAR.match(page.texts[word]) for words in numbers for word in words)
+    names = years and (not named or len(numbers) == len(values) > 1)
+    return 2 * len(numbers) >= len(values) and not names
 
 
 def head_cells(
@@ -69,8 +70,13 @@ def head_cells(
     for row in rows:
         parts = [piece for part in page.segments(row, 0.4) for piece in cut(page, part, borders, row.em)]
         placed.append([(*_span(page, part, row, borders, extents), part) for part in parts])
-    for upper, lower in reversed(list(pairwise(placed))):
-        _widen(upper, lower, extents)
+    for i in reversed(range(len(placed) - 1)):
+        _widen(placed[i], placed[i + 1], extents)
+    if placed:  # "Change" may stand a line below the dates beside it; one word may begin a name that goes on below
+        whole = list(placed[0])
+        _widen(whole, [entry for lower in placed[1:] for entry in lower], extents)
+        if all(last > first and len(part.words) > 1 for first, last, part in whole if first > 0):
+            placed[0] = whole
     levels = [i for i, row in enumerate(placed) if any(last > first for first, last, _ in row)]
     cells: list[Cell] = []
     covered = [0] * len(extents)  # the level below the last spanning cell of each column
@@ -143,7 +149,7 @@ def _span(
 def _widen(
     upper: list[tuple[int, int, Segment]], lower: list[tuple[int, int, Segment]], extents: list[tuple[float, float]]
 ) -> None:
-    """Let a phrase reach over the columns named below it when it is centred over them."""
+    """Let a phrase over one column reach over the columns named below it when it is centred over them."""
     named = {column for first, last, _ in lower for column in range(first, last + 1) if column > 0}
     parts = [entry for entry in upper if entry[0] > 0]
     if (
@@ -153,7 +159,7 @@ def _widen(
     ):
         return
     for index, (first, last, part) in enumerate(upper):
-        if first == 0:
+        if first == 0 or last > first:
             continue
         group = [
             column

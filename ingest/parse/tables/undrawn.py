@@ -14,6 +14,8 @@ from ingest.parse.tables.body import body_rows, is_prose
 from ingest.parse.tables.cells import MOST_COLUMNS, SIGN, Cell, Table, TablePage, finished
 from ingest.parse.tables.head import centered, head_cells, head_lines
 
+_SENTENCE_LINES = 4
+_NAMES = 3  # columns that a line must name to be told again as a head
 _TAIL = re.compile(r"(%|\)|\(\d\)|[*†‡§]+)$")
 _TITLE = re.compile(r"(table|exhibit|schedule|figure|appendix|annex|chart)\s+[A-Z]?[-.]?\d", re.I)
 
@@ -67,8 +69,33 @@ def _with_head(rows: list[Row], parts: list[list[Segment]], first: int, last: in
     return first
 
 
-def undrawn(page: TablePage, block: list[Row]) -> Table | None:
+def undrawn(page: TablePage, block: list[Row]) -> list[Table]:
+    """The tables of a block: one as a rule, two where the head comes again with other dates over it."""
     block = _trimmed(page, block)
+    again = _second_head(page, block)
+    if again is not None:
+        return undrawn(page, block[:again]) + undrawn(page, block[again:])
+    table = _one(page, block)
+    return [table] if table is not None else []
+
+
+def _second_head(page: TablePage, block: list[Row]) -> int | None:
+    """Where the head of a second table begins: above a line of column names that has come before."""
+    named: set[str] = set()
+    for at, row in enumerate(block):
+        parts = page.segments(row, CELL_GAP)
+        if len(parts) < _NAMES or any(page.numeric(part.words) for part in parts):
+            continue
+        names = page.text(row.words)
+        if names in named:
+            while not _figures(page, block[at - 1]):
+                at -= 1
+            return at
+        named.add(names)
+    return None
+
+
+def _one(page: TablePage, block: list[Row]) -> Table | None:
     broken = [row for row in block if len(page.segments(row, CELL_GAP)) > 1]
     if len(broken) < 2:
         return None
@@ -78,6 +105,8 @@ def undrawn(page: TablePage, block: list[Row]) -> Table | None:
     if len(broken) < (3 if len(borders) == 1 else 2):
         return None
     lines = full_lines(page, block)
+    if not lines and _is_justified(page, block):
+        return None
     head = head_lines(page, block, borders, lines)
     body = block[head:]
     if not body:
@@ -96,6 +125,16 @@ def undrawn(page: TablePage, block: list[Row]) -> Table | None:
         block[-1].y1,
     )
     return finished(page, cells, box, head=levels)
+
+
+def _is_justified(page: TablePage, block: list[Row]) -> bool:
+    """True for a few lines of a sentence that were stretched to the margin: no numbers, and cells that go on in lower
+    case."""
+    if len(block) >= _SENTENCE_LINES:
+        return False
+    later = [part.words for row in block for part in page.segments(row, CELL_GAP)[1:]]
+    going_on = sum(page.texts[words[0]][:1].islower() for words in later)
+    return 2 * going_on > len(later) and not any(page.numeric(words) for words in later)
 
 
 def _trimmed(page: TablePage, block: list[Row]) -> list[Row]:
