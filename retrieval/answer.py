@@ -141,6 +141,7 @@ class Answerer:
         run.timings["retrieve"] = run.elapsed()
         run.go_on()
         yield StageEvent("reading", f"{len(ranked)} passages")
+        question = condense.asked(question)
         pages = PageReader(self._pages)
         reading = context.read(question, ranked, pages, self._embedder, self._reader)
         confidence = self._calibration.probability(abstain.features(question, reading)) if reading.candidates else 0.0

@@ -18,6 +18,7 @@ from strongroom.types import Message
 MAX_TURNS = 4  # earlier questions looked at
 MAX_CHARS = 1_000  # of each of them
 MAX_ADDED = 12  # words added
+LONG = 40  # words, from which what a question asks is told from what is said before it
 ALIKE = 0.2  # cosine to what was asked before, from which a short question without a pointer belongs to it
 
 
@@ -81,6 +82,20 @@ def leans_on(question: str, history: Sequence[Message], embedder: Embedder) -> l
         if stands_alone(previous):
             break
     return [] if _own_topic(question, " ".join(leaned), embedder) else leaned
+
+
+def asked(question: str) -> str:
+    """What a long question asks: its last clause with a question mark, after the names that it says before.
+
+    What someone tells before asking helps the search, but hides from a reader what is asked.
+    """
+    if len(lexical.words(question)) < LONG:
+        return question
+    clauses = re.split(r"(?<=[.!?;:。？！؟；：])\s+", question.strip())
+    last = next((c for c in reversed(clauses) if c.endswith(("?", "？", "؟")) and lexical.terms(c)), question)
+    known = set(lexical.words(last))
+    told = dict.fromkeys(word for name in lexical.full_names(question) for word in name if word not in known)
+    return f"{' '.join(list(told)[:MAX_ADDED])}: {last}" if told else last
 
 
 def condense(question: str, history: Sequence[Message], embedder: Embedder) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from retrieval import cells, lexical
 from retrieval.citations import PageReader
@@ -32,6 +32,7 @@ W_KIND = 0.05  # a number where one is asked for, a name where a person is
 W_FLAGGED = 0.3  # taken off words that hide, or that talk to a machine: the last to be quoted as an answer
 W_READ = 0.5  # the reader's say
 W_RANK = 0.2  # the passage's place in the search result; all of the above shares the rest
+UNFIT = 0.5  # of a span's score is left where it cannot be what the question asks for
 W_SPAN = 0.7  # within it: the best span of the sentence against the relevance of its passage
 SPANS = 3  # that the reader may name in one passage
 QUOTE_CHARS = 400  # a span that runs on is cut at the last sentence end before this: longer quotes go unread
@@ -254,12 +255,25 @@ def _score(
             + W_KIND * lexical.offers(c.text, kind, question)
             - (W_ECHO if len(c.terms - set(asked)) < ECHO_TERMS else 0.0)
         )
-        c = replace(c, spans=_in_cells(question, c, weights, missing))
+        c = replace(c, spans=_fitting(question, c, kind, _in_cells(question, c, weights, missing)))
         score = W_READ * read_score(c, said) + place * _prior(c.rank) + (1 - W_READ - place) * score
         if touching(c.chunk.flags, c.start, c.end):
             score -= W_FLAGGED
         out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.start))
+
+
+def _fitting(
+    question: str, c: Candidate, kind: Literal["number", "name"] | None, spans: Sequence[ReadSpan]
+) -> tuple[ReadSpan, ...]:
+    """The spans, those that cannot answer behind the others and less sure: words that the question says itself, and
+    words without a number where one is asked for."""
+    out = []
+    for span in spans:
+        words = c.window[span.start - c.base : span.end - c.base]
+        unfit = lexical.echoes(words, question) or (kind == "number" and not lexical.offers(words, kind, question))
+        out.append(replace(span, score=UNFIT * span.score) if unfit else span)
+    return tuple(sorted(out, key=lambda s: -s.score))
 
 
 def _in_cells(question: str, c: Candidate, weights: dict[str, float], missing: float) -> tuple[ReadSpan, ...]:

@@ -20,21 +20,26 @@ from strongroom.types import Exact, ReadSpan
 MOST = 6  # spans of a list
 CLOSE = 0.5  # a further item of a list scores at least this share of the best
 _LIST = re.compile(
-    r"^\s*(?:list|name|enumerate)\b"
+    r"^\s*(?:list|name|enumerate|compare)\b"
     r"|\b(?:which|what)\s+(?:\w+\s+){0,3}?(?:are|were|have)\b"
     r"|\bwho\s+(?:are|were)\b|\bwhat\s+(?:are|were)\b|\b(?:the\s+)?parties\b"
     r"|\bwhat\s+(?:two|three|four|five|six|all)\b|\bwhich\s+(?:two|three|four|five|six|all)\b",
+    re.IGNORECASE,
+)
+# Plural in form alone: "what were the net sales" asks for one figure.
+_ONE_FIGURE = re.compile(
+    r"\bwhat\s+(?:are|were)\s+(?:[\w'’-]+\s+){0,4}?(?:sales|revenues|earnings|proceeds|expenses|costs|expenditures|profits)\b",
     re.IGNORECASE,
 )
 
 
 def wants_list(question: str) -> bool:
     """Whether several answers are asked for. English cues; in doubt, one."""
-    return bool(_LIST.search(question))
+    return bool(_LIST.search(question)) and not _ONE_FIGURE.search(question)
 
 
 def find(question: str, evidence: Sequence[Evidence], pages: PageReader, *, each: int = 0) -> tuple[Exact, ...]:
-    """The exact words, best first; the best quote as a whole where the reader saw no span in it.
+    """The exact words, best first; the best quote as a whole where the reader saw no answer in it.
 
     The first `each` quotes answer differently: the best words of each of them.
     """
@@ -42,7 +47,7 @@ def find(question: str, evidence: Sequence[Evidence], pages: PageReader, *, each
         return tuple(_exact(e, n, _in_its_cell(e, e.spans[0]), pages) for n, e in enumerate(evidence[:each], start=1))
     numbered = _trusted(evidence)
     number, best = numbered[0]
-    if not best.spans:
+    if not best.spans or lexical.echoes(_words(best, best.spans[0]), question):
         return (_exact(best, number, ReadSpan(best.start, best.end, best.score), pages),)
     first = _in_its_cell(best, best.spans[0])
     chosen = [(number, best, first)]

@@ -203,9 +203,13 @@ def _joined_name(sentence: str, first: re.Match[str], second: re.Match[str]) -> 
 
 _ASKS_NUMBER = re.compile(
     r"""\bhow\s(?:many|much|long|high|old|far|often|large|big|tall|deep|wide|soon|late)\b|\bwhen\b
-    |\b(?:what|which)\s(?:\w+\s)?(?:year|date|day|month|percent|percentage|share|number|amount|sum|time|price|rate|fee|cost)s?\b""",
+    |\b(?:what|which)\s(?:\w+\s)?(?:year|date|day|month|percent|percentage|share|number|amount|sum|time|price|rate|fee|cost)s?\b
+    |\bwhat\s(?:is|are|was|were)\s(?!.*\b(?:definition|meaning)\b)(?:[\w'’&-]+\s){0,6}?
+    (?:expense|expenditure|revenue|sale|income|earning|turnover|profit|budget|salary|salaries|headcount|population)s?
+    (?=\s*(?:[?,.]|$)|\s(?:as|at|by|during|for|from|in|of|on)\b)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_OPEN = re.compile(r"\b(?:who|whom|whose|what|which|where|when|why|how)\b", re.IGNORECASE)
 _ASKS_NAME = re.compile(r"\b(?:who|whom|whose)\b", re.IGNORECASE)
 
 
@@ -214,6 +218,16 @@ def wanted(question: str) -> Literal["number", "name"] | None:
     if _ASKS_NUMBER.search(question):
         return "number"
     return "name" if _ASKS_NAME.search(question) else None
+
+
+def is_open(question: str) -> bool:
+    """True for an English question whose answer is not among its own words: who, what, when, and no "or"."""
+    return bool(_OPEN.search(question)) and not re.search(r"\bor\b", question, re.IGNORECASE)
+
+
+def echoes(text: str, question: str) -> bool:
+    """True for words that say nothing but what an open question says itself: they cannot be its answer."""
+    return is_open(question) and set(terms(question)).issuperset(terms(text))
 
 
 def offers(text: str, kind: Literal["number", "name"] | None, question: str) -> bool:

@@ -122,11 +122,11 @@ def to_search_result(
 
 
 def clean_question(question: str) -> str:
-    """One line of plain text, at most 4,000 characters. Raises `UsageError` when nothing is left."""
+    """One line of plain text, at most 4,000 characters. Raises `UsageError` when no letter and no digit is left."""
     plain = unicodedata.normalize("NFC", question)
     plain = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in plain)
     plain = " ".join(plain.split())[:_LONGEST_QUESTION]
-    if not plain:
+    if not any(c.isalnum() for c in plain):
         raise UsageError("the question is empty", hint="Write what you want to know.")
     return plain
 

@@ -262,6 +262,8 @@ class FakeEngine:
 
     def ask(self, request: AskRequest, *, cancel: threading.Event | None = None) -> Iterator[AskEvent]:
         self.requests.append(request)
+        if not request.question.strip():
+            raise UsageError("the question is empty", hint="Ask something.")
         finished = False
         try:
             yield StageEvent("retrieving")

@@ -91,7 +91,7 @@ def ask(
         strongroom ask --batch questions.jsonl > answers.jsonl
     """
     from strongroom.app.asking import final_answer
-    from strongroom.cli.batch import read_batch
+    from strongroom.cli.batch import each_of
 
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom ask --help`.")
@@ -101,9 +101,12 @@ def ask(
     )
     with engine_of("ask", data_dir, config, as_user) as opened:
         if batch is not None:
-            for line in read_batch(batch):
-                asked = replace(request, question=line.question, history=line.history, id=line.id)
-                print_json(to_json(final_answer(opened, asked)))
+            each_of(
+                batch,
+                lambda line: final_answer(
+                    opened, replace(request, question=line.question, history=line.history, id=line.id)
+                ),
+            )
         elif json_output:
             print_json(to_json(final_answer(opened, request)))
         else:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strongroom.errors import UsageError
+import typer
+
+from strongroom.cli.common import print_json, to_json
+from strongroom.errors import ExitCode, UsageError
 from strongroom.types import Message
 
 
@@ -20,6 +23,20 @@ class BatchLine:
     id: str | None
     question: str
     history: tuple[Message, ...] = ()
+
+
+def each_of(path: Path, answer: Callable[[BatchLine], object]) -> None:
+    """Print the answer to each question. One that cannot be asked gets a line with its `error`, and the next goes on;
+    the command then ends with exit code 3. Raises `UsageError` where the file is broken, naming the line."""
+    failed = False
+    for line in read_batch(path):
+        try:
+            found = to_json(answer(line))
+        except UsageError as exc:
+            found, failed = {"id": line.id, "error": str(exc), "hint": exc.hint}, True
+        print_json(found)
+    if failed:
+        raise typer.Exit(int(ExitCode.PARTIAL))
 
 
 def read_batch(path: Path) -> Iterator[BatchLine]:
@@ -43,7 +60,7 @@ def _parse(line: str, where: str) -> BatchLine:
         value: Any = json.loads(line)
     except json.JSONDecodeError as exc:
         raise UsageError(f"{where}: not JSON ({exc.msg})", hint=hint) from exc
-    if not isinstance(value, dict) or not isinstance(value.get("question"), str) or not value["question"].strip():
+    if not isinstance(value, dict) or not isinstance(value.get("question"), str):
         raise UsageError(f"{where}: no question", hint=hint)
     history = value.get("history") or []
     try:

@@ -66,7 +66,7 @@ def search(
 
         strongroom search --batch questions.jsonl > results.jsonl
     """
-    from strongroom.cli.batch import read_batch
+    from strongroom.cli.batch import each_of
 
     if (question is None) == (batch is None):
         raise UsageError("give either a question or --batch FILE", hint="See `strongroom search --help`.")
@@ -75,9 +75,10 @@ def search(
     request = SearchRequest(question or "", k=k or settings.search_k, collection=collection, scope=scope)
     with engine(settings, purpose="strongroom search", as_user=as_user) as opened:
         if batch is not None:
-            for line in read_batch(batch):
-                asked = replace(request, question=line.question, history=line.history, id=line.id)
-                print_json(to_json(opened.search(asked)))
+            each_of(
+                batch,
+                lambda line: opened.search(replace(request, question=line.question, history=line.history, id=line.id)),
+            )
             return
         result = opened.search(request)
         if not result.hits:

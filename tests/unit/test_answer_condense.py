@@ -76,3 +76,12 @@ def test_a_long_history_costs_no_more_than_its_last_turns() -> None:
     assert "number199" in found
     assert "number198" not in found
     assert len(found) < 400
+
+
+def test_a_long_question_is_what_stands_at_its_end() -> None:
+    told = "We act for Norhaven Port and look at many agreements, signed in many places and at different times. " * 3
+    assert module.asked(f"{told}Please be precise: which law governs?") == "norhaven port: which law governs?"
+    # a short question, and a long one that asks nothing by a mark, stay as they are
+    short = "We act for Norhaven Port: which law governs?"
+    assert module.asked(short) == short
+    assert module.asked(told) == told

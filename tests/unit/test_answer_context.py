@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +87,7 @@ class LongReader(FakeReader):
         return [Reading((ReadSpan(0, len(text), 0.9),), 0.9, 0.9) for text in passages]
 
 
+@settings(deadline=None, derandomize=True)
 @given(sentences=st.lists(st.integers(0, 30), min_size=1, max_size=9))
 def test_words_that_run_on_are_cut_at_a_sentence_end_and_the_quote_stays_readable(sentences: list[int]) -> None:
     page = " ".join(
@@ -100,3 +102,58 @@ def test_words_that_run_on_are_cut_at_a_sentence_end_and_the_quote_stays_readabl
         assert alone or len(quote.text) <= context.QUOTE_CHARS
         assert alone or quote.text.endswith("ends here.")
         assert all(quote.start <= span.start < span.end <= quote.end for span in quote.spans)
+
+
+class PointingReader(FakeReader):
+    """Sees an answer in each of the words it is told to look for, surest first."""
+
+    def __init__(self, *seen: str) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def read(self, question: str, passages: Sequence[str], *, spans: int = 3) -> list[Reading]:
+        def found(text: str) -> tuple[ReadSpan, ...]:
+            places = [(text.find(words), words) for words in self._seen]
+            return tuple(ReadSpan(p, p + len(w), 0.9 - 0.1 * n) for n, (p, w) in enumerate(places) if p >= 0)
+
+        return [Reading(found(text), 0.9, 0.9) for text in passages]
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "seen", "answer"),
+    [
+        (
+            "Which company manufactures for Bellweather?",
+            "The bars of Bellweather are manufactured by Heron Foods.",
+            ("Bellweather", "Heron Foods"),
+            "Heron Foods",
+        ),
+        (
+            "What was research expense in 2023?",
+            "Research expense rose because of headcount, to 7,442 in 2023.",
+            ("because of headcount", "7,442"),
+            "7,442",
+        ),
+        (
+            "Is it Bellweather or Heron?",
+            "The maker is Bellweather, of Heron Foods.",
+            ("Bellweather", "Heron Foods"),
+            "Bellweather",
+        ),
+        (
+            "Why did expense rise?",
+            "Expense rose to 7,442 because of staff.",
+            ("because of staff", "7,442"),
+            "because of staff",
+        ),
+    ],
+)
+def test_words_that_cannot_be_the_answer_come_behind_those_that_can(
+    question: str, sentence: str, seen: tuple[str, str], answer: str
+) -> None:
+    shelf, embedder = Shelf({"report": [sentence]}), FakeEmbedder(64)
+    ranked, _ = ShelfSearch(shelf, embedder).search(question, access=ACCESS, k=8)
+    reading = context.read(question, ranked, PageReader(shelf.page), embedder, PointingReader(*seen))
+    quote = context.choose(reading, count_tokens=len, budget=1 << 20)[0]
+    best = quote.spans[0]
+    assert quote.text[best.start - quote.start : best.end - quote.start] == answer

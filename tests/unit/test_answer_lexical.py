@@ -49,3 +49,33 @@ def test_coverage_weighs_rare_words() -> None:
 )
 def test_negation_is_counted(text: str, expected: bool) -> None:
     assert lexical.negated(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("What was research and development expense in the third quarter?", "number"),
+        ("What is the budget for maintenance dredging?", "number"),
+        ("What were total net sales of the group?", "number"),
+        ("What is the income statement?", None),
+        ("What is the sales tax clause?", None),
+        ("What is the definition of net sales?", None),
+        ("Who signed it?", "name"),
+    ],
+)
+def test_the_kind_of_word_that_is_asked_for(question: str, kind: str | None) -> None:
+    assert lexical.wanted(question) == kind
+
+
+@pytest.mark.parametrize(
+    ("question", "is_open"),
+    [
+        ("Which company signed?", True),
+        ("When does it end?", True),
+        ("Is it Acme or Heron?", False),
+        ("Which is longer, the lease or the licence?", False),
+        ("Is the lease signed?", False),
+    ],
+)
+def test_an_open_question_is_not_answered_by_its_own_words(question: str, is_open: bool) -> None:
+    assert lexical.is_open(question) is is_open

@@ -77,7 +77,7 @@ def test_batch_results_come_in_order_with_their_ids(
 
 @pytest.mark.parametrize(
     "line",
-    ["not json", "[]", "{}", '{"question": ""}', '{"question": "x", "history": [{"role": "system", "content": "y"}]}'],
+    ["not json", "[]", "{}", '{"question": "x", "history": [{"role": "system", "content": "y"}]}'],
 )
 def test_a_bad_batch_line_is_named(
     engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
@@ -85,6 +85,18 @@ def test_a_bad_batch_line_is_named(
     (tmp_path / "q.jsonl").write_text(f'{{"question": "fee"}}\n{line}\n')
     assert run(["search", "--batch", str(tmp_path / "q.jsonl")]) == ExitCode.USAGE
     assert "line 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search", "ask"])
+def test_a_question_that_cannot_be_asked_does_not_end_a_batch(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    batch = tmp_path / "q.jsonl"
+    batch.write_text('{"id": "a", "question": "fee"}\n{"id": "b", "question": " "}\n{"id": "c", "question": "due"}\n')
+    assert run([command, "--batch", str(batch)]) == ExitCode.PARTIAL
+    first, second, third = lines(capsys.readouterr().out)
+    assert (first["id"], third["id"]) == ("a", "c")
+    assert second == {"id": "b", "error": "the question is empty", "hint": "Ask something."}
 
 
 def test_ask_prints_the_promised_json(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
