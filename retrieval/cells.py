@@ -18,6 +18,8 @@ BETWEEN = " | "  # cells of a row, as the parsers write it
 UNNAMED = 0.1  # of the weight of a label's other words, off what the question names: the plainest label wins
 YEARS = 0.9  # of the weight of a word
 _WHEN = re.compile(r"\b(?:when|date|day)\b", re.IGNORECASE)
+POINTED = 0.3  # of the words of a value
+_ENDINGS = frozenset(("", "s", "d", "ed", "er", "ers", "or", "ing", "ion", "ions"))
 AS_GOOD = 0.75  # a cell named nearly as well as the best one may be asked for too
 
 
@@ -73,13 +75,12 @@ def answering(question: str, row: str, spans: Sequence[tuple[int, int]]) -> Choi
     held = cells(row)
     asked = frozenset(lexical.terms(question))
     said = [frozenset(lexical.terms(cell.value)) for cell in held]
-    # The row's name, and cells that the question repeats, say which row is meant.
-    repeated = [bool(words) and words <= asked for words in said]
-    may = [cell for i, cell in enumerate(held) if not repeated[i] and cell.value and (cell.label or i > 0)]
+    points = [_points(cell, words, asked) for cell, words in zip(held, said, strict=True)]
+    may = [cell for i, cell in enumerate(held) if not points[i] and cell.value and (cell.label or i > 0)]
     may = _of_kind(question, may) or may
     marked = [next((c for c in may if start < c.end and end > c.start), None) for start, end in spans]
     seen = [cell for cell in dict.fromkeys(marked) if cell is not None] or (may if len(may) == 1 else [])
-    name = frozenset[str]().union(*(words for words, known in zip(said, repeated, strict=True) if known))
+    name = asked.intersection(word for words, so in zip(said, points, strict=True) if so for word in words)
     # What the question says of the row's name, or of the value that the reader marks, names no label.
     weighed = _weighed(asked.difference(name, *(lexical.terms(cell.value) for cell in seen)), may)
     best = max(weighed.values(), default=0.0)
@@ -95,9 +96,19 @@ def answering(question: str, row: str, spans: Sequence[tuple[int, int]]) -> Choi
     return Choice(tuple((cell.start, cell.end) for cell in seen), name, label)
 
 
+def _points(cell: Cell, words: frozenset[str], asked: frozenset[str]) -> bool:
+    """True where the question repeats a value, or some of it with its label ("the measure about snap-back zones"): it
+    says which row is meant."""
+    said = bool(_named(frozenset(lexical.terms(cell.label)), asked))
+    return bool(words) and (words <= asked or (said and len(words & asked) >= POINTED * len(words)))
+
+
 def _of_kind(question: str, held: Sequence[Cell]) -> list[Cell]:
-    """The cells that hold what the question asks for: a date, a figure, or anything."""
-    if lexical.wanted(question) != "number":
+    """The cells that hold what the question asks for: a date, a figure, a name, or anything."""
+    kind = lexical.wanted(question)
+    if kind == "name":
+        return [cell for cell in held if lexical.names(cell.value)]
+    if kind is None:
         return list(held)
     figures = [cell for cell in held if _is_figure(cell.value)]
     dates = [cell for cell in figures if facts(cell.value).days] if _WHEN.search(question) else []
@@ -114,11 +125,23 @@ def _weighed(asked: frozenset[str], held: Sequence[Cell]) -> dict[Cell, float]:
 
     Years count a little less, so that "the change between 2018 and 2019" is the change.
     """
-    labels = {cell: set(lexical.terms(cell.label)) for cell in held}
+    labels = {cell: frozenset(lexical.terms(cell.label)) for cell in held}
+    said = {cell: _named(label, asked) for cell, label in labels.items()}
     rarity = lexical.rarity(list(labels.values()))
     rarity = {term: weight * (YEARS if term[0].isdigit() else 1.0) for term, weight in rarity.items()}
     return {
         # rounded, because a sum over a set may end in another bit each time
-        cell: round(sum(rarity[t] for t in label & asked) - UNNAMED * sum(rarity[t] for t in label - asked), 6)
+        cell: round(sum(rarity[t] for t in said[cell]) - UNNAMED * sum(rarity[t] for t in label - said[cell]), 6)
         for cell, label in labels.items()
     }
+
+
+def _named(label: frozenset[str], asked: frozenset[str]) -> frozenset[str]:
+    """Words of a label that the question says, in that form or another: who *owns* it is its *owner*."""
+    return frozenset(term for term in label if term in asked or any(_kin(term, word) for word in asked))
+
+
+def _kin(a: str, b: str) -> bool:
+    """True when two words are one but for an ending."""
+    x, y = ({word.removesuffix(ending) for ending in _ENDINGS} for word in (a, b))
+    return any(len(stem) >= 3 for stem in x & y)

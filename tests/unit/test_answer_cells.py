@@ -20,6 +20,7 @@ FILING = "Total net sales | Three Months Ended June 25, 2022: 82,959 | Three Mon
 CHANGE = "Sales | 2022: 90 | 2021: 100 | Change: -10"
 PROJECT = "Project: Radar scanner | Reference: CAP-26 | Approved: 410 | Completion: September 2026"
 BOLLARD = "Berth: 4 | Main use: Containers | Remarks: Bollard 4-7 out of use"
+MEASURE = "No.: 4 | Measure: Snap-back zones painted at Berths 1 to 6 | Owner: Colm Hanratty | Due: 31 May 2026"
 LEVELS = "Berth: 4 | Depth (m): 12.5 | Length (m): 240"
 
 
@@ -44,6 +45,9 @@ def said(question: str, row: str, *marked: str) -> list[str]:
         ("How much were returns in 2021?", CHANGE.replace("Sales", "Returns").replace("100", "—"), ["90"], "—"),
         ("When is the radar scanner to be completed?", PROJECT, [], "September 2026"),
         ("Which quay is out of use?", BOLLARD, ["Bollard 4-7"], "Bollard 4-7 out of use"),
+        ("Who owns the measure about snap-back zones?", MEASURE, ["Snap-back zones painted"], "Colm Hanratty"),
+        ("When is the measure about snap-back zones due?", MEASURE, ["Snap-back zones painted"], "31 May 2026"),
+        ("Which berth is mainly used for containers?", BOLLARD, ["Containers"], "4"),
         ("How long is berth 4?", LEVELS, ["240"], "240"),  # no label is named: the reader's word stands
         ("What is the depth at berth 4?", LEVELS, ["4"], "12.5"),
         ("Which berth has a depth of 12.5 m?", LEVELS, ["12.5"], "4"),
