@@ -100,7 +100,8 @@ def _points(cell: Cell, words: frozenset[str], asked: frozenset[str]) -> bool:
     """True where the question repeats a value, or some of it with its label ("the measure about snap-back zones"): it
     says which row is meant."""
     said = bool(_named(frozenset(lexical.terms(cell.label)), asked))
-    return bool(words) and (words <= asked or (said and len(words & asked) >= POINTED * len(words)))
+    part = [word for word in words & asked if not word[0].isdigit()]  # "4" of "4.3" says nothing
+    return bool(words) and (words <= asked or (said and len(part) >= POINTED * len(words)))
 
 
 def _of_kind(question: str, held: Sequence[Cell]) -> list[Cell]:
