@@ -143,6 +143,13 @@ def test_a_second_head_begins_a_second_table(tmp_path: Path) -> None:
     assert "Cash | March 2021 Cost: 17,305 " in text
 
 
+def test_a_line_of_names_that_comes_twice_without_numbers_between_is_one_table(tmp_path: Path) -> None:
+    names, widths = ["Port", "Cost", "Gains", "Value"], (120.0, 90.0, 90.0, 90.0)
+    rows = [names, names, names, ["Cash", "12,852", "11", "12,863"], ["Funds", "10,970", "22", "10,992"]]
+    pdf = make_pdf(tmp_path / "a.pdf", [PdfPage(lines=_grid(rows, widths=widths))])
+    assert len(list(pdf_tables(pdf))) == 1
+
+
 def test_currency_signs_are_part_of_their_number(tmp_path: Path) -> None:
     lines = _grid(REVENUE, widths=(180, 90, 90))
     lines += [(240, 584, "$"), (330, 584, "$"), (240, 536, "$"), (330, 536, "$")]

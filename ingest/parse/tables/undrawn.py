@@ -81,17 +81,18 @@ def undrawn(page: TablePage, block: list[Row]) -> list[Table]:
 
 def _second_head(page: TablePage, block: list[Row]) -> int | None:
     """Where the head of a second table begins: above a line of column names that has come before."""
-    named: set[str] = set()
+    named: dict[str, int] = {}
     for at, row in enumerate(block):
         parts = page.segments(row, CELL_GAP)
         if len(parts) < _NAMES or any(page.numeric(part.words) for part in parts):
             continue
         names = page.text(row.words)
-        if names in named:
-            while not _figures(page, block[at - 1]):
-                at -= 1
-            return at
-        named.add(names)
+        begin = at
+        while begin - 1 > named.get(names, at) and not _figures(page, block[begin - 1]):
+            begin -= 1
+        if begin - 1 > named.get(names, at):  # numbers stand between the two
+            return begin
+        named.setdefault(names, at)
     return None
 
 
