@@ -47,6 +47,7 @@ _log = logging.getLogger(__name__)
 _PAGE = 2_000  # points a scroll page
 _AHEAD = 0.25  # times as many points as start a build may be stored while one runs; then storing waits for it
 _WAIT_S = 0.5
+_ROOM = 64 << 20  # of the disk is left alone: where a mapped file finds no room the system ends the process (SIGBUS)
 
 
 @dataclass(slots=True)
@@ -99,6 +100,7 @@ class EdgeIndex(HybridIndex):
         """Insert or replace points by id. Raises `IndexMismatchError` for vectors of another size."""
         check_points(points, self._dimension)
         for batch in batches(points, BATCH):
+            self._check_room()
             self._wait_for_build()
             made = qe.UpdateOperation.upsert_points([self._point(p) for p in batch])
             with self._lock, self._mapped("store points"):
@@ -236,7 +238,15 @@ class EdgeIndex(HybridIndex):
             raise IndexUnreachableError(f"the vector index at {self._path} is closed", hint="Open it again.")
         return self._shard
 
+    def _check_room(self) -> None:
+        if shutil.disk_usage(self._path).free < _ROOM:
+            raise IndexUnreachableError(
+                f"the disk of {self._path} is full: less than {_ROOM >> 20} MiB are left",
+                hint="Free disk space, then run the same command again: finished files are not repeated.",
+            )
+
     def _start_empty(self) -> None:
+        self._check_room()
         name = shard.new_name()
         self._shard = shard.create(self._path / name, self._dimension)
         self._use(Active(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,20 @@ def test_what_was_flushed_survives_kill_9(tmp_path: Path) -> None:
     stored = index.vectors([p.id for p in expected])
     assert all(float(stored[p.id] @ p.dense) > 0.9999 for p in expected)
     assert top(index, expected[123]) == expected[123].id
+    index.close()
+
+
+def test_a_full_disk_is_an_error_and_what_was_stored_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = EdgeIndex(tmp_path / "index", DIMENSION)
+    index.upsert(points(3))
+    index.flush()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1 << 20))
+    with pytest.raises(IndexUnreachableError, match=r"full: less than 64 MiB"):
+        index.upsert(points(5))
+    with pytest.raises(IndexUnreachableError, match=r"full: less than 64 MiB"):
+        EdgeIndex(tmp_path / "other", DIMENSION)
+    assert index.count() == 3
     index.close()
 
 
