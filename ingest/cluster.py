@@ -224,8 +224,9 @@ class Cluster:
             return
         for node in self.nodes:
             # No processor is reserved: parsers and embedder share a machine's cores, as they do without a cluster.
+            # Something must be, or Ray puts the actor where it likes: a little memory.
             strategy = NodeAffinitySchedulingStrategy(node, soft=True)
-            yield remote.options(num_cpus=0, scheduling_strategy=strategy, **forever).remote(
+            yield remote.options(num_cpus=0, memory=1 << 20, scheduling_strategy=strategy, **forever).remote(
                 models, local.fingerprint, gpu=False
             )
 

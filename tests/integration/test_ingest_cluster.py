@@ -158,6 +158,17 @@ def test_a_node_that_is_killed_in_mid_run_loses_nothing_and_doubles_nothing(
     assert "indexed" not in again.outcomes
 
 
+def test_each_machine_has_an_embedder_of_its_own(nodes: tuple[Any, list[Any]], opened: Open) -> None:
+    import ray
+
+    appliance = opened("placed", ClusterModels(), ingest_engine="ray", ray_address=nodes[0].address)
+    cluster = appliance.cluster
+    assert cluster is not None
+    cluster.embedder(appliance.embedder, ClusterModels().on_workers())
+    held = [actor.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()) for actor in cluster._actors]
+    assert sorted(ray.get(held)) == sorted(cluster.nodes)
+
+
 def test_files_attached_to_a_pdf_are_found_although_workers_read_pdfs(
     nodes: tuple[Any, list[Any]], tmp_path: Path, opened: Open
 ) -> None:
