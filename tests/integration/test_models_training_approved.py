@@ -63,7 +63,8 @@ def test_the_child_gives_back_a_reader_that_opens_and_says_how_it_compares(tmp_p
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["held"] > 0
     assert 0 <= told["after"]["f1"] <= 1
-    assert list(tmp_path.iterdir()) == []  # nothing is left in the clear
+    # nothing is left in the clear; torch makes an empty folder for its compiler when no earlier import named one
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     before = {path.name for path in settings.models_dir.iterdir()}
     reader = models.reader(base64.b64decode(told["artefact"]))
     assert reader.read("Who built the pump?", ["The pump was built by Firm A."])[0].spans
