@@ -58,7 +58,7 @@ def main() -> int:
         pins_file = constraints_file()
         wanted = fingerprint(pins_file)
         stamp = read_stamp()
-        if stamp.get("environment") == wanted and (args.no_models or _all_present(stamp.get("models", []))):
+        if stamp.get("environment") == wanted and (args.no_models or models_present(stamp)):
             say("up to date (.venv)")
             return 0
         check_machine()
@@ -69,7 +69,7 @@ def main() -> int:
                 stamp = {"environment": wanted}
                 write_stamp(stamp)
             if not args.no_models:
-                stamp["models"] = pull_models()
+                stamp |= {"models": pull_models(), "models_for": _where_models_go()}
                 write_stamp(stamp)
     except SetupError as exc:
         print(f"setup: {exc}\n  hint: {exc.hint}", file=sys.stderr)
@@ -145,6 +145,17 @@ def write_stamp(stamp: dict[str, Any]) -> None:
     partial = STAMP.with_suffix(".partial")
     partial.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
     partial.replace(STAMP)
+
+
+def models_present(stamp: dict[str, Any]) -> bool:
+    """True when the default models of the stamp are whole, and the product would look for them where they are."""
+    return stamp.get("models_for") == _where_models_go() and _all_present(stamp.get("models", []))
+
+
+def _where_models_go() -> list[str | None]:
+    """What decides in which directory the product keeps its models, as far as the surroundings decide it."""
+    names = ("STRONGROOM_MODELS_DIR", "STRONGROOM_DATA_DIR", "STRONGROOM_CONFIG", "XDG_DATA_HOME", "HOME")
+    return [os.environ.get(name) for name in names]
 
 
 def _all_present(files: Sequence[Sequence[Any]]) -> bool:

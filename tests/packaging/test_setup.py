@@ -148,3 +148,15 @@ def test_a_vanished_model_is_noticed(setup: SimpleNamespace, tmp_path: Path) -> 
     weights.unlink()
     assert not setup._all_present([(str(weights), 4)])
     assert not setup._all_present([])
+
+
+@pytest.mark.parametrize("name", ["STRONGROOM_MODELS_DIR", "XDG_DATA_HOME", "HOME"])
+def test_models_that_lie_elsewhere_are_not_taken_for_installed(
+    setup: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"1234")
+    stamp = {"models": [(str(weights), 4)], "models_for": setup._where_models_go()}
+    assert setup.models_present(stamp)
+    monkeypatch.setenv(name, str(tmp_path / "another"))
+    assert not setup.models_present(stamp)
