@@ -10,6 +10,10 @@ from pathlib import Path
 
 from models.spec import EmbedderSpec
 
+GRAPH = "encoder.xml"
+GRAPH_WEIGHTS = "encoder.bin"
+REFERENCE = "reference.json"
+
 
 def convert_embedder(spec: EmbedderSpec, folder: Path) -> bool:
     """Write the fast form of `spec` to `folder`; False (and nothing written) when the architecture is not supported.
@@ -18,7 +22,7 @@ def convert_embedder(spec: EmbedderSpec, folder: Path) -> bool:
     Raises `ModelError`.
     """
     from models import bert_graph
-    from models.embedder import GRAPH, PROBES, REFERENCE, ReferenceEmbedder, _native
+    from models.embedder import PROBES, ReferenceEmbedder, _native
 
     if not bert_graph.supported(spec):
         return False
@@ -39,7 +43,7 @@ def convert_to_eight_bits(spec: EmbedderSpec, converted: Path, folder: Path) -> 
     `converted` is what `convert_embedder` wrote. Raises `ModelError`.
     """
     from models.eight_bits import build_eight_bits
-    from models.embedder import GRAPH, GRAPH_WEIGHTS, MIN_COSINE_EIGHT_BITS, FastEmbedder, _native
+    from models.embedder import MIN_COSINE_EIGHT_BITS, FastEmbedder, _native
 
     folder.mkdir()
     with _native(spec.name):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from models.convert import GRAPH, REFERENCE
 from models.cpu import threads_or_default
 from models.spec import EmbedderSpec
 from models.tokenizer import BatchTokenizer, FileTokenizer
@@ -33,9 +34,6 @@ Precision = Literal["auto", "bf16", "f32"]
 
 MIN_COSINE = 0.999  # below this against fp32, a precision is not used
 MIN_COSINE_EIGHT_BITS = 0.99  # the same for passages in 8 bits
-GRAPH = "encoder.xml"
-GRAPH_WEIGHTS = "encoder.bin"
-REFERENCE = "reference.json"
 TOKEN_BUDGET = 1024  # padded tokens a batch: 1,024 to 2,048 were best of 512 to 8,192 (activations stay in cache)
 WINDOW = 256  # texts tokenised ahead of the network at a time
 QUERY_STEP = 8  # query lengths are padded to a multiple, so that few shapes are compiled

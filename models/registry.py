@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from models.catalogue import MODEL_ID, SHA256, Catalogue, CatalogueModel, Kind, Source, load_catalogue
-from models.convert import convert_embedder, convert_to_eight_bits
+from models.convert import GRAPH, convert_embedder, convert_to_eight_bits
 from models.incoming import copy_in, entry_of, path_sha256
 from models.receipt import InstalledFile, Receipt, check_files, describe, read_receipt, write_receipt
 from models.spec import EmbedderSpec, read_spec
@@ -100,14 +100,13 @@ class Registry:
         What an older version of the product installed is converted first, once; a directory that cannot be written
         stays as it is.
         """
-        receipt = self._receipt(model_id)[1]
+        folder, receipt = self._checked(model_id, thorough=False)
         if receipt.hashes("fast") and not receipt.hashes(_EIGHT_BITS):
             try:
-                self._add_eight_bits(model_id)
+                receipt = self._add_eight_bits(model_id)
             except (ModelError, OSError) as exc:
                 log.warning("model %s stays without a form in 8 bits: %s", model_id, exc)
-        folder, receipt = self._checked(model_id, thorough=False)
-        return folder / _EIGHT_BITS if "encoder.xml" in receipt.hashes(_EIGHT_BITS) else None
+        return folder / _EIGHT_BITS if GRAPH in receipt.hashes(_EIGHT_BITS) else None
 
     def receipt(self, model_id: str) -> Receipt:
         """The receipt of an installed model. Raises `ModelError`."""
@@ -252,19 +251,20 @@ class Registry:
 
     # ------------------------------------------------------------------------------------------------ inside
 
-    def _add_eight_bits(self, model_id: str) -> None:
+    def _add_eight_bits(self, model_id: str) -> Receipt:
         """Give a model that an older version installed the form in 8 bits. The receipt is written last."""
         with self._lock():
             folder, receipt = self._checked(model_id, thorough=False)
             if receipt.hashes(_EIGHT_BITS):  # another process was faster
-                return
+                return receipt
             spec = read_spec(folder / "files", name=model_id, hashes=receipt.hashes("files"))
             with self._staging(model_id) as stage:
                 convert_to_eight_bits(spec, folder / "fast", stage / _EIGHT_BITS)
                 shutil.rmtree(folder / _EIGHT_BITS, ignore_errors=True)  # of a conversion that was cut off
                 (stage / _EIGHT_BITS).rename(folder / _EIGHT_BITS)
-            files = (*receipt.files, *_described(folder, folder / _EIGHT_BITS))
-            write_receipt(folder, replace(receipt, files=files))
+            fresh = replace(receipt, files=(*receipt.files, *_described(folder, folder / _EIGHT_BITS)))
+            write_receipt(folder, fresh)
+            return fresh
 
     def _finish(self, stage: Path, model: CatalogueModel, source: str, tell: OnModelEvent) -> InstalledModel:
         """Convert, write the receipt, rename into place."""

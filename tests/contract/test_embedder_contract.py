@@ -194,7 +194,8 @@ def test_in_fp32_the_graph_is_exact(pair: Pair) -> None:
 
 
 def test_a_graph_that_disagrees_with_its_reference_is_refused(pair: Pair, tmp_path: Path) -> None:
-    from models.embedder import GRAPH, GRAPH_WEIGHTS, REFERENCE, FastEmbedder
+    from models.convert import GRAPH, GRAPH_WEIGHTS, REFERENCE
+    from models.embedder import FastEmbedder
 
     # GIVEN a copy whose stored vectors belong to another network
     for name in (GRAPH, GRAPH_WEIGHTS):
@@ -234,7 +235,8 @@ def test_passages_in_8_bits_are_near_the_reference_and_questions_are_not_touched
 
 
 def test_a_form_in_8_bits_that_fails_its_self_test_gives_way(pair: Pair, tmp_path: Path) -> None:
-    from models.embedder import GRAPH, GRAPH_WEIGHTS, FastEmbedder
+    from models.convert import GRAPH, GRAPH_WEIGHTS
+    from models.embedder import FastEmbedder
 
     # GIVEN a form in 8 bits of another network
     other = Pair(tmp_path, pooling="cls")
