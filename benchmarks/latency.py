@@ -27,10 +27,10 @@ import numpy as np
 from benchmarks.memory import memory
 from benchmarks.retrieval import READER, spread
 from benchmarks.run import machine, note
-from models.defaults import open_embedder
 from retrieval.index import shard
 from retrieval.index.edge import EdgeIndex
 from strongroom import airgap
+from strongroom.app.models import InstalledModels
 from strongroom.config import load
 from strongroom.ports import Embedder, IndexPoint, IndexQuery, Vectors
 
@@ -49,7 +49,7 @@ def main() -> None:
     lines = (args.data / "cuad" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line)["question"] for line in lines if line.strip()]
     settings = load().settings
-    embedder = open_embedder(settings.models_dir, settings.embedder, precision=settings.embedder_precision)
+    embedder = InstalledModels(settings).embedder()
     figures: dict[str, Any] = {"machine": machine()}
     for count in args.points:
         for kind in ("", *args.quantised):

@@ -31,12 +31,12 @@ from evals.statistics import estimate
 from ingest.chunk import Chunker, Wording, wording
 from ingest.dense import DenseEncoder
 from ingest.parse.pdf import parse_pdf
-from models.defaults import open_embedder
 from retrieval.index.edge import EdgeIndex
 from retrieval.index.fusion import DENSE_WEIGHT, DEPTH, Ranked, fuse
 from retrieval.search import Searcher, clean_question
 from strongroom import airgap
 from strongroom.access import AccessFilter
+from strongroom.app.models import InstalledModels
 from strongroom.config import load
 from strongroom.ports import Embedder, IndexPoint, IndexQuery, Vectors
 from strongroom.types import DocumentRef, Locator, StoredChunk
@@ -61,7 +61,7 @@ def main() -> None:
     pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
     asked = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines() if line.strip()]
     settings = load().settings
-    embedder = open_embedder(settings.models_dir, settings.embedder, precision=settings.embedder_precision)
+    embedder = InstalledModels(settings).embedder()
     figures: dict[str, Any] = {"machine": machine()}
     if not args.skip_cuad:
         figures |= pages(pdfs, asked, embedder, args.cache)

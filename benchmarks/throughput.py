@@ -17,7 +17,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,17 +131,21 @@ def main() -> None:
 
 def operations(length: int, config: dict[str, Any]) -> float:
     """Multiplications and additions of the encoder for one text of `length` tokens, padding not counted."""
+    attention = 2 * 2 * length * int(config["hidden_size"])
+    return float(length * (products(config) + int(config["num_hidden_layers"]) * attention))
+
+
+def products(config: dict[str, Any]) -> int:
+    """Those of all matrix products with weights, for one token."""
     width, wide = int(config["hidden_size"]), int(config["intermediate_size"])
-    dense = 2 * (4 * width * width + 2 * width * wide)
-    attention = 2 * 2 * length * width
-    return float(int(config["num_hidden_layers"]) * length * (dense + attention))
+    return int(config["num_hidden_layers"]) * 2 * (4 * width * width + 2 * width * wide)
 
 
 def operations_in_eight_bits(length: int, config: dict[str, Any]) -> float:
-    """Those of them that run in 8 bits when passages do: all products but attention and the last of the first layer."""
-    width, wide = int(config["hidden_size"]), int(config["intermediate_size"])
-    layers = int(config["num_hidden_layers"])
-    return float(length * 2 * (layers * (4 * width * width + 2 * width * wide) - width * wide))
+    """Those of one text that run in 8 bits when passages do: products with weights, but for the last ones of layers
+    that stay exact."""
+    exact = len(EightBits.exact) * 2 * int(config["hidden_size"]) * int(config["intermediate_size"])
+    return float(length * (products(config) - exact))
 
 
 def peak_in_eight_bits(width: int, wide: int) -> float:
@@ -160,11 +165,7 @@ def peak_in_eight_bits(width: int, wide: int) -> float:
         options = {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
         request = core.compile_model(model, "CPU", options).create_infer_request()
         request.infer({0: rng.normal(size=(1, 1024, inner)).astype(np.float32)})
-        for _ in range(30):
-            begun = time.process_time()
-            for _ in range(10):
-                request.infer()
-            best = max(best, 10 * 2 * 1024 * inner * outer / (time.process_time() - begun))
+        best = max(best, rate(request.infer, 2 * 1024 * inner * outer))
     return best
 
 
@@ -180,13 +181,20 @@ def peak(width: int, wide: int) -> float:
             for inner, outer in ((width, wide), (wide, width)):
                 hidden = torch.randn(1024, inner, dtype=torch.bfloat16)
                 layer = torch.nn.Linear(inner, outer, bias=False, dtype=torch.bfloat16)
-                for _ in range(30):
-                    begun = time.process_time()
-                    for _ in range(10):
-                        layer(hidden)
-                    best = max(best, 10 * 2 * 1024 * inner * outer / (time.process_time() - begun))
+                best = max(best, rate(partial(layer, hidden), 2 * 1024 * inner * outer))
     finally:
         torch.set_num_threads(threads)
+    return best
+
+
+def rate(product: Callable[[], object], work: int) -> float:
+    """Operations a second of a product of `work` operations, the best of 30 times ten."""
+    best = 0.0
+    for _ in range(30):
+        begun = time.process_time()
+        for _ in range(10):
+            product()
+        best = max(best, 10 * work / (time.process_time() - begun))
     return best
 
 

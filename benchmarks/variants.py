@@ -26,11 +26,12 @@ import numpy as np
 from benchmarks.retrieval import READER, as_result, fill, hits, passages
 from ingest.chunk import MAX_TOKENS, Chunker
 from ingest.dense import DenseEncoder
-from models.defaults import open_embedder, open_llm
+from models.defaults import open_llm
 from retrieval.index.edge import EdgeIndex
 from retrieval.index.fusion import DEPTH, Ranked, fuse
 from retrieval.search import clean_question
 from strongroom import airgap
+from strongroom.app.models import InstalledModels
 from strongroom.config import load
 from strongroom.ports import Embedder, GenerationOptions, IndexQuery, Vectors
 from strongroom.types import Message, StoredChunk
@@ -73,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     airgap.prepare_environment()
     settings = load().settings
-    embedder = open_embedder(settings.models_dir, settings.embedder, precision=settings.embedder_precision)
+    embedder = InstalledModels(settings).embedder()
     pdfs, queries = args.data / "cuad" / "pdf", args.data / "cuad" / "queries.jsonl"
     asked = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines() if line.strip()]
     base: Cut | None = None
