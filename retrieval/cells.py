@@ -73,6 +73,8 @@ def answering(question: str, row: str, spans: Sequence[tuple[int, int]]) -> Choi
     to a cell that may be the answer.
     """
     held = cells(row)
+    if not held:
+        return None
     asked = frozenset(lexical.terms(question))
     said = [frozenset(lexical.terms(cell.value)) for cell in held]
     points = [_points(cell, words, asked) for cell, words in zip(held, said, strict=True)]

@@ -83,6 +83,10 @@ class Candidate:
     def text(self) -> str:
         return self.window[self.start - self.base : self.end - self.base]
 
+    def words(self, span: ReadSpan) -> str:
+        """What a span says, also where it runs on behind the sentence."""
+        return self.window[span.start - self.base : span.end - self.base]
+
     @property
     def after(self) -> int:
         """The end of the sentence after it, or its own."""
@@ -270,7 +274,7 @@ def _fitting(
     words without a number where one is asked for."""
     out = []
     for span in spans:
-        words = c.window[span.start - c.base : span.end - c.base]
+        words = c.words(span)
         unfit = lexical.echoes(words, question) or (kind == "number" and not lexical.offers(words, kind, question))
         out.append(replace(span, score=UNFIT * span.score) if unfit else span)
     return tuple(sorted(out, key=lambda s: -s.score))

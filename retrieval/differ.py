@@ -15,6 +15,7 @@ from retrieval import context, exact, lexical
 from retrieval.context import Candidate, Reading
 from strongroom.flags import touching
 from strongroom.types import Clarification
+from strongroom.words import counted
 
 SURE = 0.6  # the reader's score from which a span is an answer; weaker ones are mostly no answers at all
 BEHIND = 0.2  # what the reader says of a further answer is at most this far below what it says of the first
@@ -33,7 +34,7 @@ class Different:
 
     @property
     def text(self) -> str:
-        return _answer(self.best)
+        return self.best.words(self.best.spans[0])
 
 
 def answers(question: str, reading: Reading) -> tuple[Different, ...]:
@@ -73,7 +74,7 @@ def asked(found: Sequence[Different]) -> Clarification | None:
     """The question that goes with different answers."""
     if not found:
         return None
-    said = [f"“{' '.join(one.text.split())}” ({_count(len(one.documents))})" for one in found]
+    said = [f"“{' '.join(one.text.split())}” ({counted(len(one.documents), 'document')})" for one in found]
     names = dict.fromkeys(name for one in found for name in one.documents)
     return Clarification(f"Documents answer this differently: {', '.join(said)}.", tuple(names)[:_MOST_NAMES])
 
@@ -93,10 +94,6 @@ def repeats(question: str, c: Candidate) -> bool:
     return len(words) >= REPEATED and f" {' '.join(words)} " in f" {' '.join(lexical.words(c.chunk.text))} "
 
 
-def _count(documents: int) -> str:
-    return "1 document" if documents == 1 else f"{documents} documents"
-
-
 def _sure(c: Candidate) -> bool:
     return bool(c.spans) and c.spans[0].score >= SURE and not touching(c.chunk.flags, c.start, c.end)
 
@@ -106,11 +103,6 @@ def _merit(c: Candidate, reading: Reading) -> float:
     return context.read_score(c, reading.said)
 
 
-def _answer(c: Candidate) -> str:
-    span = c.spans[0]
-    return c.window[span.start - c.base : span.end - c.base]
-
-
 def _alike(a: Candidate, b: Candidate) -> bool:
     """True when the words of one answer are among those of the other, numbers written one way."""
     x, y = _said(a), _said(b)
@@ -118,7 +110,8 @@ def _alike(a: Candidate, b: Candidate) -> bool:
 
 
 def _said(c: Candidate) -> set[str]:
-    words = lexical.terms(_answer(c)) or lexical.words(_answer(c))
+    answer = c.words(c.spans[0])
+    words = lexical.terms(answer) or lexical.words(answer)
     return {lexical.NUMBER_WORDS.get(word, word) for word in words}
 
 
