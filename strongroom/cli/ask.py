@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -101,12 +101,7 @@ def ask(
     )
     with engine_of("ask", data_dir, config, as_user) as opened:
         if batch is not None:
-            each_of(
-                batch,
-                lambda line: final_answer(
-                    opened, replace(request, question=line.question, history=line.history, id=line.id)
-                ),
-            )
+            each_of(batch, request, partial(final_answer, opened))
         elif json_output:
             print_json(to_json(final_answer(opened, request)))
         else:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
 from strongroom.cli.common import print_json, to_json
 from strongroom.errors import ExitCode, UsageError
-from strongroom.types import Message
+from strongroom.types import AskRequest, Message, SearchRequest
+
+Request = TypeVar("Request", SearchRequest, AskRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,15 @@ class BatchLine:
     history: tuple[Message, ...] = ()
 
 
-def each_of(path: Path, answer: Callable[[BatchLine], object]) -> None:
-    """Print the answer to each question. One that cannot be asked gets a line with its `error`, and the next goes on;
-    the command then ends with exit code 3. Raises `UsageError` where the file is broken, naming the line."""
+def each_of(path: Path, request: Request, answer: Callable[[Request], object]) -> None:
+    """Print the answer to each question, asked as `request` asks. One that cannot be asked gets a line with its
+    `error`, and the next goes on; the command then ends with exit code 3. Raises `UsageError` where the file is broken,
+    naming the line."""
     failed = False
     for line in read_batch(path):
         try:
-            found = to_json(answer(line))
+            asked = replace(request, question=line.question, history=line.history, id=line.id)
+            found = to_json(answer(asked))
         except UsageError as exc:
             found, failed = {"id": line.id, "error": str(exc), "hint": exc.hint}, True
         print_json(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from strongroom.cli.common import (
 from strongroom.cli.naming import id_of
 from strongroom.errors import UsageError
 from strongroom.types import ClearanceRequest, Effect, Grant, GrantRequest, Right, TwoPersonAction
-
-if TYPE_CHECKING:
-    pass
 
 groups_app = typer.Typer(help="Groups of people: list them, add and remove members.", no_args_is_help=True)
 grants_app = typer.Typer(help="Who may read and write which collection or document.", no_args_is_help=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
@@ -75,10 +74,7 @@ def search(
     request = SearchRequest(question or "", k=k or settings.search_k, collection=collection, scope=scope)
     with engine(settings, purpose="strongroom search", as_user=as_user) as opened:
         if batch is not None:
-            each_of(
-                batch,
-                lambda line: opened.search(replace(request, question=line.question, history=line.history, id=line.id)),
-            )
+            each_of(batch, request, opened.search)
             return
         result = opened.search(request)
         if not result.hits:
