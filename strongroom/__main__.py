@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from strongroom import airgap
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is half done is closed in order
     airgap.prepare_environment()
     airgap.enforce()
     from strongroom.cli.run import run

@@ -9,6 +9,14 @@ from pathlib import Path
 from strongroom.errors import UsageError
 
 
+def require_writable(path: Path) -> None:
+    """Raise `UsageError` where no file could be put, before the work begins that it is for."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"no file can be written at {path}", hint="Name a file in a folder that exists.")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder {path.parent} cannot be written to", hint="Choose another folder.")
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Put the content in place in one step, readable by its owner alone. Raises `UsageError`."""
     try:

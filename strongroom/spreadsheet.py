@@ -7,6 +7,7 @@ alone. In XLSX every cell is of the type text besides.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -82,24 +83,27 @@ def _xlsx(rows: Sequence[Sequence[str]]) -> bytes:
     return out.getvalue()
 
 
-def fill_xlsx(
-    source: Path, out: Path, *, first: int, columns: Sequence[str], rows: Mapping[int, Sequence[str]]
-) -> None:
-    """Write `source` with further columns from the 0-based column `first` on; `rows` are cells by 0-based row.
+def fill_xlsx(source: Path, out: Path, cells: Mapping[tuple[int, int], str]) -> None:
+    """Write `source` with further cells, by 0-based row and column of its first worksheet.
 
-    Formats, widths and formulas of the first worksheet's own cells stay as they are.
+    Formats, widths and formulas of the sheet's own cells stay as they are; cells merged over a place are parted.
     """
     from openpyxl import load_workbook
     from openpyxl.styles import Alignment  # type: ignore[import-untyped]
 
     book = load_workbook(source)
     sheet = book.worksheets[0]
-    for row, cells in {0: columns, **rows}.items():
-        for offset, text in enumerate(cells):
-            cell = sheet.cell(row=row + 1, column=first + offset + 1)
-            cell.value = neutral(text)
-            cell.data_type = "s"
-            cell.alignment = Alignment(wrap_text=True, vertical="top")
+    for merged in list(sheet.merged_cells.ranges):
+        if any(
+            merged.min_row <= row + 1 <= merged.max_row and merged.min_col <= column + 1 <= merged.max_col
+            for row, column in cells
+        ):
+            sheet.unmerge_cells(str(merged))
+    for (row, column), text in cells.items():
+        cell = sheet.cell(row=row + 1, column=column + 1)
+        cell.value = neutral(text)
+        cell.data_type = "s"
+        cell.alignment = Alignment(wrap_text=True, vertical="top")
     content = io.BytesIO()
     book.save(content)
     replace_file(out, content.getvalue())
@@ -108,35 +112,72 @@ def fill_xlsx(
 # ------------------------------------------------------------------------------------------------ questionnaires
 
 
+_ASKS = re.compile(r"\bquestions?\b|\brequirements?\b|\bfrage(?:n|text)?\b|\bprompts?\b", re.IGNORECASE)
+_COUNTS = re.compile(r"\b(?:id|no|nr|number|nummer|type|category)\b\.?", re.IGNORECASE)  # "Question no."
+_LONGEST_TITLE = 60  # characters; what is longer is a sentence about the sheet
+_TITLES_WITHIN = 20  # rows; above the titles may stand the sheet's name and a word of introduction
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The cells of a sheet as text; the first row holds titles."""
+    """The cells of a sheet as text."""
 
     rows: tuple[tuple[str, ...], ...]
 
-    def column(self, wanted: str | None) -> int:
-        """The 0-based column of the questions: by its title, its letter, or the first whose title speaks of questions.
+    def questions(self, wanted: str | None) -> tuple[int, int]:
+        """The 0-based row of the titles and column of the questions: by its title, its letter, or the first whose title
+        speaks of questions.
 
         Raises `UsageError` when it is not there.
         """
-        titles = [cell.strip() for cell in (self.rows[0] if self.rows else ())]
-        if wanted is not None:
-            for i, title in enumerate(titles):
+        top = [[cell.strip() for cell in row] for row in self.rows[:_TITLES_WITHIN]]
+        if not any(map(any, top)):
+            raise UsageError("the sheet is empty", hint="Its first row holds titles; questions follow it.")
+        found = self._named(top, wanted) if wanted is not None else _speaking(top)
+        if found is None and wanted is not None:
+            titles = next(row for row in top if any(row))
+            raise UsageError(
+                f"the sheet has no column {wanted!r}", hint=f"It has {', '.join(filter(None, titles)) or 'no titles'}."
+            )
+        if found is None and self.width == 1:
+            found = next(i for i, row in enumerate(top) if any(row)), 0
+        if found is None:
+            raise UsageError("it is not clear which column holds the questions", hint="Name it with `--column`.")
+        title = top[found[0]][found[1]]
+        if title.endswith("?") and len(title.split()) > 3:
+            raise UsageError(
+                f"row {found[0] + 1} holds a question where a title is expected: {title}",
+                hint='Put a row of titles above the questions, as in "Question".',
+            )
+        return found
+
+    def _named(self, top: list[list[str]], wanted: str) -> tuple[int, int] | None:
+        for i, row in enumerate(top):
+            for j, title in enumerate(row):
                 if title.casefold() == wanted.strip().casefold():
-                    return i
-            if re.fullmatch(r"[A-Za-z]", wanted) and ord(wanted.upper()) - ord("A") < self.width:
-                return ord(wanted.upper()) - ord("A")
-            raise UsageError(f"the sheet has no column {wanted!r}", hint=f"It has {', '.join(titles) or 'no titles'}.")
-        for i, title in enumerate(titles):
-            if re.search(r"question|requirement|frage|prompt", title, re.IGNORECASE):
-                return i
-        if self.width == 1:
-            return 0
-        raise UsageError("it is not clear which column holds the questions", hint="Name it with `--column`.")
+                    return i, j
+        if not re.fullmatch(r"[A-Za-z]", wanted) or ord(wanted.upper()) - ord("A") >= self.width:
+            return None
+        column = ord(wanted.upper()) - ord("A")
+        speaking = _speaking(top)
+        if speaking is not None and column < len(top[speaking[0]]) and top[speaking[0]][column]:
+            return speaking[0], column
+        return next(((i, column) for i, row in enumerate(top) if column < len(row) and row[column]), None)
 
     @property
     def width(self) -> int:
         return max(map(len, self.rows), default=0)
+
+
+def _speaking(top: list[list[str]]) -> tuple[int, int] | None:
+    """The first title that speaks of questions; in a row of several titles before one that stands alone."""
+    for fewest in (2, 1):
+        for i, row in enumerate(top):
+            if sum(map(bool, row)) >= fewest:
+                for j, title in enumerate(row):
+                    if len(title) <= _LONGEST_TITLE and _ASKS.search(title) and not _COUNTS.search(title):
+                        return i, j
+    return None
 
 
 def read_grid(path: Path) -> Grid:
@@ -145,8 +186,9 @@ def read_grid(path: Path) -> Grid:
         if path.suffix.lower() == ".xlsx":
             rows = _read_xlsx(path)
         else:
-            with path.open(encoding="utf-8-sig", newline="") as source:
-                text = source.read()
+            data = path.read_bytes()
+            wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of spreadsheet programs
+            text = data.decode("utf-16" if wide else "utf-8-sig")
             try:
                 dialect: Any = csv.Sniffer().sniff(text[:8192], delimiters=",;\t")
             except csv.Error:
@@ -155,7 +197,9 @@ def read_grid(path: Path) -> Grid:
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}", hint="Give a CSV or XLSX file.") from exc
     except (UnicodeDecodeError, csv.Error) as exc:
-        raise UsageError(f"{path} is no CSV file in UTF-8 ({exc})", hint="Save it as UTF-8 CSV or as XLSX.") from exc
+        raise UsageError(
+            f"{path} is neither XLSX nor a CSV file in UTF-8 ({exc})", hint="Save it as UTF-8 CSV or as XLSX."
+        ) from exc
     if len(rows) > MAX_ROWS:
         raise UsageError(f"{path} has more than {MAX_ROWS:,} rows", hint="Split it.")
     last = max((i for i, row in enumerate(rows) if any(cell.strip() for cell in row)), default=-1)

@@ -112,11 +112,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class SheetAnswer:
-    """The answer to the question at 0-based `index` of a questionnaire."""
+    """The answer to the question at 0-based `index` of a questionnaire.
+
+    Without an `answer`, `error` says why the question was not asked.
+    """
 
     index: int
     question: str
-    answer: Answer
+    answer: Answer | None
+    error: str = ""
     kind: Literal["sheet"] = "sheet"
 
 
@@ -151,7 +155,8 @@ class WholeProgress:
 
 @dataclass(frozen=True, slots=True)
 class WholeDone:
-    """The last event of work that came to its end. `left_out` names documents that could not be read, with the reason.
+    """The last event of work that came to its end. `left_out` names documents that could not be read, and questions
+    that could not be asked, with the reason.
 
     `model` is the language model that wrote, or `extractive` when none did.
     """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from retrieval.whole.compare import compare
 from retrieval.whole.desk import Desk, Work
 from retrieval.whole.extract import extract
-from retrieval.whole.sheet import Asked, sheet
+from retrieval.whole.sheet import LONGEST, Asked, sheet
 from retrieval.whole.summarise import summarise
 from retrieval.whole.timeline import timeline
 from strongroom.errors import UsageError
@@ -16,7 +16,6 @@ from strongroom.types import EXTRACTIVE, DocumentInfo
 from strongroom.whole import WholeDone, WholeEvent, WholeItem, WholeProgress, WholeRequest
 
 MOST_FIELDS, MOST_QUESTIONS, MOST_POINTS = 200, 2_000, 50
-LONGEST = 2_000  # characters of a question, or of a field's
 
 
 def check(request: WholeRequest) -> None:
@@ -31,14 +30,16 @@ def check(request: WholeRequest) -> None:
                 hint=f"Give 1 to {MOST_FIELDS} fields with different names.",
             )
     if request.task == "sheet" and not 0 < len(request.questions) <= MOST_QUESTIONS:
-        raise UsageError("the sheet holds no questions, or too many", hint=f"Give 1 to {MOST_QUESTIONS} questions.")
+        raise UsageError(
+            f"the sheet holds {len(request.questions):,} questions", hint=f"Give 1 to {MOST_QUESTIONS:,} at a time."
+        )
     if request.task == "sheet" and not all(question.strip() for question in request.questions):
         raise UsageError("a question of the sheet is empty", hint="Leave empty rows out.")
     if not 1 <= request.points <= MOST_POINTS:
         raise UsageError(f"{request.points} points make no summary", hint=f"Ask for 1 to {MOST_POINTS}.")
-    asked = (*request.questions, *(f.question or f.name for f in request.fields))
-    if any(len(text) > LONGEST for text in asked):
-        raise UsageError("a question is too long", hint=f"At most {LONGEST:,} characters.")
+    for field in request.fields:
+        if len(field.question or field.name) > LONGEST:
+            raise UsageError(f"field {field.name[:60]}: too long a question", hint=f"At most {LONGEST:,} characters.")
 
 
 def run(
@@ -47,11 +48,13 @@ def run(
     desk: Desk,
     ask: Asked,
     *,
+    left_out: Sequence[tuple[str, str]] = (),
     cancel: threading.Event | None = None,
 ) -> Iterator[WholeEvent]:
     """Yield progress and items, and last a `WholeDone`. Raises `StrongroomError`s, among them `CancelledError`.
 
-    `documents` are those that the asker may read, as many as were chosen; `ask` answers the questions of a sheet.
+    `documents` are those that the asker may read, as many as were chosen; `left_out` names others that were chosen and
+    have no text, with the reason; `ask` answers the questions of a sheet.
     """
     check(request)
     unit, total = "documents", len(documents)
@@ -61,7 +64,7 @@ def run(
         unit, total = "questions", len(request.questions)
     elif request.task == "compare":
         unit = "sentences"
-    work = Work(desk, cancel, unit, total)
+    work = Work(desk, cancel, unit, total, left_out=list(left_out))
     tasks: dict[str, Callable[[], Iterator[WholeProgress | WholeItem]]] = {
         "summarise": lambda: summarise(request, documents, work),
         "compare": lambda: compare(request, documents, work),
@@ -73,14 +76,15 @@ def run(
     for event in tasks[request.task]():
         if not isinstance(event, WholeProgress):
             work.items += 1
-            if event.kind == "sheet":
+            if event.kind == "sheet" and event.answer is not None:
                 models[event.answer.model] = None
         yield event
+    unread = 0 if request.task == "sheet" else len(work.left_out) - len(left_out)
     writes = desk.llm is not None and request.task in ("summarise", "extract")
     model = desk.llm.name if writes and desk.llm else ", ".join(models) or EXTRACTIVE
     yield WholeDone(
         request.task,
-        len(documents) - len(work.left_out),
+        len(documents) - unread,
         work.items,
         work.reused,
         work.progress().seconds,

@@ -53,7 +53,7 @@ def whole(
     except NotFoundError:
         appliance.audit.append(user, request.task, outcome="refused")
         raise
-    documents = _chosen(appliance, user, request, access)
+    documents, left_out = _chosen(appliance, user, request, access)
     style: Style = "fluent" if request.model is not None else appliance.style()
 
     scope = replace(access, documents=frozenset(d.id for d in documents)) if request.documents else access
@@ -83,16 +83,23 @@ def whole(
     if request.task != "sheet" or request.documents:
         for at in range(0, len(read), _ON_RECORD):
             appliance.audit.append(user, request.task, outcome="ok", documents=read[at : at + _ON_RECORD])
-    yield from run(request, documents, _desk(appliance, request, access), ask, cancel=cancel)
+    yield from run(request, documents, _desk(appliance, request, access), ask, left_out=left_out, cancel=cancel)
 
 
-def _chosen(appliance: Appliance, user: str, request: WholeRequest, access: AccessFilter) -> list[DocumentInfo]:
-    """The documents to work on. Raises `NotFoundError` for one that is not there or may not be read, on record."""
+def _chosen(
+    appliance: Appliance, user: str, request: WholeRequest, access: AccessFilter
+) -> tuple[list[DocumentInfo], list[tuple[str, str]]]:
+    """The documents to work on, and names and reasons of those among all that have no text.
+
+    Raises `NotFoundError` for one that was named and is not there or may not be read, on record.
+    """
     catalog = appliance.catalog
     if not request.documents:
         if request.task == "sheet":
-            return []  # its questions search
-        return [d for d in catalog.documents(access) if d.state == DocumentState.INDEXED and d.chunks]
+            return [], []  # its questions search
+        everything = catalog.documents(access)
+        readable = [d for d in everything if d.state == DocumentState.INDEXED and d.chunks]
+        return readable, [(d.name, d.reason or d.state) for d in everything if d.state != DocumentState.INDEXED]
     found = []
     for document_id in dict.fromkeys(request.documents):
         try:
@@ -105,7 +112,7 @@ def _chosen(appliance: Appliance, user: str, request: WholeRequest, access: Acce
             raise NotFoundError(
                 f"{document.name} has no text that can be read", hint=document.reason or "See `documents show`."
             )
-    return found
+    return found, []
 
 
 def _desk(appliance: Appliance, request: WholeRequest, access: AccessFilter) -> Desk:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from strongroom.cli.common import ConfigFile, DataDir, Json, ask_passphrase, load_settings, print_json, printable
-from strongroom.cli.report import require_writable
+from strongroom.cli.report import require_page
 from strongroom.errors import UsageError
 from strongroom.files import replace_file
 
@@ -65,7 +65,7 @@ def report(
         raise UsageError(f"there is no catalogue in {settings.data_dir}", hint="Check `--data-dir`.")
     single = out.suffix.lower() in (".html", ".htm")
     if single:
-        require_writable(out)
+        require_page(out)
     else:
         _make(out)
     own_data_dir(settings.data_dir)

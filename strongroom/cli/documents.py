@@ -27,7 +27,7 @@ from strongroom.cli.documents_output import print_chunk, print_detail, print_lis
 from strongroom.cli.ingest import show_summary
 from strongroom.cli.naming import file_name, find, like
 from strongroom.cli.progress import reporting
-from strongroom.cli.report import doubtful, library_page, require_writable
+from strongroom.cli.report import doubtful, library_page, require_page
 from strongroom.errors import ExitCode, UsageError
 from strongroom.files import replace_file
 from strongroom.types import (
@@ -228,7 +228,7 @@ def report_documents(
 
         strongroom documents report library.html --collection contracts
     """
-    require_writable(file)
+    require_page(file)
     with engine_of("documents report", data_dir, config, as_user) as opened:
         found, doubts = opened.documents(collection), doubtful(opened, collection)
     replace_file(file, library_page(found, collection, doubts).encode())

@@ -10,7 +10,7 @@ import typer
 
 from strongroom.cli.common import AsUser, ConfigFile, DataDir, Json, engine, load_settings, print_json, to_json
 from strongroom.cli.progress import Reasons, reporting, show_reasons
-from strongroom.cli.report import RunRecord, doubtful, require_writable, run_page
+from strongroom.cli.report import RunRecord, doubtful, require_page, run_page
 from strongroom.errors import ExitCode, UsageError
 from strongroom.files import replace_file
 from strongroom.types import FileOutcome, IngestEngine, IngestEvent, IngestRequest, IngestSummary, OcrMode
@@ -108,7 +108,7 @@ def ingest(
     if address is not None and engine_name is None:
         engine_name = "ray"
     if report is not None:
-        require_writable(report)
+        require_page(report)
         if watch:
             raise UsageError("--watch never ends, so there is nothing to report", hint="Leave one of the two out.")
     settings = load_settings(data_dir, config, ingest_engine=engine_name, ray_address=address).settings

@@ -7,7 +7,6 @@ the page through a template that escapes every one of them, without marks that t
 from __future__ import annotations
 
 import heapq
-import os
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from strongroom.cli.common import printable
 from strongroom.cli.progress import GONE_WELL
 from strongroom.errors import UsageError
+from strongroom.files import require_writable
 from strongroom.types import DocumentInfo, DoubtfulPage, FileOutcome, IngestRequest, IngestSummary
 from strongroom.wire import shown_uri
 from strongroom.words import DOUBTFUL, duration, place, size
@@ -75,14 +75,11 @@ class RunRecord:
                 heapq.heappop(self.slowest)
 
 
-def require_writable(path: Path) -> None:
+def require_page(path: Path) -> None:
     """Raises `UsageError` where a report could not be written, before the work begins that it is about."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{path} is no name for an HTML page", hint="Give the report a name that ends in .html.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"no file can be written at {path}", hint="Name a file in a folder that exists.")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"the folder {path.parent} cannot be written to", hint="Choose another folder.")
+    require_writable(path)
 
 
 def doubtful(opened: Engine, collection: str | None, only: set[str] | None = None) -> list[DoubtfulPage]:

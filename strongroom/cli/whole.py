@@ -34,7 +34,7 @@ from strongroom.cli.whole_output import (
     print_point,
     print_row,
 )
-from strongroom.errors import ExitCode, UsageError
+from strongroom.errors import CancelledError, ExitCode, UsageError
 from strongroom.types import ErrorEvent
 from strongroom.whole import (
     Dated,
@@ -46,6 +46,7 @@ from strongroom.whole import (
     WholeItem,
     WholeProgress,
     WholeRequest,
+    WholeTask,
 )
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def compare(
     columns = ["topic", "change", "document", "says", "place", "other document", "other says", "other place"]
     table = Table(out, columns)
     with _work(request, documents, None, False, as_user, data_dir, config) as run:
-        for item in run(json_output and out is None):
+        for item in run(json_output):
             if not isinstance(item, Difference):
                 continue
             cells = [item.topic, item.change]
@@ -129,7 +130,7 @@ def compare(
             table.add(item, cells)
             if out is None and not json_output:
                 print_difference(item)
-    table.write()
+        table.write()
 
 
 def extract(
@@ -178,13 +179,12 @@ def extract(
     per = ("", " (words)", " (confidence)", " (page)", " (quote)", " (flags)")
     table = Table(out, ["document", *(f.name + part for f in chosen for part in per)])
     with _work(request, documents, collection, everything, as_user, data_dir, config) as run:
-        for item in run(json_output and out is None):
+        for item in run(json_output):
             if isinstance(item, Row):
                 table.add(item, [item.document.name, *(text for cell in item.cells for text in cell_texts(cell))])
-                table.write(final=False)
                 if out is None and not json_output:
                     print_row(item)
-    table.write()
+        table.write()
 
 
 def sheet(
@@ -208,8 +208,9 @@ def sheet(
 ) -> None:
     """Answer a questionnaire: the same rows and columns come back, with answers, confidence and citations beside them.
 
-    Where the documents do not answer, the row says so. The file is written anew every few answers, so that `--resume`
-    can go on after an interruption.
+    Where the documents do not answer, the row says so. The answers go into the sheet's own column for them where it has
+    an empty one ("Answer", "Response"), else into columns to the right. The file is written anew every few answers, so
+    that `--resume` can go on after an interruption. Exit code 3: some questions could not be asked, as their notes say.
 
     Examples:
 
@@ -227,17 +228,18 @@ def sheet(
         return
     request = WholeRequest(task="sheet", questions=asked, model=model)
     saved = time.monotonic()
-    try:
-        with _work(request, document, collection, True, as_user, data_dir, config) as run:
+    with _work(request, document, collection, True, as_user, data_dir, config) as run:
+        try:
             for item in run(json_output):
                 if isinstance(item, SheetAnswer):
                     form.take(item)
                     if time.monotonic() - saved > LINE_EVERY_S:
                         form.write()
                         saved = time.monotonic()
-    finally:
-        form.write()
-    typer.echo(f"{form.answered} answered, {form.silent} not found in the documents: {out}", err=True)
+        finally:
+            if form.begun:
+                form.write()
+                typer.echo(form.summary(), err=True)
 
 
 def timeline(
@@ -267,9 +269,7 @@ def timeline(
     request = WholeRequest(task="timeline", again=again)
     table = Table(out, ["date", "until", "as written", "flags", "document", "sentence", "place"])
     with _work(request, documents, collection, everything, as_user, data_dir, config) as run:
-        for item in run(
-            json_output and out is None, keep=lambda i: relative or not isinstance(i, Dated) or bool(i.date)
-        ):
+        for item in run(json_output, keep=lambda i: relative or not isinstance(i, Dated) or bool(i.date)):
             if not isinstance(item, Dated):
                 continue
             quote, place = cited(item.citation)
@@ -279,12 +279,20 @@ def timeline(
                 when = f"{item.date}/{item.until}" if item.until else item.date or "relative"
                 flags = f"  [{', '.join(item.flags)}]" if item.flags else ""
                 typer.echo(printable(f"{when}  {name}, {place}{flags}\n    “{quote}”"))
-    table.write()
+        table.write()
 
 
 # ------------------------------------------------------------------------------------------------ running
 
 Run = Callable[..., Iterator[WholeItem]]
+_KEPT = "What was worked out is kept: run the same command again to go on."
+_GO_ON: dict[WholeTask, str] = {
+    "summarise": _KEPT,
+    "compare": "Run the same command again; it begins anew.",
+    "extract": _KEPT,
+    "sheet": "Run the same command again with `--resume` to go on.",
+    "timeline": _KEPT,
+}
 
 
 @contextmanager
@@ -300,16 +308,29 @@ def _work(
     """Choose the documents and give a function that runs the work: items as they come, progress on stderr."""
     if not documents and collection is None and not everything:
         raise UsageError("no documents were named", hint="Name documents, or give `--collection NAME` or `--all`.")
-    with engine_of(request.task, data_dir, config, as_user) as opened:
-        ids = tuple(find(opened, text, collection).id for text in documents or ())
-        wanted = replace(request, documents=ids, collection=collection)
-        yield lambda json_output, keep=lambda _item: True: _run(opened, wanted, json_output=json_output, keep=keep)
+    ends: list[WholeDone] = []
+    try:
+        with engine_of(request.task, data_dir, config, as_user) as opened:
+            ids = tuple(find(opened, text, collection).id for text in documents or ())
+            wanted = replace(request, documents=ids, collection=collection)
+            yield lambda json_output, keep=lambda _i: True: _run(
+                opened, wanted, ends, json_output=json_output, keep=keep
+            )
+    except KeyboardInterrupt:
+        raise CancelledError("interrupted", hint=_GO_ON[request.task]) from None
+    if any(done.left_out for done in ends):
+        raise typer.Exit(int(ExitCode.PARTIAL))
 
 
 def _run(
-    opened: Engine, request: WholeRequest, *, json_output: bool, keep: Callable[[WholeItem], bool]
+    opened: Engine,
+    request: WholeRequest,
+    ends: list[WholeDone],
+    *,
+    json_output: bool,
+    keep: Callable[[WholeItem], bool],
 ) -> Iterator[WholeItem]:
-    """Items as they come. Raises what went wrong, and exits with 3 when a document had to be left out."""
+    """Items as they come; `ends` gets the last event. Raises what went wrong."""
     from strongroom.wire import error_of
 
     show, shown = ProgressLine(), 0
@@ -324,8 +345,7 @@ def _run(
             if json_output:
                 print_json(to_json(done))
             print_done(done)
-            if event.left_out:
-                raise typer.Exit(int(ExitCode.PARTIAL))
+            ends.append(event)
         elif keep(event):
             show.clear()
             shown += 1

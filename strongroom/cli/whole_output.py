@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from strongroom.cli.common import printable, to_json
 from strongroom.cli.progress import LINE_EVERY_S
+from strongroom.files import require_writable
 from strongroom.types import EXTRACTIVE, Citation
 from strongroom.whole import Cell, Difference, Point, Row, WholeDone, WholeItem, WholeProgress
 from strongroom.words import counted, duration, place
@@ -28,12 +30,20 @@ class ProgressLine:
             return
         line = printable(progress_line(progress))
         if self._live:
-            sys.stderr.write(f"\r\x1b[2K{line[:118]}")
+            from rich.cells import set_cell_size
+
+            sys.stderr.write(f"\r\x1b[2K{set_cell_size(line, self._width()).rstrip()}")  # a wrapped line would stay
             sys.stderr.flush()
             self._due = time.monotonic() + 0.1
         else:
             typer.echo(line, err=True)
             self._due = time.monotonic() + LINE_EVERY_S
+
+    def _width(self) -> int:
+        try:
+            return max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
+        except OSError:
+            return 79
 
     def clear(self) -> None:
         if self._live:
@@ -49,7 +59,7 @@ def progress_line(progress: WholeProgress) -> str:
         parts.append(f"{progress.reused:,} kept from before")
     if fresh > 0 and progress.seconds > 0:
         rate = fresh / progress.seconds
-        parts.append(f"{rate:.1f} {progress.unit}/s")
+        parts.append(f"{rate:.1f} {progress.unit}/s" if rate >= 0.1 else f"{duration(1 / rate)} each")
         if progress.done < progress.total:
             parts.append(f"about {duration((progress.total - progress.done) / rate)} left")
     if progress.current:
@@ -58,16 +68,21 @@ def progress_line(progress: WholeProgress) -> str:
 
 
 class Table:
-    """Rows for `--out`, with the items that a JSON file holds instead."""
+    """Rows for `--out`, with the items that a JSON file holds instead.
+
+    Written when all are there, so that no file looks whole and is not.
+    """
 
     def __init__(self, path: Path | None, columns: list[str]) -> None:
+        """Raise `UsageError` where the file could not be written, before the work begins."""
         from strongroom.spreadsheet import suffix_of
 
         self._path, self._columns = path, columns
         self._json = path is not None and suffix_of(path) == ".json"
         self._rows: list[list[str]] = []
         self._items: list[Any] = []
-        self._saved = time.monotonic()
+        if path is not None:
+            require_writable(path)
 
     def add(self, item: WholeItem, cells: list[str]) -> None:
         if self._json:
@@ -75,16 +90,13 @@ class Table:
         elif self._path is not None:
             self._rows.append(cells)
 
-    def write(self, *, final: bool = True) -> None:
-        """Write the file; before the end only every few seconds, so that what there is survives an interruption."""
+    def write(self) -> None:
+        """Write the file, where one was asked for."""
         from strongroom.spreadsheet import write_table
 
-        if self._path is None or (not final and time.monotonic() - self._saved < LINE_EVERY_S):
-            return
-        write_table(self._path, self._columns, self._rows, data=self._items if self._json else None)
-        self._saved = time.monotonic()
-        if final:
-            typer.echo(f"{len(self._items) or len(self._rows)} rows in {self._path}", err=True)
+        if self._path is not None:
+            write_table(self._path, self._columns, self._rows, data=self._items if self._json else None)
+            typer.echo(f"{counted(len(self._items) or len(self._rows), 'row')} in {self._path}", err=True)
 
 
 def cited(citation: Citation | None) -> tuple[str, str]:

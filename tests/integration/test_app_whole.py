@@ -165,3 +165,18 @@ def test_the_log_names_what_was_read_before_it_is_read(appliance: Appliance, eng
     assert entry.action == "sheet"
     assert entry.detail["documents"]
     assert SECRET not in str(entry)
+
+
+def test_a_document_without_text_is_named_and_a_hidden_one_is_not(
+    appliance: Appliance, engine: LocalEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "broken.pdf").write_bytes(b"%PDF-1.4 no more than this")
+    engine.ingest(IngestRequest((str(tmp_path / "in"),)), on_event=lambda _event: None)
+    found, done = rows(engine, WholeRequest(task="extract", fields=FIELDS))
+    assert (len(found), done.documents) == (4, 4)
+    ((name, reason),) = done.left_out
+    assert name == "broken.pdf"
+    assert reason
+    # somebody who may not read it does not hear of it
+    appliance.catalog.ensure_user("clara", "viewer", ())
+    assert rows(appliance.as_user("clara"), WholeRequest(task="extract", fields=FIELDS))[1].left_out == ()

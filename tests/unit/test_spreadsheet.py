@@ -74,7 +74,7 @@ def test_an_xlsx_questionnaire_keeps_its_formats_and_formulas(tmp_path: Path) ->
     sheet.append([1, "Who signs?", "=A2*2"])
     sheet["B1"].font = Font(bold=True)
     book.save(tmp_path / "in.xlsx")
-    fill_xlsx(tmp_path / "in.xlsx", tmp_path / "out.xlsx", first=3, columns=["Answer"], rows={1: ["=1+1"]})
+    fill_xlsx(tmp_path / "in.xlsx", tmp_path / "out.xlsx", {(0, 3): "Answer", (1, 3): "=1+1"})
     sheet = load_workbook(tmp_path / "out.xlsx").active
     assert sheet["B1"].font.bold
     assert sheet["C2"].value == "=A2*2"
@@ -85,13 +85,63 @@ def test_the_column_of_questions_is_found_or_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "q.csv"
     path.write_text("No;Requirement;By\n1;Who signs?;x\n;;\n2;When?;y\n", encoding="utf-8-sig")
     grid = read_grid(path)
-    assert grid.column(None) == grid.column("requirement") == grid.column("B") == 1
+    assert grid.questions(None) == grid.questions("requirement") == grid.questions("B") == (0, 1)
     assert len(grid.rows) == 4  # blank rows keep their place
     with pytest.raises(UsageError, match="no column"):
-        grid.column("Answer")
+        grid.questions("Answer")
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="not clear"):
-        read_grid(path).column(None)
+        read_grid(path).questions(None)
     (tmp_path / "bad.xlsx").write_bytes(b"no zip")
     with pytest.raises(UsageError, match="no XLSX"):
         read_grid(tmp_path / "bad.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "expected"),
+    [
+        ("Due diligence 2026,,\n,,\nNo,Question,Comment\n1,Who signs?,\n", None, (2, 1)),
+        ("Due diligence 2026,,\nNo,Question,Comment\n1,Who signs?,\n", "B", (1, 1)),
+        ("Please answer every question of this questionnaire,\nNo,Question\n1,Who signs?\n", None, (1, 1)),
+        ("Requirement ID,Requirement\nR1,Backups are encrypted.\n", None, (0, 1)),
+        ("Text\nWho signs?\n", None, (0, 0)),
+    ],
+)
+def test_titles_may_stand_below_the_name_of_the_sheet(
+    tmp_path: Path, text: str, wanted: str | None, expected: tuple[int, int]
+) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text(text)
+    assert read_grid(path).questions(wanted) == expected
+
+
+def test_a_question_is_not_swallowed_as_a_title_and_an_empty_sheet_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("Which law governs the agreement?\nWho signs it?\n")
+    with pytest.raises(UsageError, match="row 1 holds a question"):
+        read_grid(path).questions(None)
+    path.write_text("")
+    with pytest.raises(UsageError, match="empty"):
+        read_grid(path).questions(None)
+
+
+def test_unicode_text_of_spreadsheet_programs_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "q.txt"
+    path.write_text("No\tQuestion\n1\tWer haftet für Mängel?\n", encoding="utf-16")
+    assert read_grid(path).rows == (("No", "Question"), ("1", "Wer haftet für Mängel?"))
+    path.write_bytes("Frage\nfür\n".encode("cp1252"))
+    with pytest.raises(UsageError, match="UTF-8"):
+        read_grid(path)
+
+
+def test_cells_merged_over_an_answer_are_parted(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["Question"])
+    book.active.append(["Who signs?"])
+    book.active.merge_cells("A1:D1")
+    book.active.merge_cells("A2:D2")
+    book.save(tmp_path / "in.xlsx")
+    fill_xlsx(tmp_path / "in.xlsx", tmp_path / "out.xlsx", {(1, 2): "Odile"})
+    sheet = load_workbook(tmp_path / "out.xlsx").active
+    assert sheet["C2"].value == "Odile"
+    assert [str(merged) for merged in sheet.merged_cells.ranges] == ["A1:D1"]
