@@ -7,13 +7,14 @@ import contextvars
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from server.errors import UnexpectedError, log_defect
 from server.limits import Line, Ticket
-from strongroom.errors import StrongroomError
+from strongroom.errors import CancelledError, StrongroomError
+from strongroom.listen import STREAMS_SECONDS
 from strongroom.types import AskEvent
 from strongroom.whole import WholeEvent
 from strongroom.wire import dump_event, dump_sse, error_event
@@ -25,13 +26,45 @@ E = TypeVar("E", AskEvent, WholeEvent)
 """What is streamed; an event's `kind` names the server-sent event."""
 
 
+class Streams:
+    """The streams that work, so that a server that stops ends them in order and before it closes what they read."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._cancels: set[threading.Event] = set()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def working(self, cancel: threading.Event) -> Iterator[None]:
+        """For as long as a stream works in its thread."""
+        with self._changed:
+            self._cancels.add(cancel)
+            if self.stopping:
+                cancel.set()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._cancels.discard(cancel)
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Cancel all of them, and wait until they have ended; a while, for one that hangs."""
+        with self._changed:
+            self.stopping = True
+            for cancel in self._cancels:
+                cancel.set()
+            self._changed.wait_for(lambda: not self._cancels, STREAMS_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Where a kind of work is served: threads, the line before them, and seconds between heartbeats."""
+    """Where a kind of work is served: threads, the line before them, seconds between heartbeats, all that is served."""
 
     pool: ThreadPoolExecutor
     line: Line
     heartbeat: float
+    streams: Streams
 
 
 class EventStream(Generic[E]):
@@ -84,14 +117,20 @@ class EventStream(Generic[E]):
                 self._counter.line.leave(ticket)
 
     def _run(self, ticket: Ticket) -> None:
+        streams, finished = self._counter.streams, False
         try:
-            if not self._cancel.is_set():
-                for event in self._produce(self._cancel):
-                    self._put(event)
-                    if self._cancel.is_set():
-                        break
+            with streams.working(self._cancel):
+                if not self._cancel.is_set():
+                    for event in self._produce(self._cancel):
+                        self._put(event)
+                        if self._cancel.is_set():
+                            break
+                    else:
+                        finished = True
+            if streams.stopping and not finished:
+                self._put(error_event(_stopping()))
         except StrongroomError as exc:
-            self._put(error_event(exc))
+            self._put(error_event(_stopping() if streams.stopping else exc))
         except Exception as exc:  # noqa: BLE001 - the outermost edge of the working thread
             log_defect(self._what, exc)
             self._put(error_event(UnexpectedError()))
@@ -108,3 +147,7 @@ class EventStream(Generic[E]):
 
     def _sse(self, event: E) -> bytes:
         return dump_sse(event.kind, dump_event(event))
+
+
+def _stopping() -> CancelledError:
+    return CancelledError("the server is stopping", hint="Repeat it when the server is back; what was done is kept.")

@@ -45,7 +45,7 @@ async def ask(request: Request) -> Response:
     wanted = await read_request(request, AskRequest)
     state, engine = state_of(request), engine_of(request)
     stream: EventStream[AskEvent] = EventStream(
-        Counter(state.asks, state.line, state.settings.heartbeat),
+        Counter(state.asks, state.line, state.settings.heartbeat, state.streams),
         user_of(request),
         lambda cancel: engine.ask(wanted, cancel=cancel),
         waiting=lambda before: StageEvent("waiting", f"{before} before you"),

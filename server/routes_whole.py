@@ -23,7 +23,7 @@ async def whole(request: Request) -> Response:
     wanted = await read_request(request, WholeRequest)
     state, engine = state_of(request), engine_of(request)
     stream: EventStream[WholeEvent] = EventStream(
-        Counter(state.works, state.work_line, state.settings.heartbeat),
+        Counter(state.works, state.work_line, state.settings.heartbeat, state.streams),
         user_of(request),
         lambda cancel: engine.whole(wanted, cancel=cancel),
         waiting=lambda before: WholeProgress(0, 0, "documents", 0.0, f"waiting: {before} before you"),

@@ -41,7 +41,7 @@ def run(
     tls = settings.tls
     info = write_server_info(data_dir, url=url_of(sock, tls), token=token, certificate="" if tls is None else tls.pem())
     try:
-        serve(app, sock, tls=tls, patience=settings.patience)
+        serve(app, sock, tls=tls, patience=settings.patience, before_stop=app.state.strongroom.streams.stop)
     finally:
         remove_server_info(data_dir, info)
         sock.close()
@@ -66,7 +66,8 @@ def running(
     app = create_app(engine_for, token=token, settings=settings, doors=doors, ready=ready)
     sock = bind(host, port, allow_remote=allow_remote)
     tls = settings.tls
-    with BackgroundServer(app, sock, tls=tls, patience=settings.patience):
+    streams = app.state.strongroom.streams
+    with BackgroundServer(app, sock, tls=tls, patience=settings.patience, before_stop=streams.stop):
         certificate = "" if tls is None else tls.pem()
         info = write_server_info(data_dir, url=url_of(sock, tls), token=token, certificate=certificate, page=page)
         try:

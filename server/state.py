@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from fastapi import Request
 
 from server.errors import TooLargeError, TooManyRequestsError
+from server.events import Streams
 from server.guard import IDENTITY
 from server.jobs import JobBoard
 from server.limits import Line
@@ -66,6 +67,7 @@ class State:
     signs: ThreadPoolExecutor = field(init=False)
     signing: int = 0  # sign-ins that run or wait
     line: Line = field(init=False)
+    streams: Streams = field(default_factory=Streams)
     works: ThreadPoolExecutor = field(init=False)
     work_line: Line = field(init=False)
 

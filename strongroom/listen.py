@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import NotPermittedError, StrongroomError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from strongroom.tls import Tls
 
 _GRACE_SECONDS = 5
+STREAMS_SECONDS = 15.0  # in which a stopping server lets answers and long work come to an end of their own
 _KEEP_ALIVE_SECONDS = 15
 _LONGEST_HEAD = 32 << 10  # a file's URI and name in headers of an upload have 4,096 characters each, percent-encoded
 
@@ -71,7 +73,11 @@ def url_of(sock: socket.socket, tls: Tls | None = None) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _uvicorn(app: Any, tls: Tls | None, patience: Patience | None) -> uvicorn.Server:
+def _uvicorn(
+    app: Any, tls: Tls | None, patience: Patience | None, before_stop: Callable[[], None] | None
+) -> uvicorn.Server:
+    import asyncio
+
     import uvicorn
 
     from strongroom.connections import Patience, protocol
@@ -100,22 +106,45 @@ def _uvicorn(app: Any, tls: Tls | None, patience: Patience | None) -> uvicorn.Se
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ws_max_size=64 << 20,
     )
-    return uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if before_stop is not None:
+                await asyncio.to_thread(before_stop)
+            await super().shutdown(sockets)
+
+    return Server(config)
 
 
-def serve(app: Any, sock: socket.socket, *, tls: Tls | None = None, patience: Patience | None = None) -> None:
-    """Serve until SIGINT or SIGTERM (in the main thread), then close connections within seconds."""
-    _uvicorn(app, tls, patience).run(sockets=[sock])
+def serve(
+    app: Any,
+    sock: socket.socket,
+    *,
+    tls: Tls | None = None,
+    patience: Patience | None = None,
+    before_stop: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM (in the main thread), then close connections within seconds.
+
+    `before_stop` is called, in a thread, while they are still open.
+    """
+    _uvicorn(app, tls, patience, before_stop).run(sockets=[sock])
 
 
 class BackgroundServer:
     """The same server in a thread of its own; a context manager that stops it."""
 
     def __init__(
-        self, app: Any, sock: socket.socket, *, tls: Tls | None = None, patience: Patience | None = None
+        self,
+        app: Any,
+        sock: socket.socket,
+        *,
+        tls: Tls | None = None,
+        patience: Patience | None = None,
+        before_stop: Callable[[], None] | None = None,
     ) -> None:
         self.url = url_of(sock, tls)
-        self._server = _uvicorn(app, tls, patience)
+        self._server = _uvicorn(app, tls, patience, before_stop)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [sock]}, name="http-server", daemon=True
         )
@@ -134,7 +163,7 @@ class BackgroundServer:
         """Ask it to stop and wait. Safe to call twice."""
         self._server.should_exit = True
         if self._thread.ident is not None:
-            self._thread.join(_GRACE_SECONDS + 5)
+            self._thread.join(STREAMS_SECONDS + _GRACE_SECONDS + 5)
 
     def __enter__(self) -> BackgroundServer:
         return self.start()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,16 @@ import pytest
 from server.app import create_app
 from server.settings import ServerSettings
 from strongroom.access import LOCAL_USER
+from strongroom.client.engine import HttpEngine
 from strongroom.config import Settings
-from strongroom.errors import ConfigError, IndexUnreachableError, LockedError, NotFoundError, NotPermittedError
+from strongroom.errors import (
+    CancelledError,
+    ConfigError,
+    IndexUnreachableError,
+    LockedError,
+    NotFoundError,
+    NotPermittedError,
+)
 from strongroom.secrets import refuse_weak_settings
 from strongroom.types import AskRequest, IngestRequest, SearchRequest
 from tests.fakes_engine import FakeEngine
@@ -236,6 +246,31 @@ def test_a_quiet_answer_sends_heartbeats_and_can_be_cancelled(tmp_path: Path) ->
         assert (last.kind, last.code) == ("error", 130)  # type: ignore[union-attr]
         assert engine.asked_cancel.wait(5)
         release.set()
+
+
+def test_a_server_that_stops_ends_its_streams_in_order_before_what_they_read_is_closed(tmp_path: Path) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    class Slow(FakeEngine):
+        def ask(self, request: AskRequest, *, cancel: Any = None) -> Iterator[Any]:
+            began.set()
+            cancel.wait(10)
+            time.sleep(0.3)  # what a generation takes to notice
+            ended.set()
+            raise CancelledError("the answer was cancelled")
+            yield
+
+    # GIVEN an answer that is being written WHEN the server stops
+    with ThreadPoolExecutor(1) as reader:
+        with served(tmp_path, engine=Slow()) as up:
+            client = HttpEngine(up.url, up.token)
+            reading = reader.submit(lambda: list(client.ask(AskRequest(QUESTION))))
+            assert began.wait(5)
+        # THEN its thread has ended when the server has, and the reader is told why
+        assert ended.is_set()
+        *_, last = reading.result(5)
+        client.close()
+    assert (last.kind, last.message, last.code) == ("error", "the server is stopping", 130)  # type: ignore[union-attr]
 
 
 # ------------------------------------------------------------------------------------------------ documents
