@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
         inside = {q.document for q in chosen}
         corpus = Corpus([(group, text) for group, text in held if group in inside], embedder)
         found: list[Answered] = []
-        for way, choose in (("as the reader marks", lambda *_: None), ("the cell named", choosing.answering)):
+        for way, choose in (("as the reader marks", lambda *_, **__: None), ("the cell named", choosing.answering)):
             choosing.answering = choose
             found = measure(chosen, corpus, embedder, reader)
             report(f"{name}, {way}", found, say)

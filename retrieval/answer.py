@@ -40,6 +40,7 @@ from strongroom.types import (
     TextEvent,
     Usage,
 )
+from strongroom.words import counted
 
 K = 8  # passages read for one question
 QUOTES = 5  # in the list of citations
@@ -141,9 +142,9 @@ class Answerer:
         run.timings["retrieve"] = run.elapsed()
         run.go_on()
         yield StageEvent("reading", f"{len(ranked)} passages")
-        question = condense.asked(question)
+        question, own = condense.asked(question), condense.asked(request.question)
         pages = PageReader(self._pages)
-        reading = context.read(question, ranked, pages, self._embedder, self._reader)
+        reading = context.read(question, ranked, pages, self._embedder, self._reader, own=own)
         confidence = self._calibration.probability(abstain.features(question, reading)) if reading.candidates else 0.0
         run.searched = _searched(run.where, reading)
         run.go_on()
@@ -309,7 +310,12 @@ def _nearest(reading: Reading) -> tuple[Evidence, ...]:
 def _searched(where: str, reading: Reading) -> str:
     """What was searched and read: `the documents in “contracts”; the 8 nearest passages, of 3 of them, were read`."""
     count, documents = len(reading.chunks), len({c.chunk.document.id for c in reading.chunks})
-    read = f"the {count} nearest passages, of {documents} documents, were read" if count else "nothing was near"
+    if not count:
+        read = "nothing was near"
+    elif count == 1:
+        read = "the nearest passage was read"
+    else:
+        read = f"the {count} nearest passages, of {counted(documents, 'document')}, were read"
     return f"{where}; {read}" if where else read
 
 

@@ -18,6 +18,8 @@ BETWEEN = " | "  # cells of a row, as the parsers write it
 UNNAMED = 0.1  # of the weight of a label's other words, off what the question names: the plainest label wins
 YEARS = 0.9  # of the weight of a word
 _WHEN = re.compile(r"\b(?:when|date|day)\b", re.IGNORECASE)
+_HOW_MUCH = re.compile(r"\bhow\s(?:much|many)\b", re.IGNORECASE)
+_CODE = re.compile(r"[^\W\d_][-/.]?\d")  # the number of a file or a type: no amount
 POINTED = 0.3  # of the words of a value
 _ENDINGS = frozenset(("", "s", "d", "ed", "er", "ers", "or", "ing", "ion", "ions"))
 AS_GOOD = 0.75  # a cell named nearly as well as the best one may be asked for too
@@ -66,25 +68,28 @@ class Choice:
     label: frozenset[str]
 
 
-def answering(question: str, row: str, spans: Sequence[tuple[int, int]]) -> Choice | None:
+def answering(question: str, row: str, spans: Sequence[tuple[int, int]], *, own: str | None = None) -> Choice | None:
     """The cells of `row` that answer, where a reader marked `spans` in it.
 
+    Words that the question borrows from an earlier one point to the row; what is asked of it, `own` says alone.
     `None` where nothing is known better than the reader does: the line is no row, or neither it nor the question points
     to a cell that may be the answer.
     """
     held = cells(row)
     if not held:
         return None
-    asked = frozenset(lexical.terms(question))
+    asked, own = frozenset(lexical.terms(question)), own or question
     said = [frozenset(lexical.terms(cell.value)) for cell in held]
     points = [_points(cell, words, asked) for cell, words in zip(held, said, strict=True)]
     may = [cell for i, cell in enumerate(held) if not points[i] and cell.value and (cell.label or i > 0)]
-    may = _of_kind(question, may) or may
+    may = _of_kind(own, may) or may
     marked = [next((c for c in may if start < c.end and end > c.start), None) for start, end in spans]
-    seen = [cell for cell in dict.fromkeys(marked) if cell is not None] or (may if len(may) == 1 else [])
     name = asked.intersection(word for words, so in zip(said, points, strict=True) if so for word in words)
+    seen = [cell for cell in dict.fromkeys(marked) if cell is not None]
+    seen = seen or (may[:1] if len(may) == 1 or (name and _HOW_MUCH.search(own)) else [])
     # What the question says of the row's name, or of the value that the reader marks, names no label.
-    weighed = _weighed(asked.difference(name, *(lexical.terms(cell.value) for cell in seen)), may)
+    of_label = frozenset(lexical.terms(own)) or asked
+    weighed = _weighed(of_label.difference(name, *(lexical.terms(cell.value) for cell in seen)), may)
     best = max(weighed.values(), default=0.0)
     if best > 0:
         order = sorted(may, key=lambda c: (-weighed[c], seen.index(c) if c in seen else len(seen), c.start))
@@ -110,10 +115,12 @@ def _of_kind(question: str, held: Sequence[Cell]) -> list[Cell]:
     """The cells that hold what the question asks for: a date, a figure, a name, or anything."""
     kind = lexical.wanted(question)
     if kind == "name":
-        return [cell for cell in held if lexical.names(cell.value)]
+        return [cell for cell in held if lexical.names(cell.value) and not any(ch.isdigit() for ch in cell.value)]
     if kind is None:
         return list(held)
     figures = [cell for cell in held if _is_figure(cell.value)]
+    if _HOW_MUCH.search(question):
+        return [cell for cell in figures if not facts(cell.value).days and not _CODE.search(cell.value)]
     dates = [cell for cell in figures if facts(cell.value).days] if _WHEN.search(question) else []
     return dates or figures
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from retrieval import cells, lexical
+from retrieval import cells, lexical, times
 from retrieval.citations import PageReader
 from retrieval.evidence import Evidence
 from retrieval.sentences import MAX_CHARS, split_sentences
@@ -29,6 +29,7 @@ W_LENT = 0.10  # words of the question in the sentence before, the headings or t
 W_PASSAGE = 0.16  # words of the question in the whole passage
 W_ECHO, ECHO_TERMS = 0.05, 2  # taken off a line that says next to nothing which the question does not say
 W_KIND = 0.05  # a number where one is asked for, a name where a person is
+W_SIDE = 0.15  # the date on which something begins or ends, where that is asked for
 W_FLAGGED = 0.3  # taken off words that hide, or that talk to a machine: the last to be quoted as an answer
 W_READ = 0.5  # the reader's say
 W_RANK = 0.1  # the passage's place in the search result; all of the above shares the rest
@@ -36,6 +37,7 @@ UNFIT = 0.5  # of a span's score is left where it cannot be what the question as
 W_SPAN = 0.7  # within it: the best span of the sentence against the relevance of its passage
 SPANS = 3  # that the reader may name in one passage
 QUOTE_CHARS = 400  # a span that runs on is cut at the last sentence end before this: longer quotes go unread
+DATE_CHARS = 60  # a span longer than this is no date with a word or two beside it
 NEIGHBOURS = 6  # sentences over which a span may run on
 NEAR_DUPLICATE = 0.8  # Jaccard similarity of content words
 FALL_OFF = 0.25  # a quote this far below the best one is noise, not support
@@ -115,11 +117,13 @@ def read(
     embedder: Embedder,
     reader: Reader,
     *,
+    own: str | None = None,
     place: float = W_RANK,
 ) -> Reading:
     """Cut the passages into sentences, have them read, and score each sentence. One call to each model.
 
-    `place` (0..0.5) is what a passage's place in `ranked` weighs. A passage whose document was removed since the search
+    `own` is the question without the words that it leans on, where it leans on an earlier one. `place` (0..0.5) is what
+    a passage's place in `ranked` weighs. A passage whose document was removed since the search
     is left out. Raises `IntegrityError` when pages and passage disagree.
     """
     sentences: list[Candidate] = []
@@ -136,7 +140,7 @@ def read(
     if not found:
         return Reading((), vector, tuple(readable), said)
     vectors = embedder.embed_documents([c.text for c in found])
-    scored = _score(question, found, vectors, vectors @ vector, said, place)
+    scored = _score(question, own or question, found, vectors, vectors @ vector, said, place)
     return Reading(tuple(scored), vector, tuple(readable), said)
 
 
@@ -148,7 +152,8 @@ def _read_passages(
     for c in sentences:
         start, end, _ = bounds[c.rank]
         low, high = (min(start, c.start), max(end, c.end)) if end else (c.start, c.end)
-        bounds[c.rank] = low, high, c.window[low - c.base : high - c.base]
+        text = c.window[low - c.base : high - c.base]
+        bounds[c.rank] = low, high, times.without_posting(question, text) if c.chunk.locator.kind == "message" else text
     readings = reader.read(question, [text for _, _, text in bounds], spans=SPANS) if bounds else []
     return tuple(
         replace(r, spans=tuple(replace(s, start=s.start + at, end=s.end + at) for s in r.spans))
@@ -235,6 +240,7 @@ def _prior(rank: int) -> float:
 
 def _score(
     question: str,
+    own: str,
     found: list[Candidate],
     vectors: Vectors,
     cosines: Vector,
@@ -242,28 +248,33 @@ def _score(
     place: float,
 ) -> list[Candidate]:
     """Put the scores (0..1) in, best first."""
-    asked, kind = lexical.terms(question), lexical.wanted(question)
+    asked, kind, side = lexical.terms(question), lexical.wanted(question), times.asked(question)
     weights, missing = lexical.rarity([c.terms for c in found]), lexical.unseen(len(found))
     passages = {c.chunk.id: frozenset(lexical.terms(c.chunk.text)) for c in found}
     out = []
     for c, vector, cosine in zip(found, vectors, cosines, strict=True):
-        own, lent, passage = (
+        here, lent, passage = (
             lexical.coverage(asked, held, weights, missing)
             for held in (c.terms, c.terms | c.lent, c.lent | passages[c.chunk.id])
         )
         score = (
             W_COSINE * max(float(cosine), 0.0)
-            + W_OVERLAP * own
-            + W_LENT * (lent - own)
+            + W_OVERLAP * here
+            + W_LENT * (lent - here)
             + W_PASSAGE * passage
             + W_KIND * lexical.offers(c.text, kind, question)
             - (W_ECHO if len(c.terms - set(asked)) < ECHO_TERMS else 0.0)
         )
-        c = replace(c, spans=_fitting(question, c, kind, _in_cells(question, c, weights, missing)))
+        spans = _in_cells(question, own, c, weights, missing)
+        if side is not None:
+            spans = _on_its_side(question, c, side, spans)
+        c = replace(c, spans=_fitting(question, c, kind, spans))
         score = W_READ * read_score(c, said) + place * _prior(c.rank) + (1 - W_READ - place) * score
+        if side is not None:
+            score += W_SIDE * times.offers(c.text, side)
         if touching(c.chunk.flags, c.start, c.end):
             score -= W_FLAGGED
-        out.append(replace(c, overlap=own, cosine=float(cosine), score=score, vector=vector))
+        out.append(replace(c, overlap=here, cosine=float(cosine), score=score, vector=vector))
     return sorted(out, key=lambda c: (-c.score, c.rank, c.start))
 
 
@@ -280,13 +291,35 @@ def _fitting(
     return tuple(sorted(out, key=lambda s: -s.score))
 
 
-def _in_cells(question: str, c: Candidate, weights: dict[str, float], missing: float) -> tuple[ReadSpan, ...]:
+def _on_its_side(question: str, c: Candidate, side: times.Side, spans: Sequence[ReadSpan]) -> tuple[ReadSpan, ...]:
+    """The spans of a sentence for a question that asks when something begins or ends.
+
+    One whose only dates are of the other side is less sure; where "when" is asked, the date stands for a clause.
+    """
+    dates = times.dates(c.text)
+    meant = [(c.start + start, c.start + end) for start, end, found in dates if found == side]
+    other = [(c.start + start, c.start + end) for start, end, found in dates if found not in (side, None)]
+    out = []
+    for span in spans:
+        held = [(start, end) for start, end in meant if start < span.end and end > span.start]
+        among = span.end - span.start > DATE_CHARS or any(start < span.end and end > span.start for start, end in other)
+        if held and among and times.asks_when(question):
+            span = ReadSpan(*held[0], span.score)
+        elif not held and any(start < span.end and end > span.start for start, end in other):
+            span = replace(span, score=UNFIT * span.score)
+        out.append(span)
+    if meant and times.asks_when(question) and not any(s.start < meant[0][1] and s.end > meant[0][0] for s in out):
+        out.append(ReadSpan(*meant[0], _best(c)))
+    return tuple(out)
+
+
+def _in_cells(question: str, own: str, c: Candidate, weights: dict[str, float], missing: float) -> tuple[ReadSpan, ...]:
     """The spans of a sentence; in a table's row, the cells that answer.
 
     A row that the question names is sure by the share of the question that name and label say, with the document's name
     and the headings: the reader, which learned from prose, knows little of rows.
     """
-    found = cells.answering(question, c.text, [(s.start - c.start, s.end - c.start) for s in c.spans])
+    found = cells.answering(question, c.text, [(s.start - c.start, s.end - c.start) for s in c.spans], own=own)
     if found is None:
         return c.spans
     asked = lexical.terms(question)

@@ -42,10 +42,16 @@ _YEAR_BEHIND = rf"(?:,?\s+{_YEAR})?"
 _MONTH_FIRST = rf"{_MONTH}\s+{_DAY}\b(?!\s*:){_YEAR_BEHIND}"
 _WRITTEN = tuple(
     re.compile(rf"\b{form}\b", re.IGNORECASE)
-    for form in (rf"{_DAY}\s+(?:of\s+)?{_MONTH}{_YEAR_BEHIND}", _MONTH_FIRST, rf"{_MONTH},?\s+{_YEAR}")
+    for form in (rf"{_DAY}\s+(?:(?:day\s+)?of\s+)?{_MONTH}{_YEAR_BEHIND}", _MONTH_FIRST, rf"{_MONTH},?\s+{_YEAR}")
 )
 _ISO = re.compile(rf"\b{_YEAR}-(?P<month>\d{{2}})-(?P<day>\d{{2}})(?!\d)")
 _SLASHED = re.compile(rf"(?<![\d/.])(?P<a>\d{{1,2}})([/.])(?P<b>\d{{1,2}})\2{_YEAR}(?!\d)")
+
+_LONE_YEAR = re.compile(
+    r"(?:\b(?:in|from|since|until|till|to|through|between|and|by|after|before)\s|(?<=\d)[-–])"
+    r"(?P<year>(?:1\d|20|21)\d\d)\b(?![/%]|-(?!\d{4}\b)|[.,]\d)",
+    re.IGNORECASE,
+)
 
 _SCALES = {"thousand": 3, "million": 6, "mn": 6, "billion": 9, "bn": 9, "trillion": 12}
 _UNITS = {
@@ -132,6 +138,17 @@ class Facts:
 def _parts(day: Day) -> set[str]:
     """Numbers of a date that may be said alone: "in 2026"."""
     return {str(day.year)} if day.year is not None else set()
+
+
+def day_places(text: str) -> list[tuple[int, int]]:
+    """Where dates stand in a text, in order: whole ones, "March 2026", and the year of "in 2026"."""
+    found = [(m.start(), m.end()) for pattern in (_ISO, _SLASHED, *_WRITTEN) for m in pattern.finditer(text) if _day(m)]
+    found += [m.span("year") for m in _LONE_YEAR.finditer(text)]
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(found, key=lambda place: (place[0] - place[1], place)):
+        if all(end <= other[0] or start >= other[1] for other in out):
+            out.append((start, end))
+    return sorted(out)
 
 
 def facts(text: str) -> Facts:

@@ -325,6 +325,18 @@ def test_markup_from_the_model_never_reaches_the_answer() -> None:
     assert "<img" not in answer.answer
 
 
+@pytest.mark.parametrize(
+    ("shelf", "read"),
+    [
+        (Shelf({"lease": [RENT]}), "the nearest passage was read"),
+        (Shelf({"lease": [RENT, f"{RENT} Now."]}), "the 2 nearest passages, of 1 document, were read"),
+        (Shelf({"lease": [RENT], "memo": [f"{RENT} Now."]}), "the 2 nearest passages, of 2 documents, were read"),
+    ],
+)
+def test_what_was_read_is_said_in_words(shelf: Shelf, read: str) -> None:
+    assert Desk(shelf=shelf).answer().searched == read
+
+
 def test_a_follow_up_is_searched_with_its_topic_and_asked_as_it_was_put() -> None:
     desk = Desk()
     history = [Message("user", "What rent does the tenant pay the landlord?"), Message("assistant", "900 euros.")]

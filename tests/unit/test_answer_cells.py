@@ -19,6 +19,7 @@ SHEET = (
 FILING = "Total net sales | Three Months Ended June 25, 2022: 82,959 | Three Months Ended June 26, 2021: 81,434"
 CHANGE = "Sales | 2022: 90 | 2021: 100 | Change: -10"
 PROJECT = "Project: Radar scanner | Reference: CAP-26 | Approved: 410 | Completion: September 2026"
+SPONSOR = "Project: Radar scanner | Reference: CAP-26 | Sponsor: Elias Thorne | Completion: September 2026"
 BOLLARD = "Berth: 4 | Main use: Containers | Remarks: Bollard 4-7 out of use"
 MEASURE = "No.: 4 | Measure: Snap-back zones painted at Berths 1 to 6 | Owner: Colm Hanratty | Due: 31 May 2026"
 LEVELS = "Berth: 4 | Depth (m): 12.5 | Length (m): 240"
@@ -55,6 +56,24 @@ def said(question: str, row: str, *marked: str) -> list[str]:
 )
 def test_the_cell_is_the_one_that_the_question_names(question: str, row: str, marked: list[str], answer: str) -> None:
     assert said(question, row, *marked)[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("before", "own", "row", "marked", "answer"),
+    [
+        ("Budget maintenance dredging", "What was spent on it in 2025?", SHEET, "2365", "2140"),
+        ("radar scanner completed", "Who is responsible for it?", SPONSOR, "CAP-26", "Elias Thorne"),
+        ("radar scanner completed", "How much does it cost?", PROJECT, "September 2026", "410"),
+        ("owns measure snap-back zones", "And when is it due?", MEASURE, "Colm Hanratty", "31 May 2026"),
+    ],
+)
+def test_a_follow_up_keeps_the_row_and_asks_for_another_cell(
+    before: str, own: str, row: str, marked: str, answer: str
+) -> None:
+    start = row.index(marked)
+    found = answering(f"{before}: {own}", row, [(start, start + len(marked))], own=own)
+    assert found is not None
+    assert row[slice(*found.places[0])] == answer
 
 
 def test_where_a_number_is_asked_for_no_words_answer() -> None:
