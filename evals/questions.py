@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from strongroom.errors import UsageError
-from strongroom.types import Approval, DocumentRef
+from strongroom.files import replace_file
+from strongroom.types import Approval, DocumentInfo, DocumentRef
 
 FIELDS = ("id", "question", "document", "pages", "answers", "unanswerable", "kind", "draft")
 ALSO = {"answer": "answers", "documents": "document", "page": "pages"}  # what people write for them
@@ -100,6 +101,19 @@ class QuestionSet:
         kept = tuple(q for q in self.questions if q.id in chosen)
         return QuestionSet(self.name, kept, self.files, self.texts)
 
+    def astray(self, documents: Sequence[DocumentInfo]) -> list[str]:
+        """What the questions say of places that are not among `documents`: a typo there would count as a miss."""
+        known = [(DocumentRef(d.id, d.name, d.path), d.pages) for d in documents]
+        out = []
+        for question in self.questions:
+            about = [(question.is_about(ref), pages) for ref, pages in known]
+            found = {number for number, _ in about if number is not None}
+            out += [f"{question.id}: no document {n!r}" for i, n in enumerate(question.documents) if i not in found]
+            most = max((pages for number, pages in about if number is not None), default=0)
+            if found and any(page > most for page in question.pages):
+                out.append(f"{question.id}: no page {max(question.pages)} in {question.documents[0]!r}")
+        return out
+
     def digest(self) -> str:
         """Changes with any question or gold answer."""
         state = hashlib.blake2b(digest_size=16)
@@ -155,12 +169,8 @@ def approved(approvals: Iterable[Approval]) -> list[Question]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file with `text`, readable by its owner alone."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    part.touch(mode=0o600)
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    """Replace a file with `text`, readable by its owner alone. Raises `UsageError`."""
+    replace_file(path, text.encode("utf-8"))
 
 
 def read_questions(path: Path) -> QuestionSet:

@@ -6,6 +6,7 @@ A run's folder holds `run.json` (what was measured), `results.jsonl` (one questi
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from strongroom import __version__
 from strongroom.app.asking import final_answer
 from strongroom.config import SECRET_KEYS, Settings
 from strongroom.engine import Engine
-from strongroom.errors import CancelledError, StrongroomError, UsageError
+from strongroom.errors import CancelledError, LockedError, StrongroomError, UsageError
 from strongroom.types import AskRequest, Citation, SearchRequest
 
 Row = dict[str, Any]
@@ -97,9 +98,9 @@ def code_digest() -> str:
 def load(folder: Path) -> Run:
     """Read a run. Raises `UsageError` when the folder holds none."""
     try:
-        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        about = dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
         rows = _read_rows(folder)
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, TypeError) as exc:
         raise UsageError(f"{folder} holds no run", hint="Make one with `strongroom eval run`.") from exc
     return Run(folder, about, tuple(rows))
 
@@ -115,7 +116,8 @@ def _read_rows(folder: Path) -> list[Row]:
             row = json.loads(line)
         except ValueError:
             continue
-        rows[row["id"]] = row
+        if isinstance(row, dict) and isinstance(row.get("id"), str):
+            rows[row["id"]] = row
     return list(rows.values())
 
 
@@ -126,20 +128,21 @@ def run(
     folder: Path,
     about: dict[str, Any],
     collection: str | None = None,
+    fresh: bool = False,
     on_progress: OnProgress,
     cancel: threading.Event | None = None,
 ) -> Run:
     """Ask what has no result yet and keep each result as soon as it is there.
 
-    A question that fails is kept with its error and asked again the next time. Raises `UsageError` when the folder
-    holds results of something else, and what went wrong when ten questions fail in a row.
+    A question that fails is kept with its error and asked again the next time; `fresh` forgets all results. Raises
+    `UsageError` when the folder holds results of something else, and what went wrong when ten questions fail in a row.
     """
-    done = _begin(folder, about)
+    done = _begin(folder, about, fresh=fresh)
     todo = [q for q in questions.questions if q.id not in done]
     started, failed = time.monotonic(), 0
     on_progress(Progress(len(done), len(questions.questions), 0, 0.0))
     with _appending(folder / "results.jsonl") as write:
-        for fresh, question in enumerate(todo, start=1):
+        for asked, question in enumerate(todo, start=1):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("the run was stopped", hint="Repeat the command to go on.")
             try:
@@ -153,18 +156,24 @@ def run(
                     raise
                 row = {**_identity(question), "error": str(exc)}
             write(row)
-            on_progress(Progress(len(done) + fresh, len(questions.questions), fresh, time.monotonic() - started))
+            on_progress(Progress(len(done) + asked, len(questions.questions), asked, time.monotonic() - started))
     by_id = {row["id"]: row for row in _read_rows(folder)}
     return Run(folder, about, tuple(by_id[q.id] for q in questions.questions if q.id in by_id))
 
 
-def _begin(folder: Path, about: dict[str, Any]) -> set[str]:
+def _begin(folder: Path, about: dict[str, Any], *, fresh: bool) -> set[str]:
     """Make the folder, or find which questions it holds results of. A result that is an error does not count."""
     manifest = folder / "run.json"
+    if fresh and manifest.exists():  # other things may lie there: only what a run keeps goes
+        (folder / "results.jsonl").unlink(missing_ok=True)
+        write_private(manifest, json.dumps(about, indent=1, ensure_ascii=False))
     if not manifest.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(f"{folder} exists and holds no run", hint="Give another `--out`.")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise UsageError(f"cannot make the folder {folder}: {exc.strerror}", hint="Give another `--out`.") from exc
         write_private(manifest, json.dumps(about, indent=1, ensure_ascii=False))
         return set()
     held = load(folder)
@@ -178,7 +187,10 @@ def _begin(folder: Path, about: dict[str, Any]) -> set[str]:
 
 
 class _appending:
-    """Append rows, each on disk before the next question is asked; mends a half line that a kill left."""
+    """Append rows, each on disk before the next question is asked; mends a half line that a kill left.
+
+    Raises `LockedError` where another run does.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -186,6 +198,13 @@ class _appending:
     def __enter__(self) -> Callable[[Row], None]:
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         self._file = os.fdopen(handle, "r+b")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            self._file.close()
+            raise LockedError(
+                f"another run writes into {self._path.parent}", hint="Wait for it, or give another `--out`."
+            ) from exc
         body = self._file.read()
         self._file.truncate(body.rfind(b"\n") + 1)
         self._file.seek(0, os.SEEK_END)

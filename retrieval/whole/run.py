@@ -24,11 +24,11 @@ def check(request: WholeRequest) -> None:
         raise UsageError("comparing needs two documents", hint="Name two documents or more.")
     if request.task == "extract":
         names = [field.name.strip() for field in request.fields]
-        if not names or not all(names) or len(set(names)) < len(names) or len(names) > MOST_FIELDS:
-            raise UsageError(
-                "a table needs fields, each with a name of its own",
-                hint=f"Give 1 to {MOST_FIELDS} fields with different names.",
-            )
+        if not 0 < len(names) <= MOST_FIELDS or not all(names):
+            raise UsageError("a table needs fields, each with a name", hint=f"Give 1 to {MOST_FIELDS} fields.")
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"two fields are called {twice[:60]}", hint="Give each a name of its own.")
     if request.task == "sheet" and not 0 < len(request.questions) <= MOST_QUESTIONS:
         raise UsageError(
             f"the sheet holds {len(request.questions):,} questions", hint=f"Give 1 to {MOST_QUESTIONS:,} at a time."

@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from strongroom.cli.common import AsUser, Collection, ConfigFile, DataDir, Json, engine, load_settings, print_json
-from strongroom.errors import ExitCode, UsageError
+from strongroom.cli.common import (
+    AsUser,
+    Collection,
+    ConfigFile,
+    DataDir,
+    Json,
+    engine,
+    load_settings,
+    print_json,
+    printable,
+)
+from strongroom.cli.progress import LINE_EVERY_S
+from strongroom.errors import CancelledError, ExitCode, UsageError
+from strongroom.files import require_writable
 
 if TYPE_CHECKING:
     from evals.questions import QuestionSet
@@ -23,6 +35,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure answers on questions with known answers; compare configurations.", no_args_is_help=True)
 
 Language = Annotated[str | None, typer.Option("--language", help="XQuAD: language of the questions.")]
+_NAMED = 5  # questions that are named in a warning
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 
 
@@ -77,8 +90,6 @@ def run(
 
         strongroom eval run /data/xquad --language de --document-language en --out eval-de-en
     """
-    import shutil
-
     from evals import datasets, figures, report, runs
 
     settings = load_settings(data_dir, config, **_assigned(assign)).settings
@@ -87,9 +98,11 @@ def run(
         questions = _answerable(questions)
     questions = questions.sample(limit)
     folder = out or Path(f"eval-{questions.name}")
-    if fresh and (folder / "run.json").exists():
-        shutil.rmtree(folder)
-    with _opened(questions, settings, cache=cache, as_user=as_user, assigned=bool(assign)) as (opened, named):
+    with (
+        _going_on("Repeat the command to go on."),
+        _opened(questions, settings, cache=cache, as_user=as_user, assigned=bool(assign)) as (opened, named),
+    ):
+        _warn_astray(questions, opened, collection)
         about = runs.describe(questions, settings, documents=named, answers=not search_only)
         with _reporting() as on_progress:
             done = runs.run(
@@ -98,6 +111,7 @@ def run(
                 folder=folder,
                 about=about,
                 collection=collection,
+                fresh=fresh,
                 on_progress=on_progress,
             )
     found = figures.of_run(done)
@@ -108,6 +122,8 @@ def run(
         _show(found)
         typer.echo(f"report: {folder / report.NAME}", err=True)
     if found["failed"]:
+        first = next(row["error"] for row in done.rows if "error" in row)
+        typer.echo(f"the first of them: {first}", err=True)
         raise typer.Exit(int(ExitCode.PARTIAL))
 
 
@@ -133,6 +149,8 @@ def compare(
     from evals import figures, report, runs
     from evals.questions import write_private
 
+    if html is not None:
+        require_writable(html)
     found = figures.compared(runs.load(first), runs.load(second))
     if html is not None:
         write_private(html, report.comparison(found))
@@ -157,6 +175,8 @@ def report_(
     from evals import figures, runs
 
     held = runs.load(folder)
+    if html is not None:
+        require_writable(html)
     found = figures.of_run(held)
     _keep(held, found, html)
     if json_output:
@@ -196,9 +216,11 @@ def calibrate(
     from evals.questions import write_private
 
     held = runs.load(folder)
+    place = html or folder / "calibration.html"
+    for path in (out, place):
+        require_writable(path)
     found, after = fitting.fit(held, risk=max_error)
     fitting.write(out, found, held)
-    place = html or folder / "calibration.html"
     write_private(place, fitting.page(held, found, after))
     if json_output:
         print_json(fitting.summary(found))
@@ -243,6 +265,7 @@ def generate(
 
     if out.exists() and not force:
         raise UsageError(f"{out} exists", hint="Give another name, or `--force` to replace it: edits in it are lost.")
+    require_writable(out)
     settings = load_settings(data_dir, config).settings
     write = None
     if model is not None:
@@ -251,14 +274,47 @@ def generate(
         write = drafting.model_writer(InstalledModels(settings).llm(model))
     with engine(settings, purpose="strongroom eval generate", as_user=as_user) as opened:
         drafts = drafting.generate(
-            opened, count=count, unanswerable=unanswerable, collection=collection, write=write, seed=seed
+            opened,
+            count=count,
+            unanswerable=unanswerable,
+            collection=collection,
+            write=write,
+            seed=seed,
+            on_progress=_counting("documents read"),
         )
     write_questions(out, drafts)
     without = sum(q.unanswerable for q in drafts)
     typer.echo(f"{out}: {len(drafts)} drafts, {without} of them without an answer. Check each before use.", err=True)
+    if len(drafts) < count + unanswerable:
+        typer.echo(
+            f"Fewer than the {count + unanswerable} that were asked for: no more sentences state enough.", err=True
+        )
 
 
 # ------------------------------------------------------------------------------------------------ parts
+
+
+@contextmanager
+def _going_on(hint: str) -> Iterator[None]:
+    """Ctrl-C as an end that says what to do next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CancelledError("interrupted", hint=hint) from None
+
+
+def _warn_astray(questions: QuestionSet, opened: Engine, collection: str | None) -> None:
+    """Name what the questions say of documents that are not there, before anything is asked.
+
+    Raises `NotFoundError` for a collection that is not there.
+    """
+    documents = opened.documents(collection)
+    astray = [] if questions.texts else questions.astray(documents)  # a set's own texts are there
+    for line in astray[:_NAMED]:
+        typer.echo(printable(f"warning: question {line}"), err=True)
+    if astray:
+        more = f"{len(astray) - _NAMED} more like it; " if len(astray) > _NAMED else ""
+        typer.echo(f"warning: {more}what is not there counts as not found", err=True)
 
 
 def _assigned(pairs: list[str] | None) -> dict[str, Any]:
@@ -343,14 +399,20 @@ def _reporting() -> Iterator[Callable[[Progress], None]]:
         yield lambda p: bar.update(task, total=p.total, completed=p.done, left=_left(p))
 
 
-def _lines(every: float = 10.0) -> Callable[[Progress], None]:
+def _lines() -> Callable[[Progress], None]:
+    count = _counting("questions")
+    return lambda progress: count(progress.done, progress.total, _left(progress))
+
+
+def _counting(what: str) -> Callable[..., None]:
+    """A line now and then: how many of how many."""
     said = time.monotonic()
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(done: int, total: int, left: str = "") -> None:
         nonlocal said
-        if time.monotonic() - said >= every or progress.done == progress.total:
+        if time.monotonic() - said >= LINE_EVERY_S or done == total:
             said = time.monotonic()
-            typer.echo(f"{progress.done} of {progress.total} questions {_left(progress)}".rstrip(), err=True)
+            typer.echo(f"{done} of {total} {what} {left}".rstrip(), err=True)
 
     return on_progress
 

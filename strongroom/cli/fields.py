@@ -16,9 +16,9 @@ _KNOWN = ("name", "kind", "question")
 
 
 def read_field(text: str) -> Field:
-    """`NAME` or `NAME:KIND`. Raises `UsageError` for a kind that does not exist."""
+    """`NAME` or `NAME:KIND`; what is no word belongs to the name. Raises `UsageError` for a kind that is none."""
     name, colon, kind = text.rpartition(":")
-    if colon and kind.strip() in KINDS:
+    if colon and kind.strip().isidentifier():
         return _field({"name": name, "kind": kind.strip()}, "--field")
     return _field({"name": text}, "--field")
 
@@ -57,7 +57,10 @@ def _field(entry: Any, where: str) -> Field:
     unknown = sorted(set(entry) - set(_KNOWN))
     if unknown:
         raise UsageError(f"{where}: unknown {', '.join(map(str, unknown))}", hint=f"A field has {', '.join(_KNOWN)}.")
-    kind = str(entry.get("kind", "text")).strip() or "text"
+    wrong = next((key for key, value in entry.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise UsageError(f"{where}: its {wrong} is no text", hint=f"A field has {', '.join(_KNOWN)}, each a text.")
+    kind = entry.get("kind", "text").strip() or "text"
     if kind not in KINDS:
         raise UsageError(f"{where}: no kind {kind!r}", hint=f"The kinds are {', '.join(KINDS)}.")
-    return Field(str(entry["name"]).strip(), kind, str(entry.get("question", "")).strip())
+    return Field(entry["name"].strip(), kind, entry.get("question", "").strip())

@@ -168,7 +168,7 @@ def cells_of(answer: Answer) -> list[str]:
         notes.insert(0, answer.clarify.question)
     if answer.digital_source_type is not None:
         notes.insert(0, f"written by a model: {answer.digital_source_type}")
-    if answer.abstained:
+    if answer.abstained and shown:
         notes.insert(0, "sources are the nearest passages, not evidence")
     notes += [f"{s.support}: {' '.join(s.text.split())}" for s in answer.sentences if s.support != "supported"]
     text = NOT_FOUND if answer.abstained else answer.answer

@@ -345,6 +345,8 @@ def _run(
             if json_output:
                 print_json(to_json(done))
             print_done(done)
+            if not event.documents and not event.left_out and request.task != "sheet":
+                typer.echo("hint: there are no documents here that can be read.", err=True)
             ends.append(event)
         elif keep(event):
             show.clear()

@@ -144,7 +144,10 @@ def print_row(row: Row) -> None:
 def print_done(done: WholeDone) -> None:
     """Totals and what was left out, on stderr."""
     extracts = done.model == EXTRACTIVE
-    how = "words of the documents, no model wrote" if extracts else f"written by {done.model}, each sentence checked"
+    by_model = (
+        "chosen by {}, each a part of its quote" if done.task == "extract" else "written by {}, each sentence checked"
+    )
+    how = "words of the documents, no model wrote" if extracts else by_model.format(done.model)
     documents = f" from {counted(done.documents, 'document')}" if done.documents else ""
     kept = f", {counted(done.reused, 'part')} kept from before" if done.reused else ""
     typer.echo(f"{counted(done.items, 'item')}{documents} in {duration(done.seconds)}{kept}; {how}", err=True)

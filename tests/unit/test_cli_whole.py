@@ -222,6 +222,8 @@ def test_json_lines_end_with_what_was_done(library: FakeEngine, capsys: pytest.C
 def test_fields_are_read_strictly(tmp_path: Path) -> None:
     assert read_field("end of term:date") == Field("end of term", "date")
     assert read_field("ratio 1:2") == Field("ratio 1:2")
+    with pytest.raises(UsageError, match="no kind 'datum'"):
+        read_field("end of term:datum")
     path = tmp_path / "f.csv"
     path.write_text("name,kind,question\nEnd,date,When does it end?\n\nLaw,,\n")
     assert read_fields(path) == [Field("End", "date", "When does it end?"), Field("Law")]
@@ -230,6 +232,7 @@ def test_fields_are_read_strictly(tmp_path: Path) -> None:
         ('[{"name": "x", "type": "date"}]', "unknown type"),
         ('[{"name": "x", "kind": "dates"}]', "no kind 'dates'"),
         ("[{}]", "no name"),
+        ('[{"name": "x", "question": {"a": 1}}]', "its question is no text"),
         ("[]", "no fields"),
         ("{", "malformed"),
     ):

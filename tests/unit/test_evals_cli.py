@@ -96,6 +96,8 @@ def test_a_report_is_made_again_from_kept_results(engine: FakeEngine, questions:
         (["compare", "a", "b"], "a holds no run"),
         (["report", "a"], "a holds no run"),
         (["generate", "ours.csv"], "ours.csv exists"),
+        (["generate", "nowhere/drafts.jsonl"], "no file can be written at nowhere/drafts.jsonl"),
+        (["run", "ours.csv", "--out", "ours.csv"], "cannot make the folder ours.csv"),
     ],
 )
 def test_mistakes_are_named(
@@ -103,6 +105,49 @@ def test_mistakes_are_named(
 ) -> None:
     assert run(["eval", *arguments]) == ExitCode.USAGE
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_page_that_cannot_be_written_is_named(
+    engine: FakeEngine, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", "run", str(questions), "--out", "a"]) == ExitCode.OK
+    for command in (["report", "a"], ["compare", "a", "a"], ["calibrate", "a"]):
+        capsys.readouterr()
+        assert run(["eval", *command, "--html", "nowhere/x.html"]) == ExitCode.USAGE
+        assert "no file can be written at nowhere/x.html" in capsys.readouterr().err
+
+
+def test_a_document_that_is_not_there_is_named_before_anything_is_asked(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = [
+        {"id": "typo", "question": "When is the fee due?", "document": "polcy.txt", "answers": ["in June"]},
+        {"id": "far", "question": "When is the fee due?", "document": "policy.txt", "pages": [7]},
+        {"id": "well", "question": "When is the fee due?", "document": "policy.txt", "pages": [1]},
+    ]
+    (tmp_path / "ours.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run(["eval", "run", "ours.jsonl"]) == ExitCode.OK
+    said = capsys.readouterr().err
+    assert "warning: question typo: no document 'polcy.txt'" in said
+    assert "warning: question far: no page 7 in 'policy.txt'" in said
+    assert "question well" not in said
+
+
+def test_a_fresh_run_removes_nothing_of_anybody_else(engine: FakeEngine, questions: Path) -> None:
+    assert run(["eval", "run", str(questions), "--out", "a"]) == ExitCode.OK
+    Path("a/notes.txt").write_text("mine")
+    assert run(["eval", "run", str(questions), "--out", "a", "--fresh"]) == ExitCode.OK
+    assert Path("a/notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_is_interrupted_says_how_to_go_on(
+    engine: FakeEngine, questions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(FakeEngine, "search", lambda *_a: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(["eval", "run", str(questions)]) == ExitCode.INTERRUPTED
+    assert "Repeat the command to go on" in capsys.readouterr().err
+    assert run(["eval", "run", str(questions)]) == ExitCode.OK
 
 
 def test_drafts_are_a_question_file_that_can_be_run(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import stat
@@ -15,7 +16,7 @@ import pytest
 from evals import figures, generate, report, runs, scoring
 from evals.questions import Question, QuestionSet
 from strongroom.config import Settings
-from strongroom.errors import StrongroomError, UsageError
+from strongroom.errors import LockedError, StrongroomError, UsageError
 from strongroom.types import (
     Answer,
     AskEvent,
@@ -112,6 +113,24 @@ def test_a_folder_that_holds_something_else_is_left_alone(engine: FakeEngine, tm
         measured(engine, tmp_path)
     with pytest.raises(UsageError, match="holds no run"):
         runs.load(tmp_path)
+
+
+def test_two_runs_do_not_write_into_one_folder(engine: FakeEngine, tmp_path: Path) -> None:
+    measured(engine, tmp_path / "run")
+    with (tmp_path / "run" / "results.jsonl").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LockedError, match="another run writes"):
+            measured(engine, tmp_path / "run")
+
+
+def test_what_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
+    for manifest in ("[1]", "7", "{"):
+        (tmp_path / "run.json").write_text(manifest)
+        with pytest.raises(UsageError, match="holds no run"):
+            runs.load(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "results.jsonl").write_text('7\n{"a": 1}\nnull\n')
+    assert runs.load(tmp_path).rows == ()
 
 
 def test_settings_secrets_and_places_stay_out_of_a_run() -> None:
