@@ -97,7 +97,7 @@ def features(question: str, reading: Reading) -> Features:
     ]
     weights, missing = lexical.rarity(texts), lexical.unseen(len(texts))
     everywhere = frozenset().union(*texts)
-    names = frozenset[str]() if lexical.german(question) else lexical.names(question)
+    names = lexical.names_asked_for(question)
     named = {t for t in asked if t in names or any(c.isdigit() for c in t)}
     return Features(
         dense=max((c.dense for c in reading.chunks if c.dense is not None), default=0.0),

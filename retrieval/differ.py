@@ -49,7 +49,8 @@ def answers(question: str, reading: Reading) -> tuple[Different, ...]:
     first = reading.candidates[0]
     best[first.chunk.document.id] = first
     least = _merit(first, reading) - BEHIND
-    sure = [c for c in best.values() if _sure(c) and _merit(c, reading) >= least]
+    meant = lexical.names_asked_for(question) & _about(first)  # a passage without them speaks of something else
+    sure = [c for c in best.values() if _sure(c) and _merit(c, reading) >= least and meant <= _about(c)]
     if first not in sure:
         return ()
     groups: list[list[Candidate]] = []
@@ -92,6 +93,11 @@ def repeats(question: str, c: Candidate) -> bool:
     """True when the passage holds the whole question, word for word."""
     words = lexical.words(question)
     return len(words) >= REPEATED and f" {' '.join(words)} " in f" {' '.join(lexical.words(c.chunk.text))} "
+
+
+def _about(c: Candidate) -> set[str]:
+    """Words of the passage, its headings and its document's name."""
+    return set(lexical.terms(" ".join((c.chunk.document.name, *c.chunk.headings, c.chunk.text))))
 
 
 def _sure(c: Candidate) -> bool:

@@ -168,6 +168,11 @@ def names(text: str) -> set[str]:
     return {stem(word) for name in full_names(text) for word in name}
 
 
+def names_asked_for(question: str) -> set[str]:
+    """Names of a question; none of a German one, whose nouns all begin with capitals."""
+    return set() if german(question) else names(question)
+
+
 def full_names(text: str) -> list[tuple[str, ...]]:
     """Names as runs of folded words: capitalised inside a sentence, or with capitals or digits inside them.
 

@@ -98,6 +98,19 @@ def test_nothing_differs_where_one_is_meant_alone_or_several_are_wanted(question
     assert said(question, *told) == []
 
 
+def test_a_passage_about_another_than_the_question_names_gives_no_other_answer() -> None:
+    # GIVEN two ships, and a question that names one of them
+    titania: Told = ("register", "The dredger Titania was leased for 31 days.", "31 days", 0.9)
+    oberon: Told = ("notes", "The dredger Oberon was leased for 77 days.", "77 days", 0.9)
+    asked = "For how many days was the dredger Titania leased?"
+    assert said(asked, titania, oberon) == []
+    # THEN another document about the same one still differs
+    other: Told = ("log", "For the dredger Titania the lease was 30 days.", "30 days", 0.9)
+    assert [text for text, _ in said(asked, titania, oberon, other)] == ["31 days", "30 days"]
+    # and where the first does not name it either, nothing is left out
+    assert len(said("For how many days was the dredger Puck leased?", titania, oberon)) == 2
+
+
 def test_what_the_reader_believes_much_less_is_no_other_answer() -> None:
     weak = reading(HARBOUR, (*CRANE[:3], 0.65), relevant=[0.9, 0.1])
     assert differ.answers(QUESTION, weak) == ()
