@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,6 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="go on from this reader's folder; leaves out the first stage")
     parser.add_argument("--rate", type=float, help="learning rate at the top")
     parser.add_argument("--average", type=Path, nargs="+", help="train nothing: average the readers of these folders")
+    parser.add_argument("--write-with", type=Path, metavar="GGUF", help="a language model that writes more questions")
+    parser.add_argument("--texts", type=Path, help="folder of text files that it writes questions about, too")
+    parser.add_argument("--first", type=Path, help="the first stage of the run in this folder instead of one's own")
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="learn low-rank changes only")
     parser.add_argument(
         "--mixture", type=Path, help="the examples of an earlier run (its mixture.json) instead of DATA's"
@@ -68,7 +72,8 @@ def _prepare(asked: argparse.Namespace) -> None:
     """Read and mix the data, unless an earlier run in this folder did."""
     from models.defaults import open_embedder
     from models.training.data import SHARE_ALIKE
-    from models.training.mixture import TRIAL, Amounts, Mixture, free_of, mixture, thinned
+    from models.training.examples import Example
+    from models.training.mixture import TRIAL, Amounts, Mixture, Write, free_of, mixture, thinned
 
     path = asked.out / "mixture.json"
     if path.exists():
@@ -80,6 +85,16 @@ def _prepare(asked: argparse.Namespace) -> None:
         thinned(mixed, shares, epochs=asked.epochs, seed=asked.seed).save(path)
         return
     amounts = TRIAL if asked.trial else Amounts(epochs=asked.epochs)
+
+    def writer(people: list[Example]) -> Write:
+        from models.training.question_writer import QuestionWriter, written
+        from models.training.train import device_of
+
+        rng = random.Random(asked.seed)
+        model = QuestionWriter(asked.write_with, device_of(asked.device))
+        model.teach(people, rng)
+        return lambda passages, each: written(passages, each, model, rng)
+
     embedder = open_embedder(_models_dir(asked), asked.base)
     mixed = mixture(
         asked.data,
@@ -88,6 +103,8 @@ def _prepare(asked: argparse.Namespace) -> None:
         seed=asked.seed,
         amounts=amounts,
         tell=print,
+        write=writer if asked.write_with else None,
+        more=asked.texts,
     )
     thinned(mixed, shares, epochs=asked.epochs, seed=asked.seed).save(path)
 
@@ -118,7 +135,10 @@ def _work(rank: int, workers: int, asked: argparse.Namespace) -> None:
         adapt(network, asked.lora)
     recipe = _recipe(asked)
     stages = [("first", mixed.first), ("second", mixed.second)]
-    if asked.no_synthetic or asked.start:
+    if asked.first:
+        held = torch.load(asked.first / "first/checkpoint.pt", weights_only=True, map_location="cpu")
+        network.load_state_dict(held["network"], strict=False)
+    if asked.no_synthetic or asked.start or asked.first:
         del stages[0]
     for name, epochs in stages:
         folder = asked.out / name
@@ -175,6 +195,7 @@ def _finish(asked: argparse.Namespace) -> None:
         "without": asked.without or "",
         "epochs": len(mixed.second),
         "synthetic": not (asked.no_synthetic or asked.start),
+        "written_by": asked.write_with.name if asked.write_with else "",
         "from": [about(folder)["fingerprint"] for folder in asked.average or [asked.start] if folder],
     }
     export(

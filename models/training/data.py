@@ -131,6 +131,15 @@ def cuad(path: Path, *, embed: Embed, rng: random.Random, negatives: int = 2, mo
     return out
 
 
+def texts(folder: Path) -> list[tuple[str, str]]:
+    """(file, window) of the text files in a folder: passages that nobody asked anything about."""
+    out = []
+    for path in sorted(folder.glob("*.txt")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        out += [(path.stem, text[a:b].strip()) for a, b in _windows(text) if b - a >= CLAUSE_WINDOW // 3]
+    return out
+
+
 def hard_negatives(examples: Sequence[Example], *, embed: Embed, rng: random.Random, each: int = 1) -> list[Example]:
     """For answerable questions, passages that our own embedder ranks high in the same pool and that hold no answer."""
     passages = list({e.passage: None for e in examples})

@@ -1,5 +1,8 @@
 """What is trained on, in which order: synthetic questions, then people's with clauses and claims, mixed each epoch.
 
+Synthetic questions are made by rules and, where a language model writes them (`question_writer`), by that too. A part
+of all questions is asked as people type: with a letter wrong, or the telling words alone.
+
 The split is by article and by filer. `DEV_GROUPS`, and every fourteenth filer, only calibrate; `TEST_GROUPS`, the
 clause categories of `questions.UNSEEN` and the contracts of `cuad/` are not touched at all.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,14 +28,16 @@ from models.training.data import (
     split,
     squad,
     tatqa,
+    texts,
 )
 from models.training.examples import Example
 from models.training.support import support, support_from_answers
-from models.training.synthetic import changed_questions, cloze
+from models.training.synthetic import as_typed, changed_questions, cloze
 from models.training.text import sentences
 from strongroom.errors import UsageError
 
 Passages = list[tuple[str, str]]  # (group, text)
+Write = Callable[[Passages, int], list[Example]]  # questions about passages, at most so many for each
 
 SQUAD_FILES = ("squad2/dev_public.json", "training/squad2_more.json")
 KEPT = ("dev", "dev_clauses", "dev_others", "dev_claims", "test")
@@ -53,6 +58,10 @@ class Amounts:
     claims_from_answers: int = 1500
     cloze_each: int = 5  # synthetic questions a stretch of three sentences
     cloze_other: int = 700  # stretches of contracts and of reports
+    write_about: int = 6000  # passages, articles aside, that a language model writes questions about
+    write_each: int = 6  # questions tried for each of them; for an article's four times as many
+    written: int = 8000  # of these in each later epoch
+    typed: float = 0.12  # share of the questions asked as people type
     epochs: int = 3
     contracts: int | None = None  # at most so many contracts are read
     questions: int | None = None  # at most so many questions of SQuAD's form
@@ -91,9 +100,21 @@ class Mixture:
 
 
 def mixture(
-    data: Path, embed: Embed, *, without: frozenset[str], seed: int, amounts: Amounts, tell: Callable[[str], None]
+    data: Path,
+    embed: Embed,
+    *,
+    without: frozenset[str],
+    seed: int,
+    amounts: Amounts,
+    tell: Callable[[str], None],
+    write: Callable[[list[Example]], Write] | None = None,
+    more: Path | None = None,
 ) -> Mixture:
-    """Read the sets below `data` and mix them. `without` names sources to leave out (`SHARE_ALIKE`)."""
+    """Read the sets below `data` and mix them. `without` names sources to leave out (`SHARE_ALIKE`).
+
+    `write`, given people's questions to learn from, gives what writes questions about passages: of the sets, and of the
+    text files in the folder `more`.
+    """
     rng = random.Random(seed)
     read: list[Example] = []
     wrong: dict[str, str] = {}
@@ -139,6 +160,14 @@ def mixture(
         first += cloze(rng.sample(other, min(len(other), amounts.cloze_other)), rng, each=1)
     first += support(articles + medical, rng, each=2)
     first = first if amounts.synthetic is None else rng.sample(first, min(len(first), amounts.synthetic))
+    firsts, written = [first], []
+    if write is not None:
+        about = [*medical, *reports, *contracts, *_passages(absent), *(texts(more) if more else ())]
+        writer = write(people + money)
+        written = writer(articles, 4 * amounts.write_each)
+        written += writer(rng.sample(about, min(len(about), amounts.write_about)), amounts.write_each)
+        claims = support(articles + medical, rng, each=4)
+        firsts = [written + first, written + claims]
     second = []
     for number in range(amounts.epochs):
         draw = random.Random(seed * 1000 + 100 + number)
@@ -151,11 +180,13 @@ def mixture(
             (abstracts_other, amounts.abstracts_other),
             (support(articles + medical or contracts, draw, each=2), amounts.claims),
             (support_from_answers(people, wrong, draw), amounts.claims_from_answers),
+            (written, amounts.written),
         ):
             epoch += draw.sample(pool, min(len(pool), count))
-        second.append(epoch)
+        second.append(list(_typed(epoch, amounts.typed, draw)))
+    firsts = [list(_typed(epoch, amounts.typed, rng)) for epoch in firsts]
     dev_claims = support(_passages(dev), rng, each=2) + support_from_answers(dev, wrong, rng)
-    return Mixture([first], second, dev, dev_clauses, dev_others, dev_claims, test)
+    return Mixture(firsts, second, dev, dev_clauses, dev_others, dev_claims, test)
 
 
 def free_of(mixed: Mixture, without: frozenset[str]) -> Mixture:
@@ -189,6 +220,14 @@ def thinned(mixed: Mixture, shares: Mapping[str, float], *, epochs: int, seed: i
     return replace(
         mixed, first=[kept(epoch) for epoch in mixed.first], second=[kept(epoch) for epoch in mixed.second[:epochs]]
     )
+
+
+def _typed(epoch: Iterable[Example], share: float, rng: random.Random) -> Iterable[Example]:
+    """The examples, some of their questions as people type them; claims, clauses and cloze questions stay."""
+    for example in epoch:
+        asked = example.source.split("-")[0] in ("squad", "xquad", "tatqa", "written")
+        typed = asked and rng.random() < share
+        yield replace(example, question=as_typed(example.question, rng)) if typed else example
 
 
 def _there(path: Path, tell: Callable[[str], None]) -> bool:

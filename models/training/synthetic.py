@@ -48,6 +48,26 @@ _SMALL = frozenset(
         "been",
     ]
 )
+_ASKING = frozenset(
+    [
+        "who",
+        "whom",
+        "what",
+        "which",
+        "when",
+        "where",
+        "why",
+        "how",
+        "did",
+        "does",
+        "do",
+        "has",
+        "have",
+        "had",
+        "many",
+        "much",
+    ]
+)
 
 
 def cloze(
@@ -183,3 +203,26 @@ def changed_questions(examples: Sequence[Example], rng: random.Random, *, share:
                     Example(question, example.passage, (), 0, None, None, example.group, f"{example.source}-changed")
                 )
     return out
+
+
+def as_typed(question: str, rng: random.Random) -> str:
+    """The question as people type it: a letter wrong, no question mark, or the telling words alone."""
+    draw = rng.random()
+    if draw < 0.35:
+        telling = [w for w in question.rstrip("?").split() if w.lower() not in _SMALL and w.lower() not in _ASKING]
+        return " ".join(telling) if len(telling) >= 2 else question.rstrip("?")
+    words = question.split()
+    places = [n for n, word in enumerate(words) if len(word) >= 5 and word.isalpha()]
+    if not places or draw > 0.85:
+        return question.rstrip("?")
+    n = rng.choice(places)
+    word, at = words[n], rng.randrange(1, len(words[n]) - 1)
+    wrong = rng.choice(
+        [
+            word[:at] + word[at + 1 :],
+            word[:at] + word[at] + word[at:],
+            word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+            word[:at] + rng.choice("abcdefghijklmnopqrstuvwxyz") + word[at + 1 :],
+        ]
+    )
+    return " ".join([*words[:n], wrong, *words[n + 1 :]])
