@@ -91,7 +91,7 @@ def _prepare(asked: argparse.Namespace) -> None:
         from models.training.train import device_of
 
         rng = random.Random(asked.seed)
-        model = QuestionWriter(asked.write_with, device_of(asked.device))
+        model = QuestionWriter.opened(asked.write_with, device_of(asked.device))
         model.teach(people, rng)
         return lambda passages, each: written(passages, each, model, rng)
 
@@ -203,7 +203,7 @@ def _finish(asked: argparse.Namespace) -> None:
         base,
         asked.out / "reader",
         base_id=asked.base,
-        name="strongroom-reader-2",
+        name="strongroom-reader-3",
         licence="CC-BY-4.0" if asked.without else "CC-BY-SA-4.0",
         calibration=calibration,
         recipe=recipe,

@@ -69,8 +69,9 @@ class Amounts:
 
 
 TRIAL = Amounts(
-    20, 0.15, 20, 20, 8, 8, 20, 20, cloze_each=1, cloze_other=10, epochs=1, contracts=3, questions=150, synthetic=60
-)
+    20, 0.15, 20, 20, 8, 8, 20, 20, cloze_each=1, cloze_other=10, write_about=10, write_each=1, written=20,
+    epochs=1, contracts=3, questions=150, synthetic=60,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,42 +23,66 @@ from models.training.text import pieces, sentences
 NONE = "none"
 MOST_PASSAGE = 320  # tokens of a passage
 MOST_WRITTEN = 56  # tokens of answer and question
-BATCH_TOKENS = 16_384
+BATCH_TOKENS = 16_384  # of padded tokens learnt from at once, 45 GB; a sixteenth on a CPU
 RATE = 3e-4
-ANSWER, QUESTION, END = "\nAnswer:", "\nQuestion:", "\n"
+ANSWER, QUESTION = "\nAnswer:", "\nQuestion:"
 
 Tell = Callable[[str], None]
 Asked = tuple[str, str, str]  # passage, question, answer
 
 
+class Writer(Protocol):
+    """What `written` asks of a language model."""
+
+    def write(self, wanted: Sequence[tuple[str, str | None]], *, tell: Tell = print) -> list[Asked]:
+        """For each (passage, answer or `None`) at most one question with its answer."""
+
+    def agrees(self, asked: Sequence[Asked]) -> list[bool]:
+        """Whether it gives each answer back when it is asked."""
+
+
 class QuestionWriter:
     """A causal language model that writes questions about passages and answers them."""
 
-    def __init__(self, model: Path, device: torch.device) -> None:
-        """Open `model`, a GGUF file of an architecture that transformers can take apart."""
+    def __init__(self, tokenizer: Any, model: Any) -> None:
+        """A tokenizer and a causal language model of transformers, which works where it lies."""
+        self._tokenizer, self._model = tokenizer, model
+        self._device = next(model.parameters()).device
+        self._end = int(tokenizer.eos_token_id)
+        self._most = BATCH_TOKENS // (16 if self._device.type == "cpu" else 1)
+
+    @classmethod
+    def opened(cls, model: Path, device: torch.device) -> QuestionWriter:
+        """Open a GGUF file whose architecture transformers can take apart (needs `gguf` and `accelerate`)."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         where = {"pretrained_model_name_or_path": model.parent, "gguf_file": model.name}
-        self._tokenizer = AutoTokenizer.from_pretrained(**where)
-        self._model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).to(device)
-        self._device = device
-        self._end = self._ids(END)
+        network = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        return cls(AutoTokenizer.from_pretrained(**where), network.to(device))
 
-    def teach(self, people: Sequence[Example], rng: random.Random, *, epochs: int = 3, tell: Tell = print) -> None:
-        """Fine-tune on people's questions, both directions."""
+    def teach(
+        self,
+        people: Sequence[Example],
+        rng: random.Random,
+        *,
+        epochs: int = 4,
+        rate: float = RATE,
+        tell: Tell = print,
+    ) -> None:
+        """Fine-tune on people's questions, both directions; `rate` is the learning rate at the top."""
         rows = []
         for example in people:
             answer = example.answers[0] if example.answers else NONE
             rows.append(self._writing(example.passage, answer, example.question, given=rng.random() < 0.5))
             rows.append(self._answering(example.passage, example.question, answer))
-        plan = [batch for _ in range(epochs) for batch in _batches(rows, rng)]
-        optimiser = torch.optim.AdamW(self._model.parameters(), RATE, betas=(0.9, 0.98), fused=True)
+        plan = [batch for _ in range(epochs) for batch in _batches(rows, self._most, rng)]
+        optimiser = torch.optim.AdamW(self._model.parameters(), rate, betas=(0.9, 0.98), fused=True)
         warm = max(1, len(plan) // 12)
         lasting: list[float] = []
         self._model.train()
         for step, batch in enumerate(plan):
             for group in optimiser.param_groups:
-                group["lr"] = RATE * min((step + 1) / warm, (len(plan) - step) / max(1, len(plan) - warm))
+                group["lr"] = rate * min((step + 1) / warm, (len(plan) - step) / max(1, len(plan) - warm))
             logits, labels = self._labelled([rows[n] for n in batch])
             loss = torch.nn.functional.cross_entropy(logits.float(), labels)
             loss.backward()
@@ -72,16 +97,16 @@ class QuestionWriter:
         self._model.to(torch.bfloat16 if self._device.type != "cpu" else torch.float32)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def write(self, wanted: Sequence[tuple[str, str | None]], *, batch: int = 2048, tell: Tell = print) -> list[Asked]:
+    def write(self, wanted: Sequence[tuple[str, str | None]], *, tell: Tell = print) -> list[Asked]:
         """For each (passage, answer or `None` where the model may choose one) at most one question with its answer."""
+        batch = self._most // 8
         order = sorted(range(len(wanted)), key=lambda n: len(wanted[n][0]))
         out: list[Asked] = []
         for at in range(0, len(order), batch):
             part = [wanted[n] for n in order[at : at + batch]]
             heads = [self._asking(passage, answer) for passage, answer in part]
             width = max(map(len, heads))
-            pad = int(self._end[0])
-            ids = torch.tensor([[pad] * (width - len(head)) + head for head in heads], device=self._device)
+            ids = torch.tensor([[self._end] * (width - len(head)) + head for head in heads], device=self._device)
             mask = torch.tensor([[0] * (width - len(head)) + [1] * len(head) for head in heads], device=self._device)
             given = self._model.generate(
                 input_ids=ids,
@@ -90,8 +115,8 @@ class QuestionWriter:
                 top_k=40,
                 temperature=0.9,
                 max_new_tokens=MOST_WRITTEN,
-                eos_token_id=self._tokenizer.eos_token_id,
-                pad_token_id=self._tokenizer.eos_token_id,
+                eos_token_id=self._end,
+                pad_token_id=self._end,
             )[:, width:]
             texts = self._tokenizer.batch_decode(given, skip_special_tokens=True)
             out += [
@@ -107,7 +132,7 @@ class QuestionWriter:
         """Whether greedy decoding, asked the question about the passage, would give exactly the answer."""
         rows = [self._answering(*one) for one in asked]
         found = [False] * len(rows)
-        for batch in _batches(rows, None, most=4 * BATCH_TOKENS):
+        for batch in _batches(rows, 4 * self._most):
             logits, labels = self._labelled([rows[n] for n in batch])
             right = (logits.argmax(-1) == labels).tolist()
             at = 0
@@ -120,8 +145,7 @@ class QuestionWriter:
     def _labelled(self, rows: Sequence[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor]:
         """Logits `[labelled tokens, vocabulary]` and what should stand there, in the order of the rows."""
         width = max(len(ids) for ids, _ in rows)
-        pad = int(self._end[0])
-        ids = torch.tensor([one + [pad] * (width - len(one)) for one, _ in rows], device=self._device)
+        ids = torch.tensor([one + [self._end] * (width - len(one)) for one, _ in rows], device=self._device)
         mask = torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one, _ in rows], device=self._device)
         labels = torch.tensor([one + [-1] * (width - len(one)) for _, one in rows], device=self._device)[:, 1:]
         with torch.autocast(self._device.type, torch.bfloat16):
@@ -132,12 +156,12 @@ class QuestionWriter:
     def _writing(self, passage: str, answer: str, question: str, *, given: bool) -> tuple[list[int], list[int]]:
         head = self._asking(passage, answer if given else None)
         tail = [] if given else self._ids(f" {answer}{QUESTION}")
-        tail = [*tail, *self._ids(f" {question}"), self._tokenizer.eos_token_id]
+        tail = [*tail, *self._ids(f" {question}"), self._end]
         return [*head, *tail], [-1] * len(head) + tail
 
     def _answering(self, passage: str, question: str, answer: str) -> tuple[list[int], list[int]]:
         head = [*self._passage(passage), *self._ids(f"{QUESTION} {question}{ANSWER}")]
-        tail = [*self._ids(f" {answer}"), self._tokenizer.eos_token_id]
+        tail = [*self._ids(f" {answer}"), self._end]
         return [*head, *tail], [-1] * len(head) + tail
 
     def _asking(self, passage: str, answer: str | None) -> list[int]:
@@ -154,7 +178,7 @@ class QuestionWriter:
 def written(
     passages: Sequence[tuple[str, str]],
     each: int,
-    writer: QuestionWriter,
+    writer: Writer,
     rng: random.Random,
     *,
     tell: Tell = print,
@@ -227,7 +251,7 @@ def _read(passage: str, answer: str | None, text: str) -> Asked | None:
 
 
 def _batches(
-    rows: Sequence[tuple[list[int], list[int]]], rng: random.Random | None, *, most: int = BATCH_TOKENS
+    rows: Sequence[tuple[list[int], list[int]]], most: int, rng: random.Random | None = None
 ) -> list[list[int]]:
     """Numbers of rows of similar length under a budget of padded tokens; shuffled with `rng`."""
     order = sorted(range(len(rows)), key=lambda n: -len(rows[n][0]) + (rng.random() * 16 if rng else 0))

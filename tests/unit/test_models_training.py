@@ -23,7 +23,7 @@ from models.training.examples import Example, batches, rows, tensors
 from models.training.export import export, fit_logistic
 from models.training.lora import adapt, merge
 from models.training.measure import calibrate, report
-from models.training.mixture import TRIAL, Mixture, free_of, mixture, thinned
+from models.training.mixture import TRIAL, Mixture, Write, free_of, mixture, thinned
 from models.training.questions import UNSEEN
 from models.training.scores import auroc, token_f1
 from models.training.support import statement
@@ -160,6 +160,39 @@ def test_a_mixture_is_freed_of_the_share_alike_sets_afterwards(mixed: Mixture) -
     assert {e.source for e in used} >= {"cuad", "support"}
     assert all(group.startswith(("FILER", "pubmed")) for group in _groups(used))
     assert found.test == mixed.test
+
+
+def test_a_language_model_writes_about_what_is_trained_on_and_about_other_texts(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "speech.txt").write_text("The harbour was dredged to twelve metres. " * 20, encoding="utf-8")
+    learnt: list[Example] = []
+    about: list[str] = []
+
+    def writer(people: list[Example]) -> Write:
+        learnt.extend(people)
+
+        def write(passages: list[tuple[str, str]], each: int) -> list[Example]:
+            about.extend(group for group, _ in passages)
+            return [Example("What is it?", t, ((0, 3),), 1, 1, None, g, "written", "", (t[:3],)) for g, t in passages]
+
+        return write
+
+    found = mixture(
+        data,
+        FakeEmbedder().embed_documents,
+        without=frozenset(),
+        seed=1,
+        amounts=TRIAL_ALL,
+        tell=lambda _: None,
+        write=writer,
+        more=tmp_path,
+    )
+    kept = {DEV_ARTICLE, TEST_ARTICLE} | _groups(found.dev_clauses)
+    assert learnt
+    assert not kept & _groups(learnt)
+    assert "speech" in about
+    assert not kept & set(about)
+    assert len(found.first) == 2
+    assert all(any(e.source == "written" for e in epoch) for epoch in [*found.first, *found.second])
 
 
 def test_spans_say_what_the_answers_say(mixed: Mixture) -> None:
