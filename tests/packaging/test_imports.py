@@ -118,6 +118,8 @@ IMPORT_NAME = {
     "qdrant-edge-py": "qdrant_edge",
 }
 NOT_IMPORTED = {
+    "accelerate",  # transformers asks for it and for gguf when it opens a GGUF file
+    "gguf",
     "names",  # lists of names, read as data
     "onnxruntime",  # rapidocr's engine, chosen by name
     "opencv-python-headless",  # rapidocr's image functions; declared so that the build with a GUI never comes instead

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import xml.etree.ElementTree as ElementTree
@@ -181,7 +182,7 @@ def test_a_language_model_writes_about_what_is_trained_on_and_about_other_texts(
         FakeEmbedder().embed_documents,
         without=frozenset(),
         seed=1,
-        amounts=TRIAL_ALL,
+        amounts=dataclasses.replace(TRIAL_ALL, write_about=10_000),
         tell=lambda _: None,
         write=writer,
         more=tmp_path,
