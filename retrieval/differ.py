@@ -17,8 +17,8 @@ from strongroom.flags import touching
 from strongroom.types import Clarification
 from strongroom.words import counted
 
-SURE = 0.6  # the reader's score from which a span is an answer; weaker ones are mostly no answers at all
-BEHIND = 0.2  # what the reader says of a further answer is at most this far below what it says of the first
+SURE = 0.65  # the reader's score from which a span is an answer; weaker ones are mostly no answers at all
+BEHIND = 0.1  # what the reader says of a further answer is at most this far below what it says of the first
 COPY = 0.8  # Jaccard similarity of words from which two passages are one
 REPEATED = 4  # words of a question that tell, when a passage repeats it
 MOST = 3  # answers shown
