@@ -76,7 +76,7 @@ def appliance(
     settings: Settings,
     *,
     cache: Path,
-    on_event: OnEvent,
+    on_event: OnEvent = lambda _event: None,
     models: Models | None = None,
 ) -> Iterator[Appliance]:
     """The appliance that `opened` asks, for those who measure its parts."""

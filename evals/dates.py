@@ -53,9 +53,7 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=corpus.default_cache())
     args = parser.parse_args(argv)
-    with corpus.appliance(
-        datasets.load(args.data / "cuad"), load().settings, cache=args.cache, on_event=lambda _event: None
-    ) as held:
+    with corpus.appliance(datasets.load(args.data / "cuad"), load().settings, cache=args.cache) as held:
         embedder, reader = Remembering(held.embedder), RememberingReader(held.reader)
         told = times.asked
         for label in FORMS:

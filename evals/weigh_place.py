@@ -73,9 +73,7 @@ def main(argv: Sequence[str] | None = None, *, say: Callable[[str], None] = prin
     parser.add_argument("--places", type=float, nargs="+", default=[0.2, 0.1, 0.025])
     parser.add_argument("--cache", type=Path, default=corpus.default_cache())
     args = parser.parse_args(argv)
-    with corpus.appliance(
-        datasets.load(args.data / "cuad"), load().settings, cache=args.cache, on_event=lambda _event: None
-    ) as held:
+    with corpus.appliance(datasets.load(args.data / "cuad"), load().settings, cache=args.cache) as held:
         embedder, reader = Remembering(held.embedder), RememberingReader(held.reader)
         weigh("cuad", contracts(args.data, args.questions, held), args.places, embedder, reader, say)
         weigh("squad", squad(args.data, args.questions, embedder), args.places, embedder, reader, say)

@@ -23,7 +23,7 @@ from models.training.text import pieces, sentences
 NONE = "none"
 MOST_PASSAGE = 320  # tokens of a passage
 MOST_WRITTEN = 56  # tokens of answer and question
-BATCH_TOKENS = 16_384  # of padded tokens learnt from at once, 45 GB; a sixteenth on a CPU
+BATCH_TOKENS = 16_384  # padded, learnt from at once on a GPU; a sixteenth on a CPU
 RATE = 3e-4
 ANSWER, QUESTION = "\nAnswer:", "\nQuestion:"
 
