@@ -311,6 +311,7 @@ def test_a_document_is_looked_into_and_a_failed_one_tried_again(
     # WHEN the failed one is tried again with a mended file
     page.get_by_role("button", name=f"Try {name} again").click()
     dialog = page.get_by_role("dialog")
+    dialog.get_by_text("It is <b>torn</b>.").wait_for()  # its title is there before its text
     assert "It is <b>torn</b>." in dialog.inner_text()
     (tmp_path / "mended.txt").write_text("Lunch is served at one.")
     dialog.locator("input[type=file]").set_input_files(tmp_path / "mended.txt")
